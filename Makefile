@@ -1,0 +1,30 @@
+# Two commands do everything on a machine with Python 3.11 or newer: make demo, make test.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+.PHONY: demo test check quick emulator build clean
+
+demo: $(VENV)/ready
+	@$(BIN)/python -m tests.demo $(KEY_STORE)
+
+test: $(VENV)/ready
+	$(BIN)/python -m pytest
+
+quick: $(VENV)/ready
+	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
+
+emulator: $(VENV)/ready
+	@$(BIN)/python -m tests.emulator --log
+
+build: $(VENV)/ready
+	$(BIN)/ansible-galaxy collection build --force --output-path build
+
+clean:
+	rm -rf $(VENV) build
+
+$(VENV)/ready: requirements.txt tests/requirements.txt tests/install_collections.py
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check -r tests/requirements.txt
+	$(BIN)/python tests/install_collections.py
+	@touch $@

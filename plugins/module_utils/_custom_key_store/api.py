@@ -1,0 +1,229 @@
+# Copyright: Contributors to the keyops.aws collection
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# This file is private to the keyops.aws collection: it may change in any release without notice.
+
+
+"""One function per KMS operation: retries, lost answers, and errors that say what to do."""
+
+from __future__ import annotations
+
+from typing import Any
+from typing import Callable
+from typing import Mapping
+from typing import Optional
+from typing import Protocol
+
+try:
+    import botocore.config
+    import botocore.exceptions
+except ImportError:
+    pass  # AnsibleAWSModule says which library is missing
+
+from .clock import Deadline
+from .diagnosis import explain_exception
+from .model import CustomKeyStore
+from .model import CustomKeyStoreError
+from .model import DesiredStore
+
+THROTTLED = ("ThrottlingException", "Throttling", "TooManyRequestsException", "RequestLimitExceeded", "LimitExceeded")
+"""Refused for their number: such a request had no effect."""
+
+FAULTS = (
+    "KMSInternalException",
+    "DependencyTimeoutException",
+    "InternalFailure",
+    "InternalError",
+    "ServiceUnavailable",
+)
+"""Faults of KMS: whether the request had an effect is not known."""
+
+INVALID_STATE = "CustomKeyStoreInvalidStateException"
+NOT_FOUND = "CustomKeyStoreNotFoundException"
+
+UNANSWERED_ATTEMPTS = 5
+"""How often an endpoint is tried that has never answered. One that has is tried until the deadline."""
+
+
+class Client(Protocol):
+    """What is used of boto3's KMS client."""
+
+    def describe_custom_key_stores(self, **kwargs: str) -> dict[str, Any]: ...
+
+    def connect_custom_key_store(self, **kwargs: str) -> dict[str, Any]: ...
+
+    def disconnect_custom_key_store(self, **kwargs: str) -> dict[str, Any]: ...
+
+
+class KmsError(CustomKeyStoreError):
+    """KMS refused an operation for good, or could not be asked.
+
+    Attributes:
+        maybe_applied: an earlier attempt of the same request got no answer, and may have had its effect.
+    """
+
+    maybe_applied = False
+
+
+class InvalidState(KmsError):
+    """KMS does not do this in the store's connection state: somebody else has moved the store, or our lost request has."""
+
+
+class NotFound(KmsError):
+    """There is no such custom key store."""
+
+
+def client_config(timeout: int = 30) -> Any:
+    """The botocore configuration that C(Kms) counts on: it retries by itself, because it must know of each lost answer.
+
+    Args:
+        timeout: seconds to wait for an answer.
+    """
+    return botocore.config.Config(
+        retries={"total_max_attempts": 1, "mode": "standard"}, connect_timeout=min(timeout, 10), read_timeout=timeout
+    )
+
+
+class Kms:
+    """The operations of KMS on one custom key store.
+
+    Args:
+        client: a boto3 client for KMS, made with C(client_config()).
+        deadline: until when a request is repeated that KMS throttled or did not answer.
+        place: names Region and account; asked only when there is no such store.
+    """
+
+    def __init__(self, client: Client, deadline: Deadline, place: Callable[[], str]) -> None:
+        self._client = client
+        self._deadline = deadline
+        self._place = place
+        self._answered = False
+
+    def describe(self, desired: DesiredStore) -> CustomKeyStore:
+        """Find the store by its id, or by its name where no id is known.
+
+        Raises:
+            NotFound: there is none.
+            KmsError: KMS could not be asked.
+        """
+        which = {"CustomKeyStoreId": desired.custom_key_store_id}
+        if desired.custom_key_store_id is None:
+            which = {"CustomKeyStoreName": desired.name}
+        try:
+            return self._describe(which)
+        except NotFound as error:
+            raise NotFound(
+                f"There is no custom key store {desired} in {self._place()}."
+                " Check the id or name, the Region, and whose credentials the task uses.",
+                error=error.error,
+            ) from error
+
+    def describe_by_id(self, custom_key_store_id: str) -> CustomKeyStore:
+        """The same for a store that was there before."""
+        return self._describe({"CustomKeyStoreId": custom_key_store_id})
+
+    def _describe(self, which: Mapping[str, Optional[str]]) -> CustomKeyStore:
+        answer = self._call("DescribeCustomKeyStores", self._client.describe_custom_key_stores, which)
+        return CustomKeyStore(answer["CustomKeyStores"][0])
+
+    def connect(self, custom_key_store_id: str) -> None:
+        """Begin to connect: KMS answers at once, and the state tells how it ends (R1).
+
+        Raises:
+            InvalidState: see there.
+            KmsError: any other refusal; the state is as it was (R2).
+        """
+        which = {"CustomKeyStoreId": custom_key_store_id}
+        self._call("ConnectCustomKeyStore", self._client.connect_custom_key_store, which)
+
+    def disconnect(self, custom_key_store_id: str) -> None:
+        """Begin to disconnect. Never sent to a store that is known to be disconnected: KMS refuses that.
+
+        Raises:
+            InvalidState: see there.
+            KmsError: any other refusal; the state is as it was.
+        """
+        which = {"CustomKeyStoreId": custom_key_store_id}
+        self._call("DisconnectCustomKeyStore", self._client.disconnect_custom_key_store, which)
+
+    def _call(
+        self, operation: str, method: Callable[..., dict[str, Any]], arguments: Mapping[str, Optional[str]]
+    ) -> dict[str, Any]:
+        """Send a request until KMS has answered it, or the deadline has passed."""
+        maybe_applied = False
+        attempt = 0
+        while True:
+            attempt += 1
+            try:
+                answer = method(**arguments)
+                self._answered = True
+                return answer
+            except botocore.exceptions.ClientError as error:
+                self._answered = True
+                maybe_applied = maybe_applied or _maybe_applied(error)
+                if error.response["Error"]["Code"] not in THROTTLED + FAULTS or self._deadline.passed():
+                    raise _refused(operation, arguments, error, maybe_applied) from error
+            except (botocore.exceptions.HTTPClientError, botocore.exceptions.ConnectionError) as error:
+                # The first says that an open connection broke, the second that there never was one.
+                maybe_applied = maybe_applied or isinstance(error, botocore.exceptions.HTTPClientError)
+                if self._gives_up(attempt):
+                    raise _no_answer(operation, error, maybe_applied) from error
+            except botocore.exceptions.BotoCoreError as error:
+                raise _not_sent(operation, error) from error
+            self._deadline.back_off(attempt)
+
+    def _gives_up(self, attempt: int) -> bool:
+        never_answered = not self._answered and attempt >= UNANSWERED_ATTEMPTS
+        return never_answered or self._deadline.passed()
+
+
+def _maybe_applied(error: Any) -> bool:
+    """A fault may come after the effect; and botocore retries, where the user's aws_config says so, hide a lost answer."""
+    retried = error.response.get("ResponseMetadata", {}).get("RetryAttempts", 0) > 0
+    return retried or error.response["Error"]["Code"] in FAULTS
+
+
+def _refused(operation: str, arguments: Mapping[str, Optional[str]], error: Any, maybe_applied: bool) -> KmsError:
+    code = error.response["Error"]["Code"]
+    text = error.response["Error"].get("Message", "")
+    kind = {INVALID_STATE: InvalidState, NOT_FOUND: NotFound}.get(code, KmsError)
+    which = " ".join(str(value) for value in arguments.values())
+    said = f' KMS said: "{text}"' if text else ""
+    problem = kind(
+        f"{operation} of {which} failed with {code}. {explain_exception(code, operation)}{said}",
+        error={"code": code, "message": text},
+    )
+    problem.maybe_applied = maybe_applied
+    return problem
+
+
+def _no_answer(operation: str, error: Exception, maybe_applied: bool) -> KmsError:
+    problem = KmsError(
+        f"{operation} got no answer from KMS: {error} Check region and endpoint_url, and that the managed host"
+        " reaches that address (network, proxy, VPC endpoint, firewall, TLS certificates)."
+    )
+    problem.maybe_applied = maybe_applied
+    return problem
+
+
+def _not_sent(operation: str, error: Exception) -> KmsError:
+    hint = "Check the connection options of the task."
+    if isinstance(error, (botocore.exceptions.NoCredentialsError, botocore.exceptions.CredentialRetrievalError)):
+        hint = (
+            "Give access_key and secret_key, or profile, or set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
+            " on the managed host, or give it an instance role."
+        )
+    return KmsError(f"{operation} could not be sent to KMS: {str(error).rstrip('.')}. {hint}")
+
+
+def caller_account(sts: Any) -> Optional[str]:
+    """The account that the credentials belong to, or None where AWS STS does not tell.
+
+    Args:
+        sts: a boto3 client for AWS STS.
+    """
+    try:
+        return str(sts.get_caller_identity()["Account"])
+    except (botocore.exceptions.ClientError, botocore.exceptions.BotoCoreError):
+        return None

@@ -1,0 +1,61 @@
+# Copyright: Contributors to the keyops.aws collection
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# This file is private to the keyops.aws collection: it may change in any release without notice.
+
+"""Time for everything that waits: passed in, so that a test of 20 minutes takes none."""
+
+from __future__ import annotations
+
+import random
+import time
+from dataclasses import dataclass
+from typing import Callable
+
+LONGEST_PAUSE = 15.0
+"""Seconds. The longest that anything here sleeps: neither the end of a transition nor of a throttling is noticed later."""
+
+
+@dataclass(frozen=True)
+class Clock:
+    """Where time comes from.
+
+    Attributes:
+        monotonic: seconds, never going back; only differences mean something.
+        sleep: waits that many seconds.
+        random: uniformly distributed in 0.0 to 1.0, for jitter.
+    """
+
+    monotonic: Callable[[], float] = time.monotonic
+    sleep: Callable[[float], None] = time.sleep
+    random: Callable[[], float] = random.random
+
+
+class Deadline:
+    """The time that one task may spend waiting, all its waits together."""
+
+    def __init__(self, clock: Clock, seconds: float) -> None:
+        self._clock = clock
+        self._start = clock.monotonic()
+        self.seconds = seconds
+
+    def elapsed(self) -> float:
+        """Seconds since the task began."""
+        return self._clock.monotonic() - self._start
+
+    def passed(self) -> bool:
+        return self.elapsed() >= self.seconds
+
+    def pause(self, seconds: float) -> None:
+        """Sleep for C(seconds), but not past the deadline, so that there is always a last look at it."""
+        self._clock.sleep(max(0.0, min(seconds, self.seconds - self.elapsed())))
+
+    def back_off(self, attempt: int) -> None:
+        """Sleep before trying again what KMS did not answer: half a second at first, doubling, half of it jitter.
+
+        Args:
+            attempt: how often it was tried before, from 1.
+        """
+        longest = min(0.5 * 2.0 ** min(attempt - 1, 10), LONGEST_PAUSE)
+        self.pause(longest * (0.5 + 0.5 * self._clock.random()))

@@ -1,0 +1,289 @@
+# Copyright: Contributors to the keyops.aws collection
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# This file is private to the keyops.aws collection: it may change in any release without notice.
+
+
+"""What went wrong and what to do: connection error codes and the exceptions of the operations.
+
+The codes and what mends them are those of KMS's model and of the KMS developer guide, "Troubleshooting a custom key store".
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+from typing import Mapping
+from typing import Tuple
+
+from .model import AWS_CLOUDHSM
+from .model import EXTERNAL_KEY_STORE
+
+_DISCONNECT = "Disconnect the custom key store (state=disconnected)."
+_CONNECT = "Connect the custom key store (state=connected)."
+_RECONNECT = "Connect the custom key store again (state=connected); from FAILED that disconnects it first."
+_TELL_KMS = "Tell KMS that password (UpdateCustomKeyStore with KeyStorePassword)."
+_TELL_CLUSTER = "Tell KMS the id of that cluster (UpdateCustomKeyStore with CloudHsmClusterId)."
+
+
+@dataclass(frozen=True)
+class ConnectionFailure:
+    """Why a custom key store is FAILED.
+
+    Attributes:
+        code: C(ConnectionErrorCode) of KMS's model.
+        cause: one sentence.
+        remedy: what to do, step by step.
+        may_lock_kmsuser: another attempt with the same password may lock C(kmsuser) out of its cluster (R13).
+    """
+
+    code: str
+    cause: str
+    remedy: Tuple[str, ...]
+    may_lock_kmsuser: bool = False
+
+    def to_result(self) -> dict[str, Any]:
+        return {"code": self.code, "cause": self.cause, "remedy": list(self.remedy)}
+
+    def __str__(self) -> str:
+        steps = " ".join(f"({number}) {step}" for number, step in enumerate(self.remedy, 1))
+        return f"{self.code}: {self.cause} What to do: {steps}"
+
+
+def _codes(*failures: ConnectionFailure) -> Mapping[str, ConnectionFailure]:
+    return {failure.code: failure for failure in failures}
+
+
+_BOTH = _codes(
+    ConnectionFailure(
+        "INTERNAL_ERROR",
+        "KMS could not complete the request because of a fault of its own.",
+        (_RECONNECT, "If it fails again with this code, ask AWS Support."),
+    ),
+    ConnectionFailure(
+        "NETWORK_ERRORS",
+        "Network errors keep KMS from reaching the backing key store.",
+        ("Wait a few minutes.", _RECONNECT, "If it fails again, check the network between KMS and the key store."),
+    ),
+)
+
+_CLOUDHSM = _codes(
+    ConnectionFailure(
+        "CLUSTER_NOT_FOUND",
+        "KMS cannot find the CloudHSM cluster with the cluster id of this key store.",
+        (
+            "Check that the cluster was not deleted; if it was, create one from a recent backup, with at least two HSMs.",
+            _DISCONNECT,
+            _TELL_CLUSTER,
+            _CONNECT,
+        ),
+    ),
+    ConnectionFailure(
+        "INSUFFICIENT_CLOUDHSM_HSMS",
+        "The CloudHSM cluster has no active HSM; to connect, it needs at least one.",
+        ("Add at least one HSM to the cluster and wait until it is ACTIVE.", _RECONNECT),
+    ),
+    ConnectionFailure(
+        "INSUFFICIENT_FREE_ADDRESSES_IN_SUBNET",
+        "A private subnet of the CloudHSM cluster has no free IP address; KMS needs one in each of them, better two.",
+        (
+            "Free IP addresses in the private subnets of the cluster,"
+            " or create a cluster in other subnets from a recent backup and tell KMS its id while disconnected.",
+            _RECONNECT,
+        ),
+    ),
+    ConnectionFailure(
+        "SUBNET_NOT_FOUND",
+        "A private subnet of the CloudHSM cluster was deleted; a cluster cannot be moved to another subnet.",
+        (
+            "Create a cluster with private subnets in two Availability Zones from a recent backup, with at least two HSMs.",
+            _DISCONNECT,
+            _TELL_CLUSTER,
+            _CONNECT,
+        ),
+    ),
+    ConnectionFailure(
+        "INVALID_CREDENTIALS",
+        "The password that KMS has for kmsuser is not the one that kmsuser has in the CloudHSM cluster.",
+        (
+            _DISCONNECT,
+            "As a crypto officer, set a new password for kmsuser on all HSMs of the cluster (changePswd).",
+            _TELL_KMS,
+            _CONNECT,
+        ),
+        may_lock_kmsuser=True,
+    ),
+    ConnectionFailure(
+        "USER_LOCKED_OUT",
+        "kmsuser is locked out of the CloudHSM cluster after too many logins with a wrong password.",
+        (
+            _DISCONNECT,
+            "As a crypto officer, set a new password for kmsuser on all HSMs of the cluster (changePswd), which unlocks it.",
+            _TELL_KMS,
+            _CONNECT,
+        ),
+        may_lock_kmsuser=True,
+    ),
+    ConnectionFailure(
+        "USER_LOGGED_IN",
+        "Somebody is logged in to the CloudHSM cluster as kmsuser, which only KMS may be while it connects.",
+        (
+            _DISCONNECT,
+            "Log kmsuser out of the cluster.",
+            "If kmsuser's password was changed meanwhile: " + _TELL_KMS,
+            _CONNECT,
+        ),
+        may_lock_kmsuser=True,
+    ),
+    ConnectionFailure(
+        "USER_NOT_FOUND",
+        "There is no crypto user kmsuser in the CloudHSM cluster.",
+        (
+            _DISCONNECT,
+            "Create a crypto user (CU) named kmsuser, without second factor, on all HSMs of the cluster.",
+            _TELL_KMS,
+            _CONNECT,
+        ),
+        may_lock_kmsuser=True,
+    ),
+)
+
+_EXTERNAL = _codes(
+    ConnectionFailure(
+        "INVALID_CREDENTIALS",
+        "The external key store proxy does not accept the authentication credential that KMS signs its requests with.",
+        (
+            _DISCONNECT,
+            "Tell KMS the proxy's credential: access key id and secret (UpdateCustomKeyStore"
+            " with XksProxyAuthenticationCredential).",
+            _CONNECT,
+        ),
+    ),
+    ConnectionFailure(
+        "XKS_PROXY_ACCESS_DENIED",
+        "The external key store proxy refuses KMS's requests.",
+        ("In the proxy, check the authorization rules for this key store and for KMS.", _RECONNECT),
+    ),
+    ConnectionFailure(
+        "XKS_PROXY_INVALID_CONFIGURATION",
+        "The external key store proxy is not set up for this key store; often the URI path is wrong.",
+        (
+            "Compare the key store's URI path with the one that the proxy serves.",
+            "Mend the one that is wrong.",
+            _RECONNECT,
+        ),
+    ),
+    ConnectionFailure(
+        "XKS_PROXY_INVALID_RESPONSE",
+        "KMS does not understand what the external key store proxy answers.",
+        (_RECONNECT, "If it fails again with this code, report it to the vendor of the proxy."),
+    ),
+    ConnectionFailure(
+        "XKS_PROXY_INVALID_TLS_CONFIGURATION",
+        "KMS cannot set up a TLS connection to the external key store proxy.",
+        (
+            "Check that the proxy speaks TLS 1.2 or 1.3 and that its certificate has not expired,"
+            " names the proxy's host, and comes from a certificate authority that KMS trusts.",
+            _RECONNECT,
+        ),
+    ),
+    ConnectionFailure(
+        "XKS_PROXY_NOT_REACHABLE",
+        "KMS cannot reach the external key store proxy, or the proxy reaches none of its key managers.",
+        (
+            "Check that the proxy and its key managers are up, and that the key store's URI endpoint and path are right.",
+            _RECONNECT,
+        ),
+    ),
+    ConnectionFailure(
+        "XKS_PROXY_TIMED_OUT",
+        "The external key store proxy does not answer within the 250 milliseconds that KMS waits.",
+        ("Find out what slows the proxy or the way to it down; ask its vendor.", _RECONNECT),
+    ),
+    ConnectionFailure(
+        "XKS_VPC_ENDPOINT_SERVICE_INVALID_CONFIGURATION",
+        "The VPC endpoint service of the external key store proxy is not set up as KMS needs it.",
+        (
+            "Check the service: a Network Load Balancer in at least two Availability Zones, no acceptance required,"
+            " the KMS principal of the Region allowed, and a verified private DNS name that is the host of the URI endpoint.",
+            _RECONNECT,
+        ),
+    ),
+    ConnectionFailure(
+        "XKS_VPC_ENDPOINT_SERVICE_NOT_FOUND",
+        "KMS cannot find the VPC endpoint service of the external key store proxy.",
+        (
+            "Check that the service exists, that the key store has its name, and that it allows the KMS principal"
+            " of the Region (cks.kms.REGION.amazonaws.com).",
+            _RECONNECT,
+        ),
+    ),
+)
+
+_FAILURES = {AWS_CLOUDHSM: {**_BOTH, **_CLOUDHSM}, EXTERNAL_KEY_STORE: {**_BOTH, **_EXTERNAL}}
+
+
+def diagnose(code: str, store_type: str) -> ConnectionFailure:
+    """Diagnose a C(ConnectionErrorCode): what mends it depends on the type of the key store.
+
+    Args:
+        code: one of the 18 of KMS's model; one that is newer than this collection is passed on.
+        store_type: C(AWS_CLOUDHSM) or C(EXTERNAL_KEY_STORE).
+    """
+    unknown = ConnectionFailure(
+        code,
+        "KMS gives a reason that this version of keyops.aws does not know.",
+        ("Look the code up in the KMS developer guide, under troubleshooting custom key stores.", _RECONNECT),
+    )
+    return _FAILURES[store_type].get(code, unknown)
+
+
+_ROLE = "Custom key stores are governed by IAM policies alone and cannot be used from another account."
+
+_EXCEPTIONS: Mapping[str, str] = {
+    "CloudHsmClusterNotActiveException": (
+        "The CloudHSM cluster of the custom key store is not active, so it stays DISCONNECTED."
+        " Initialize and activate the cluster, see that it has an active HSM, and connect again."
+    ),
+    "CloudHsmClusterInvalidConfigurationException": (
+        "The CloudHSM cluster of the custom key store is not set up as KMS needs it, so the store stays DISCONNECTED."
+        " See that the cluster has private subnets in two Availability Zones, an active HSM, and a security group"
+        " that lets TCP 2223 to 2225 through to itself, and connect again."
+    ),
+    "CustomKeyStoreInvalidStateException": (
+        "KMS does not do this in the connection state that the custom key store is in."
+        " Somebody else is changing it: find out who, and run the task again."
+    ),
+    "CustomKeyStoreNotFoundException": (
+        "The custom key store is not there any more: somebody deleted it, or changed its name, while this task ran."
+    ),
+    "InvalidMarkerException": "KMS did not accept its own marker for the next page. Run the task again.",
+    "KMSInternalException": "KMS has a fault of its own. Run the task again; if it lasts, look at AWS's health dashboard.",
+    "DependencyTimeoutException": "A service that KMS depends on did not answer in time. Run the task again.",
+    "ThrottlingException": (
+        "KMS throttled the request until the time was up: it takes 5 a second of each of these operations,"
+        " for the whole account and Region. Run fewer tasks at once, or give them a longer wait_timeout."
+    ),
+    "AccessDeniedException": "The caller may not do this. Allow {action} in an IAM policy of the caller. " + _ROLE,
+    "UnrecognizedClientException": "AWS does not know these credentials. Check access_key, secret_key and session_token.",
+    "InvalidClientTokenId": "AWS does not know these credentials. Check access_key, secret_key and session_token.",
+    "InvalidSignatureException": (
+        "AWS refused the signature of the request. Check secret_key, and that the clock of the managed host is right."
+    ),
+    "ExpiredTokenException": "The session token has expired. Get new credentials, and run the task again.",
+    "RequestExpired": "The request was too old when it arrived. Check that the clock of the managed host is right.",
+    "ValidationException": "KMS refused a value. Compare the task's options with the message of KMS.",
+    "UnsupportedOperationException": "KMS does not offer this for this custom key store.",
+}
+
+
+def explain_exception(code: str, operation: str) -> str:
+    """Cause and remedy of an error code that an operation was answered with.
+
+    Args:
+        code: C(Error.Code) of the answer.
+        operation: of KMS's model, such as C(ConnectCustomKeyStore).
+    """
+    text = _EXCEPTIONS.get(code, "Run the task again; if it lasts, look the code up in the KMS API reference.")
+    return text.replace("{action}", f"kms:{operation}")

@@ -1,0 +1,143 @@
+# Copyright: Contributors to the keyops.aws collection
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# This file is private to the keyops.aws collection: it may change in any release without notice.
+
+"""What the other parts talk about: a custom key store as KMS describes it, and the store that the user asks for."""
+
+from __future__ import annotations
+
+import datetime
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any
+from typing import Mapping
+from typing import Optional
+
+from ansible.module_utils.common.dict_transformations import camel_dict_to_snake_dict
+
+AWS_CLOUDHSM = "AWS_CLOUDHSM"
+EXTERNAL_KEY_STORE = "EXTERNAL_KEY_STORE"
+
+
+class ConnectionState(Enum):
+    """The five values of C(ConnectionState) in KMS's model."""
+
+    CONNECTED = "CONNECTED"
+    CONNECTING = "CONNECTING"
+    DISCONNECTED = "DISCONNECTED"
+    DISCONNECTING = "DISCONNECTING"
+    FAILED = "FAILED"
+
+
+class CustomKeyStoreError(Exception):
+    """A failure that the user is told in one message.
+
+    Attributes:
+        message: what is wrong, where, and what to do.
+        error: C(code) and C(message) as AWS returned them, or None where AWS was not asked or did not answer.
+    """
+
+    def __init__(self, message: str, *, error: Optional[Mapping[str, str]] = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.error = error
+
+
+@dataclass(frozen=True)
+class CustomKeyStore:
+    """One custom key store, as DescribeCustomKeyStores returned it.
+
+    Attributes:
+        description: the entry of C(CustomKeyStores), member names as in KMS's model, C(CreationDate) a datetime.
+    """
+
+    description: Mapping[str, Any]
+
+    @property
+    def id(self) -> str:
+        return str(self.description["CustomKeyStoreId"])
+
+    @property
+    def name(self) -> str:
+        return str(self.description["CustomKeyStoreName"])
+
+    @property
+    def type(self) -> str:
+        """C(AWS_CLOUDHSM) or C(EXTERNAL_KEY_STORE)."""
+        return str(self.description.get("CustomKeyStoreType", AWS_CLOUDHSM))
+
+    @property
+    def connection_state(self) -> ConnectionState:
+        return ConnectionState(self.description["ConnectionState"])
+
+    @property
+    def connection_error_code(self) -> Optional[str]:
+        """Why the last connect failed. KMS tells it only while the state is FAILED (R4)."""
+        return self.description.get("ConnectionErrorCode")
+
+    def with_connection_state(self, state: ConnectionState) -> CustomKeyStore:
+        """The same store in another state, as KMS would describe it: an error code never outlives FAILED."""
+        description = {key: value for key, value in self.description.items() if key != "ConnectionErrorCode"}
+        return CustomKeyStore({**description, "ConnectionState": state.value})
+
+    def to_result(self) -> dict[str, Any]:
+        """The store for a task's result: keys in snake_case, the creation date in ISO 8601."""
+        plain = {key: _plain(value) for key, value in self.description.items()}
+        return dict(camel_dict_to_snake_dict(plain))
+
+    def __str__(self) -> str:
+        return f'{self.id} ("{self.name}")'
+
+
+def _plain(value: Any) -> Any:
+    return value.isoformat() if isinstance(value, datetime.datetime) else value
+
+
+@dataclass(frozen=True)
+class DesiredStore:
+    """What the task asks for.
+
+    Attributes:
+        state: C(present), C(connected) or C(disconnected).
+        custom_key_store_id: which store; None when it is named.
+        name: which store, when there is no id; with an id, the name that the store has.
+        wait: wait for the end state?
+        wait_timeout: seconds for all waiting of the task together.
+    """
+
+    state: str
+    custom_key_store_id: Optional[str] = None
+    name: Optional[str] = None
+    wait: bool = True
+    wait_timeout: int = 1800
+
+    @classmethod
+    def from_params(cls, params: Mapping[str, Any]) -> DesiredStore:
+        """Check the module's parameters against KMS's model, before anything is sent.
+
+        Raises:
+            CustomKeyStoreError: a value that KMS would refuse, or that can mean nothing.
+        """
+        _check_length(params, "custom_key_store_id", 64, "an id such as cks-1234567890abcdef0")
+        _check_length(params, "name", 256, "the custom key store's friendly name")
+        if params["wait_timeout"] < 1:
+            raise CustomKeyStoreError(
+                f"wait_timeout must be at least 1 second, but is {params['wait_timeout']}:"
+                " to return without waiting for the end state, set wait=false."
+            )
+        return cls(**{field: params[field] for field in cls.__dataclass_fields__})
+
+    def __str__(self) -> str:
+        if self.custom_key_store_id is not None:
+            return f"with the id {self.custom_key_store_id}"
+        return f'named "{self.name}"'
+
+
+def _check_length(params: Mapping[str, Any], option: str, longest: int, hint: str) -> None:
+    value = params[option]
+    if value is not None and not 1 <= len(value) <= longest:
+        raise CustomKeyStoreError(
+            f"{option} must have 1 to {longest} characters, but has {len(value)}: give {hint}, or leave the option out."
+        )

@@ -1,0 +1,108 @@
+# Copyright: Contributors to the keyops.aws collection
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# This file is private to the keyops.aws collection: it may change in any release without notice.
+
+
+"""Waiting for a connection state: how often to look, and what a look means."""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import Callable
+from typing import Collection
+
+from .clock import LONGEST_PAUSE
+from .clock import Clock
+from .clock import Deadline
+from .model import ConnectionState
+from .model import CustomKeyStore
+from .model import CustomKeyStoreError
+
+STALE_SECONDS = 90.0
+"""How long KMS may go on showing the state from before a change: usually seconds, at times more than a minute (R31)."""
+
+_BEFORE = {
+    ConnectionState.CONNECTED: frozenset({ConnectionState.DISCONNECTED}),
+    ConnectionState.DISCONNECTED: frozenset(
+        {ConnectionState.CONNECTED, ConnectionState.CONNECTING, ConnectionState.FAILED}
+    ),
+}
+"""The states that a store may have been in before it began to move to this one."""
+
+_MOVING = {
+    ConnectionState.CONNECTED: ConnectionState.CONNECTING,
+    ConnectionState.DISCONNECTED: ConnectionState.DISCONNECTING,
+}
+"""The state of a store that is on its way to this one."""
+
+
+class End(Enum):
+    """How a wait ended."""
+
+    REACHED = "reached"
+    FAILED = "failed"
+    MOVED = "moved"
+    """Somebody else has taken the store elsewhere: look again, decide again."""
+
+
+class WaitTimeout(CustomKeyStoreError):
+    """The deadline passed before the state was reached."""
+
+
+def pause_before_next_look(elapsed: float, clock: Clock) -> float:
+    """Seconds to sleep: a tenth of the time that has passed, so that the end is noticed that much later at most.
+
+    At least 1 s and at most 15 s, less up to a tenth of it as jitter, which spreads the tasks that wait together.
+
+    Args:
+        elapsed: seconds since the wait began.
+    """
+    longest = min(max(1.0, 0.1 * elapsed), LONGEST_PAUSE)
+    return longest * (1.0 - 0.1 * clock.random())
+
+
+def wait_for(
+    target: ConnectionState,
+    *,
+    look: Callable[[], CustomKeyStore],
+    seen_before: Collection[ConnectionState],
+    clock: Clock,
+    deadline: Deadline,
+) -> End:
+    """Look at a store until it is in the target state, or cannot get there any more.
+
+    Args:
+        target: CONNECTED or DISCONNECTED.
+        look: describes the store.
+        seen_before: the states that this task saw it in before; any of them may be shown again, out of date.
+        clock: see there.
+        deadline: see there.
+
+    Raises:
+        WaitTimeout: the deadline passed.
+    """
+    begin = clock.monotonic()
+    maybe_stale = (_BEFORE[target] | set(seen_before)) - {_MOVING[target]}
+    while True:
+        store = look()
+        state = store.connection_state
+        if state is target:
+            return End.REACHED
+        elapsed = clock.monotonic() - begin
+        if state is _MOVING[target]:
+            maybe_stale = maybe_stale - {ConnectionState.FAILED}  # an older failure shows no more; a new one counts
+        elif state not in maybe_stale or elapsed >= STALE_SECONDS:
+            return End.FAILED if state is ConnectionState.FAILED else End.MOVED
+        if deadline.passed():
+            raise _timeout(store, target, deadline)
+        deadline.pause(pause_before_next_look(elapsed, clock))
+
+
+def _timeout(store: CustomKeyStore, target: ConnectionState, deadline: Deadline) -> WaitTimeout:
+    return WaitTimeout(
+        f"The custom key store {store} was still {store.connection_state.value} after {deadline.elapsed():.0f} seconds"
+        f" (wait_timeout={deadline.seconds:.0f}), on its way to {target.value}. KMS goes on with it:"
+        " run the task again to join the wait, with a longer wait_timeout if need be."
+    )

@@ -1,0 +1,334 @@
+#!/usr/bin/python
+# Copyright: Contributors to the keyops.aws collection
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: kms_custom_key_store
+short_description: Connect and disconnect a custom key store of AWS KMS
+version_added: 0.1.0
+description:
+  - Brings the connection of a custom key store of AWS KMS to the state that is asked for, and waits until it is there. A custom
+    key store keeps its KMS keys in an AWS CloudHSM cluster, or in an external key manager behind a proxy.
+  - B(While a custom key store is disconnected, every KMS key in it is unusable.) Whatever is encrypted under such a key cannot
+    be decrypted until the store is connected again. This module never disconnects a store unless O(state=disconnected) asks for
+    it, or the store is C(FAILED) already.
+  - A transition that is under way already, whoever began it, is joined and not begun again.
+  - A task that changes nothing makes one request.
+author:
+  - Contributors to the keyops.aws collection
+extends_documentation_fragment:
+  - amazon.aws.common.modules
+  - amazon.aws.region.modules
+  - amazon.aws.boto3
+  - keyops.aws.attributes
+  - keyops.aws.attributes.actiongroup_aws
+attributes:
+  check_mode:
+    support: full
+  diff_mode:
+    support: full
+  idempotent:
+    support: full
+options:
+  state:
+    description:
+      - V(present) means that the store exists. Its connection is left as it is found.
+      - V(connected) connects the store and waits until it is C(CONNECTED). One that is C(FAILED) is disconnected first and then
+        connected, once. Connecting takes up to 20 minutes for a store in AWS CloudHSM, and about 5 for an external one.
+      - With V(connected), a store in AWS CloudHSM that is C(FAILED) with C(INVALID_CREDENTIALS), C(USER_LOCKED_OUT),
+        C(USER_LOGGED_IN) or C(USER_NOT_FOUND) is left alone and the task fails with the remedy, because each further attempt is
+        a login that may lock C(kmsuser) out of the cluster.
+      - V(disconnected) disconnects the store, or aborts its connecting, and waits until it is C(DISCONNECTED). All KMS keys in
+        it become unusable at once.
+    type: str
+    default: present
+    choices:
+      - present
+      - connected
+      - disconnected
+  custom_key_store_id:
+    description:
+      - The id of the custom key store.
+      - One of O(custom_key_store_id) and O(name) is required.
+    type: str
+    aliases:
+      - id
+  name:
+    description:
+      - The friendly name of the custom key store.
+      - When O(custom_key_store_id) is given too, the store must have this name.
+    type: str
+    aliases:
+      - custom_key_store_name
+  wait:
+    description:
+      - Wait until the store is in the state that is asked for.
+      - With V(false), waits that the next request needs still happen, such as the one for C(DISCONNECTED) before a store that
+        was C(FAILED) is connected.
+    type: bool
+    default: true
+  wait_timeout:
+    description:
+      - How many seconds all waiting of the task may take together, that for the end of throttling included.
+      - When the time is up, the task fails, but KMS goes on with what was begun. Running the task again joins the wait.
+    type: int
+    default: 1800
+seealso:
+  - name: AWS KMS custom key stores
+    description: The chapter on custom key stores in the AWS KMS developer guide.
+    link: https://docs.aws.amazon.com/kms/latest/developerguide/key-store-overview.html
+  - module: amazon.aws.kms_key
+  - module: amazon.aws.kms_key_info
+notes:
+  - The module needs the permissions C(kms:DescribeCustomKeyStores), and for what is asked for C(kms:ConnectCustomKeyStore) and
+    C(kms:DisconnectCustomKeyStore), in an IAM policy of the caller.
+  - C(CONNECTED) means that the last connect succeeded, and that nobody has disconnected the store since. It does not tell whether
+    the backing key store is healthy.
+"""
+
+EXAMPLES = r"""
+- name: Disconnect the key store before its cluster is worked on
+  keyops.aws.kms_custom_key_store:
+    custom_key_store_id: cks-1234567890abcdef0
+    state: disconnected
+
+- name: Connect the key store and wait until its keys can be used again
+  keyops.aws.kms_custom_key_store:
+    name: payments
+    state: connected
+
+- name: Begin to connect, and do other things meanwhile
+  keyops.aws.kms_custom_key_store:
+    name: payments
+    state: connected
+    wait: false
+
+- name: Fail unless the key store exists, and tell its state
+  keyops.aws.kms_custom_key_store:
+    name: payments
+  register: payments
+"""
+
+RETURN = r"""
+custom_key_store:
+  description:
+    - The custom key store as KMS described it last. In check mode, as it would be.
+    - Empty when there is no such store.
+  returned: always
+  type: dict
+  contains:
+    custom_key_store_id:
+      description: The id of the custom key store.
+      returned: always
+      type: str
+      sample: cks-1234567890abcdef0
+    custom_key_store_name:
+      description: The friendly name of the custom key store.
+      returned: always
+      type: str
+      sample: payments
+    custom_key_store_type:
+      description: What backs the custom key store, V(AWS_CLOUDHSM) or V(EXTERNAL_KEY_STORE).
+      returned: always
+      type: str
+      sample: AWS_CLOUDHSM
+    connection_state:
+      description: One of V(CONNECTED), V(CONNECTING), V(DISCONNECTED), V(DISCONNECTING) and V(FAILED).
+      returned: always
+      type: str
+      sample: CONNECTED
+    connection_error_code:
+      description: Why the store could not be connected.
+      returned: when C(connection_state) is V(FAILED)
+      type: str
+      sample: NETWORK_ERRORS
+    creation_date:
+      description: When the custom key store was created, in ISO 8601.
+      returned: always
+      type: str
+      sample: "2026-01-31T12:00:00+00:00"
+    cloud_hsm_cluster_id:
+      description: The id of the CloudHSM cluster.
+      returned: for stores in AWS CloudHSM
+      type: str
+      sample: cluster-1a23b4cdefg
+    trust_anchor_certificate:
+      description: The certificate that was created when the CloudHSM cluster was initialized, in PEM.
+      returned: for stores in AWS CloudHSM
+      type: str
+    xks_proxy_configuration:
+      description: How KMS reaches the external key store proxy.
+      returned: for external stores
+      type: dict
+      contains:
+        connectivity:
+          description: V(PUBLIC_ENDPOINT) or V(VPC_ENDPOINT_SERVICE).
+          returned: always
+          type: str
+          sample: PUBLIC_ENDPOINT
+        access_key_id:
+          description: The access key id of the credential that KMS signs its requests to the proxy with.
+          returned: always
+          type: str
+          sample: ABCDE12345670EXAMPLE
+        uri_endpoint:
+          description: Scheme and host of the proxy.
+          returned: always
+          type: str
+          sample: https://xks.example.com
+        uri_path:
+          description: Path of the proxy's API.
+          returned: always
+          type: str
+          sample: /example/kms/xks/v1
+        vpc_endpoint_service_name:
+          description: The name of the VPC endpoint service.
+          returned: when C(connectivity) is V(VPC_ENDPOINT_SERVICE)
+          type: str
+          sample: com.amazonaws.vpce.us-east-1.vpce-svc-example
+        vpc_endpoint_service_owner:
+          description: The account that owns the VPC endpoint service.
+          returned: when C(connectivity) is V(VPC_ENDPOINT_SERVICE)
+          type: str
+          sample: "123456789012"
+operations:
+  description:
+    - The mutating operations that KMS accepted, in order. In check mode, those that would be made.
+    - RV(ignore:changed) is true if and only if there is one.
+  returned: always
+  type: list
+  elements: str
+  sample:
+    - DisconnectCustomKeyStore
+    - ConnectCustomKeyStore
+connection_states:
+  description: The connection states that were seen, in order. The first is the one that the store was found in.
+  returned: always
+  type: list
+  elements: str
+  sample:
+    - FAILED
+    - DISCONNECTING
+    - DISCONNECTED
+    - CONNECTING
+    - CONNECTED
+connection_error:
+  description: Why the store is C(FAILED), or was at some time during the task. KMS forgets it when the store is disconnected.
+  returned: when the store is or was C(FAILED)
+  type: dict
+  contains:
+    code:
+      description: The connection error code.
+      returned: always
+      type: str
+      sample: NETWORK_ERRORS
+    cause:
+      description: What it means.
+      returned: always
+      type: str
+      sample: Network errors keep KMS from reaching the backing key store.
+    remedy:
+      description: What to do, step by step.
+      returned: always
+      type: list
+      elements: str
+      sample:
+        - Wait a few minutes.
+        - Connect the custom key store again (state=connected); from FAILED that disconnects it first.
+error:
+  description: The error that AWS returned.
+  returned: when the task failed on one
+  type: dict
+  contains:
+    code:
+      description: The error code.
+      returned: always
+      type: str
+      sample: AccessDeniedException
+    message:
+      description: The message of AWS.
+      returned: always
+      type: str
+"""
+
+from typing import Any
+
+from ansible_collections.amazon.aws.plugins.module_utils.common import set_collection_info
+from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleAWSModule
+
+from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store import result
+from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.api import Kms
+from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.api import caller_account
+from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.api import client_config
+from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.apply import History
+from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.apply import Runner
+from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.clock import Clock
+from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.clock import Deadline
+from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.model import CustomKeyStoreError
+from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.model import DesiredStore
+from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.version import COLLECTION_NAME
+from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.version import COLLECTION_VERSION
+
+
+def argument_spec() -> dict[str, dict[str, Any]]:
+    """The options of this module; those of every AWS module are added by C(AnsibleAWSModule)."""
+    return {
+        "state": {"type": "str", "default": "present", "choices": ["present", "connected", "disconnected"]},
+        "custom_key_store_id": {"type": "str", "aliases": ["id"]},
+        "name": {"type": "str", "aliases": ["custom_key_store_name"]},
+        "wait": {"type": "bool", "default": True},
+        "wait_timeout": {"type": "int", "default": 1800},
+    }
+
+
+def bring_about(module: AnsibleAWSModule, history: History, clock: Clock) -> dict[str, Any]:
+    """Do what the task asks for.
+
+    Returns:
+        The task's result.
+
+    Raises:
+        CustomKeyStoreError: it could not be done; C(history) tells how far it came.
+    """
+    desired = DesiredStore.from_params(module.params)
+    deadline = Deadline(clock, desired.wait_timeout)
+    client = module.client("kms", config=client_config())
+    kms = Kms(client, deadline, lambda: place(module, client))
+    runner = Runner(kms, desired, history, clock, deadline)
+    plan = runner.plan()
+    if module.check_mode:
+        return result.foretold(history, plan)
+    runner.run(plan)
+    return result.reached(history, plan, waited=desired.wait)
+
+
+def place(module: AnsibleAWSModule, client: Any) -> str:
+    """Where a store was looked for: the Region, and the account where AWS STS tells it within two seconds."""
+    account = caller_account(module.client("sts", config=client_config(timeout=2)))
+    region = f"the Region {client.meta.region_name}"
+    return region if account is None else f"{region} of the account {account}"
+
+
+def main() -> None:
+    set_collection_info(COLLECTION_NAME, COLLECTION_VERSION)
+    module = AnsibleAWSModule(
+        argument_spec=argument_spec(),
+        required_one_of=[("custom_key_store_id", "name")],
+        supports_check_mode=True,
+    )
+    history = History()
+    finish = module.exit_json
+    try:
+        outcome = bring_about(module, history, Clock())
+    except CustomKeyStoreError as error:
+        finish, outcome = module.fail_json, result.failed(history, error)
+    if not module._diff:
+        del outcome["diff"]
+    finish(**outcome)
+
+
+if __name__ == "__main__":
+    main()

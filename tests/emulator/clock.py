@@ -1,0 +1,32 @@
+# Copyright: Contributors to the keyops.aws collection
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The emulator's own time, so that tests need not wait for it."""
+
+from __future__ import annotations
+
+import time
+
+
+class Clock:
+    """Wall time plus an offset; can be frozen, and moved forward."""
+
+    def __init__(self) -> None:
+        self._offset = 0.0
+        self._frozen_at: float | None = None
+
+    def now(self) -> float:
+        """The emulator's time, in seconds since the epoch."""
+        wall = time.time() if self._frozen_at is None else self._frozen_at
+        return wall + self._offset
+
+    def freeze(self) -> None:
+        """Stop: from here on only advance() moves the time."""
+        if self._frozen_at is None:
+            self._frozen_at = time.time()
+
+    def advance(self, seconds: float) -> None:
+        """Move the time forward by this many seconds. Raises ValueError if that is negative."""
+        if not seconds >= 0:
+            raise ValueError("The clock can only be moved forward: give 0 seconds or more.")
+        self._offset += seconds

@@ -1,0 +1,331 @@
+# Copyright: Contributors to the keyops.aws collection
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Steering the emulator: time, outcomes of connects, states, faults, what others do, and the log of requests."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import types
+import typing
+from collections.abc import Callable
+from typing import Any
+from typing import Concatenate
+from typing import ParamSpec
+from typing import TypeVar
+from typing import cast
+
+from moto.core import DEFAULT_ACCOUNT_ID
+from moto.core.exceptions import JsonRESTError
+from moto.moto_api import state_manager
+from moto.moto_api._internal import mock_random
+
+from .injections import Fault
+from .injections import Intruder
+from .journal import Record
+from .models import CONNECT_MODEL
+from .models import DISCONNECT_MODEL
+from .models import CustomKeyStoreBackend
+from .models import backends
+from .models import check_error_code
+from .rules import FAST_FAILURES
+from .rules import NEVER
+from .rules import ConnectionState
+from .rules import StoreType
+from .validation import check_request
+from .validation import kms_model
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+INTRUDER_ACTIONS = (
+    "CreateCustomKeyStore",
+    "ConnectCustomKeyStore",
+    "DisconnectCustomKeyStore",
+    "UpdateCustomKeyStore",
+    "DeleteCustomKeyStore",
+)
+
+
+def command(method: Callable[Concatenate[Any, P], R]) -> Callable[Concatenate[Any, P], R]:
+    """Mark a method of Control as one that works over HTTP, too: its class decides how a call is carried out."""
+
+    @functools.wraps(method)
+    def call(self: Any, *args: P.args, **kwargs: P.kwargs) -> R:
+        arguments = check_arguments(method, (self, *args), kwargs)
+        result: R = self._perform(method, arguments)
+        return result
+
+    call.is_command = True  # type: ignore[attr-defined]
+    return cast(Callable[Concatenate[Any, P], R], call)
+
+
+def check_arguments(method: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
+    """The arguments of a call by name, without self. Raises TypeError if they do not fit the method's signature."""
+    arguments = inspect.signature(method).bind(*args, **kwargs).arguments
+    hints = typing.get_type_hints(method)
+    arguments.pop("self")
+    for name, value in arguments.items():
+        if not _fits(value, hints[name]):
+            wanted = getattr(hints[name], "__name__", None) if not typing.get_args(hints[name]) else None
+            raise TypeError(f"{name} must be of type {wanted or hints[name]}")
+    return dict(arguments)
+
+
+def _fits(value: Any, hint: Any) -> bool:
+    """Is a value, such as one read from JSON, of a type? For the types that commands use."""
+    origin = typing.get_origin(hint) or hint
+    if origin in (typing.Union, types.UnionType):
+        return any(_fits(value, member) for member in typing.get_args(hint))
+    if origin is list:
+        return isinstance(value, list) and all(_fits(item, typing.get_args(hint)[0]) for item in value)
+    if isinstance(value, bool):
+        return origin is bool
+    return isinstance(value, (int, float) if origin is float else origin)
+
+
+class Control:
+    """Steers KMS in one account and Region, in process. HttpControl has the same methods.
+
+    All times are in seconds of the emulator's clock. Bad input raises ValueError (TypeError for a wrong type) with one
+    clear sentence, and changes nothing.
+    """
+
+    def __init__(self, *, account_id: str = DEFAULT_ACCOUNT_ID, region_name: str = "us-east-1") -> None:
+        self.account_id = account_id
+        self.region_name = region_name
+
+    @property
+    def _backend(self) -> CustomKeyStoreBackend:
+        # Looked up at each use: moto makes a new one when it is reset.
+        if not (len(self.account_id) == 12 and self.account_id.isdigit()):
+            raise ValueError(f"An account has 12 digits, unlike {self.account_id!r}.")
+        account = backends()[self.account_id]
+        if self.region_name not in account:
+            raise ValueError(f"There is no Region {self.region_name!r}.")
+        return account[self.region_name]
+
+    def _perform(self, method: Callable[..., Any], arguments: dict[str, Any]) -> Any:
+        with self._backend.lock:
+            try:
+                return method(self, **arguments)
+            except JsonRESTError as error:
+                raise ValueError(error.message) from error
+
+    @command
+    def set_transitions(self, *, connect_seconds: float | None = None, disconnect_seconds: float | None = None) -> None:
+        """How long connecting and disconnecting take from now on; None: as before.
+
+        Through moto's state manager, hence for all accounts and Regions, and for what is under way.
+        """
+        wanted = {CONNECT_MODEL: connect_seconds, DISCONNECT_MODEL: disconnect_seconds}
+        given = {model_name: seconds for model_name, seconds in wanted.items() if seconds is not None}
+        for seconds in given.values():
+            _check_not_negative(seconds)
+        for model_name, seconds in given.items():
+            state_manager.set_transition(model_name, {"progression": "time", "seconds": seconds})
+
+    @command
+    def set_connect_outcomes(self, custom_key_store_id: str, outcomes: list[str]) -> None:
+        """How the next connects of a store end, one each; after them, and with an empty list, they succeed.
+
+        Each outcome: CONNECTED; a ConnectionErrorCode that fits the store's type; NEVER (stays CONNECTING); or, for a
+        CloudHSM store, an exception by which ConnectCustomKeyStore refuses at once (R2).
+        """
+        store = self._backend.known_store(custom_key_store_id)
+        for outcome in outcomes:
+            fast = outcome in FAST_FAILURES and store.custom_key_store_type is StoreType.AWS_CLOUDHSM
+            if not fast and outcome not in (ConnectionState.CONNECTED, NEVER):
+                check_error_code(store, outcome)
+        store.connect_outcomes.clear()
+        store.connect_outcomes.extend(outcomes)
+
+    @command
+    def set_connection_state(
+        self, custom_key_store_id: str, connection_state: str, connection_error_code: str | None = None
+    ) -> None:
+        """Put a store in a state at once, whatever the visibility delay. FAILED needs a code.
+
+        CONNECTING and DISCONNECTING run on by time, to CONNECTED and DISCONNECTED.
+        """
+        self._backend.set_connection_state(custom_key_store_id, connection_state, connection_error_code)
+
+    @command
+    def set_visibility_delay(self, seconds: float) -> None:
+        """How long DescribeCustomKeyStores shows a store as it was before each change accepted from now on (R31).
+
+        The other operations judge by the true state.
+        """
+        _check_not_negative(seconds)
+        self._backend.visibility.delay = seconds
+
+    @command
+    def set_latency(self, seconds: float) -> None:
+        """How long each request waits before it is handled: seconds of wall time, frozen clock or not."""
+        _check_not_negative(seconds)
+        self._backend.latency = seconds
+
+    @command
+    def set_rule(self, name: str, value: bool | int) -> None:
+        """Choose one reading of a rule that AWS's documents disagree on (section 3.9). The names are those of Rules."""
+        self._backend.rules.set(name, value)
+
+    @command
+    def add_fault(
+        self,
+        operation: str,
+        *,
+        error: str | None = None,
+        drop: bool = False,
+        applied: bool = False,
+        skip: int = 0,
+        times: int = 1,
+    ) -> None:
+        """Spoil the answers to the next requests of an operation, after letting some pass.
+
+        Args: operation: any of KMS. error: the AWS error code of the answers; or drop: the connection is closed
+        without one. applied: the requests take effect before. skip, times: how many requests.
+        """
+        _check_operation(operation)
+        _check_counts(skip, times)
+        if (error is None) != drop or error == "":
+            raise ValueError("A fault is either an error code or a dropped connection.")
+        self._backend.injections.faults.append(Fault(operation, error, applied, skip, times))
+
+    @command
+    def add_intruder(self, operation: str, *, skip: int = 0, action: str, parameters: dict[str, Any]) -> None:
+        """Let somebody else change something just before a request of an operation is handled, after letting some pass.
+
+        Args: action: a KMS operation that changes custom key stores, with its members as parameters; or
+        SetConnectionState, with CustomKeyStoreId, ConnectionState and (for FAILED) ConnectionErrorCode.
+        It is not in requests(), but how it ended is in intrusions().
+        """
+        _check_operation(operation)
+        _check_counts(skip, 1)
+        self._check_action(action, parameters)
+        self._backend.injections.intruders.append(Intruder(operation, skip, action, dict(parameters)))
+
+    def _check_action(self, action: str, parameters: dict[str, Any]) -> None:
+        if action == "SetConnectionState":
+            given = {"ConnectionErrorCode": None, **parameters}
+            if set(given) != {"CustomKeyStoreId", "ConnectionState", "ConnectionErrorCode"}:
+                raise ValueError("SetConnectionState takes CustomKeyStoreId, ConnectionState, ConnectionErrorCode.")
+            self._backend.check_connection_state(
+                given["CustomKeyStoreId"], given["ConnectionState"], given["ConnectionErrorCode"]
+            )
+        elif action in INTRUDER_ACTIONS:
+            check_request(action, parameters)
+        else:
+            raise ValueError(f"An intruder can do: {', '.join((*INTRUDER_ACTIONS, 'SetConnectionState'))}.")
+
+    @command
+    def create_store(
+        self,
+        *,
+        custom_key_store_name: str | None = None,
+        custom_key_store_type: str = StoreType.AWS_CLOUDHSM,
+        connection_state: str = ConnectionState.DISCONNECTED,
+        connection_error_code: str | None = None,
+        parameters: dict[str, Any] | None = None,
+    ) -> str:
+        """Create a store of either type without further set-up, visible at once, and return its id.
+
+        Args: the name (default: one made up); type; state, with a code for FAILED; parameters: members of
+        CreateCustomKeyStore to use instead of made-up ones.
+        """
+        if custom_key_store_type not in list(StoreType):
+            raise ValueError(f"There is no type {custom_key_store_type!r}; there are: {', '.join(StoreType)}.")
+        given = parameters or {}
+        request = {**_made_up_store(StoreType(custom_key_store_type), given), **given}
+        if custom_key_store_name is not None:
+            request["CustomKeyStoreName"] = custom_key_store_name
+        check_request("CreateCustomKeyStore", request)
+        store_id = self._backend.create_custom_key_store(request)["CustomKeyStoreId"]
+        try:
+            self._backend.set_connection_state(store_id, connection_state, connection_error_code)
+        except ValueError:
+            del self._backend.custom_key_stores[store_id]
+            self._backend.visibility.show_now(store_id)
+            raise
+        return store_id
+
+    @command
+    def requests(self) -> list[Record]:
+        """All KMS requests since the last clear_requests(), in order of arrival.
+
+        Each: number (from 1); time (seconds since the epoch); operation; parameters, secrets masked; account_id;
+        region; outcome: "ok", the error code, or "dropped"; applied: did KMS carry it out?
+        """
+        return self._backend.journal.records()
+
+    @command
+    def clear_requests(self) -> None:
+        """Forget the requests so far."""
+        self._backend.journal.clear()
+
+    @command
+    def intrusions(self) -> list[dict[str, str]]:
+        """What intruders did, in order: before (which operation), action, outcome ("ok", or why it was refused)."""
+        return [dict(intrusion) for intrusion in self._backend.intrusions]
+
+    @command
+    def freeze_clock(self) -> None:
+        """Stop the clock of this account and Region: only advance() moves it then, until reset()."""
+        self._backend.clock.freeze()
+
+    @command
+    def advance(self, seconds: float) -> None:
+        """Move the clock of this account and Region forward."""
+        self._backend.clock.advance(seconds)
+
+    @command
+    def reset(self) -> None:
+        """Forget all of KMS in this account and Region: stores, keys, log, faults, rules, clock.
+
+        The durations of connects and disconnects, which are shared by all accounts, are the default again.
+        """
+        self._backend.reset()
+        for model_name in (CONNECT_MODEL, DISCONNECT_MODEL):
+            state_manager.unset_transition(model_name)
+
+
+def _check_not_negative(seconds: float) -> None:
+    if not seconds >= 0:
+        raise ValueError("A number of seconds must be 0 or more.")
+
+
+def _check_counts(skip: int, times: int) -> None:
+    if skip < 0 or times < 1:
+        raise ValueError("skip must be 0 or more, and times 1 or more.")
+
+
+def _check_operation(operation: str) -> None:
+    if operation not in kms_model().operation_names:
+        raise ValueError(f"KMS has no operation {operation!r}.")
+
+
+def _made_up_store(store_type: StoreType, given: dict[str, Any]) -> dict[str, Any]:
+    """Members of CreateCustomKeyStore that make a valid request."""
+    unique = mock_random.get_random_hex(12)
+    request: dict[str, Any] = {"CustomKeyStoreName": f"store-{unique}", "CustomKeyStoreType": store_type.value}
+    if store_type is StoreType.AWS_CLOUDHSM:
+        letters = "".join(mock_random.choice("234567abcdefghijklmnopqrstuvwxyz") for _ in range(11))
+        return {
+            **request,
+            "CloudHsmClusterId": f"cluster-{letters}",
+            "TrustAnchorCertificate": "-----BEGIN CERTIFICATE-----\nemulated\n-----END CERTIFICATE-----\n",
+            "KeyStorePassword": f"kmsuser-{unique}",
+        }
+    if given.get("XksProxyConnectivity") == "VPC_ENDPOINT_SERVICE":
+        request["XksProxyVpcEndpointServiceName"] = f"com.amazonaws.vpce.us-east-1.vpce-svc-{unique}"
+    return {
+        **request,
+        "XksProxyConnectivity": "PUBLIC_ENDPOINT",
+        "XksProxyUriEndpoint": f"https://{unique}.xks.example.com",
+        "XksProxyUriPath": "/kms/xks/v1",
+        "XksProxyAuthenticationCredential": {
+            "AccessKeyId": "EMULATEDACCESSKEY234",
+            "RawSecretAccessKey": f"emulated+secret/access=key+{unique * 2}",
+        },
+    }

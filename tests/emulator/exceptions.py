@@ -1,0 +1,151 @@
+# Copyright: Contributors to the keyops.aws collection
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""KMS's errors around custom key stores. The class name is the error code; the wording is this emulator's."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from moto.core.exceptions import JsonRESTError
+
+
+class KmsError(JsonRESTError):  # type: ignore[misc]
+    """An error answer of KMS, HTTP 400 unless a subclass says otherwise."""
+
+    code: int = 400
+    default_message: ClassVar[str] = "The request failed."
+
+    def __init__(self, message: str | None = None) -> None:
+        super().__init__(type(self).__name__, message or self.default_message)
+
+
+class CloudHsmClusterInUseException(KmsError):
+    default_message = "Another custom key store uses this cluster, or one that shares a backup history with it."
+
+
+class CloudHsmClusterInvalidConfigurationException(KmsError):
+    default_message = "The CloudHSM cluster is not configured as a custom key store needs it."
+
+
+class CloudHsmClusterNotActiveException(KmsError):
+    default_message = "The CloudHSM cluster is not active."
+
+
+class CloudHsmClusterNotFoundException(KmsError):
+    default_message = "There is no such CloudHSM cluster in this account and Region."
+
+
+class CloudHsmClusterNotRelatedException(KmsError):
+    default_message = "The CloudHSM cluster shares no backup history with the cluster of this custom key store."
+
+
+class CustomKeyStoreHasCMKsException(KmsError):
+    default_message = "The custom key store still holds KMS keys."
+
+
+class CustomKeyStoreInvalidStateException(KmsError):
+    default_message = "The connection state of the custom key store does not allow this."
+
+
+class CustomKeyStoreNameInUseException(KmsError):
+    default_message = "Another custom key store of this account and Region has this name."
+
+
+class CustomKeyStoreNotFoundException(KmsError):
+    default_message = "There is no such custom key store in this account and Region."
+
+
+class DependencyTimeoutException(KmsError):
+    code = 503
+    default_message = "Something that KMS depends on did not answer in time."
+
+
+class IncorrectTrustAnchorException(KmsError):
+    default_message = "The trust anchor certificate is not the one of the CloudHSM cluster."
+
+
+class InvalidMarkerException(KmsError):
+    default_message = "The marker did not come from an earlier answer of this operation."
+
+
+class KMSInternalException(KmsError):
+    code = 500
+    default_message = "KMS had an internal error; the request can be retried."
+
+
+class LimitExceededException(KmsError):
+    default_message = "A quota of this account and Region is used up."
+
+
+class SerializationException(KmsError):
+    default_message = "The body of the request cannot be read."
+
+
+class ThrottlingException(KmsError):
+    default_message = "Too many requests of this operation."
+
+
+class UnknownOperationException(KmsError):
+    default_message = "KMS has no such operation."
+
+
+class ValidationException(KmsError):
+    default_message = "The request is not valid."
+
+
+class XksProxyIncorrectAuthenticationCredentialException(KmsError):
+    default_message = "The external key store proxy refused the authentication credential."
+
+
+class XksProxyInvalidConfigurationException(KmsError):
+    default_message = "The external key store proxy is not configured as an external key store needs it."
+
+
+class XksProxyInvalidResponseException(KmsError):
+    default_message = "KMS cannot read the answer of the external key store proxy."
+
+
+class XksProxyUriEndpointInUseException(KmsError):
+    default_message = "Another external key store of this account and Region uses this endpoint."
+
+
+class XksProxyUriInUseException(KmsError):
+    default_message = "Another external key store of this account and Region uses this endpoint with this path."
+
+
+class XksProxyUriUnreachableException(KmsError):
+    default_message = "KMS does not reach the external key store proxy."
+
+
+class XksProxyVpcEndpointServiceInUseException(KmsError):
+    default_message = "Another external key store of this Region uses this VPC endpoint service."
+
+
+class XksProxyVpcEndpointServiceInvalidConfigurationException(KmsError):
+    default_message = "The VPC endpoint service is not configured as an external key store needs it."
+
+
+class XksProxyVpcEndpointServiceNotFoundException(KmsError):
+    default_message = "KMS does not find the VPC endpoint service."
+
+
+class InjectedError(KmsError):
+    """An error with any code, for faults with a code that has no class here."""
+
+    server_faults: ClassVar[dict[str, int]] = {
+        "InternalFailure": 500,
+        "KeyUnavailableException": 500,
+        "ServiceUnavailable": 503,
+        "ServiceUnavailableException": 503,
+    }
+
+    def __init__(self, error_code: str) -> None:
+        JsonRESTError.__init__(self, error_code, "The emulator was told to answer with this error.")
+        self.code = self.server_faults.get(error_code, 400)
+
+
+def error_for(error_code: str) -> KmsError:
+    """The error answer for an error code, known here or not."""
+    known = {error.__name__: error for error in KmsError.__subclasses__() if error is not InjectedError}
+    return known[error_code]() if error_code in known else InjectedError(error_code)

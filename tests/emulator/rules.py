@@ -1,0 +1,118 @@
+# Copyright: Contributors to the keyops.aws collection
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What AWS documents about custom key stores, as tables. Rule numbers (R1 ...) and sections (3.1 ...) are the project's."""
+
+from __future__ import annotations
+
+import dataclasses
+from enum import StrEnum
+
+
+class ConnectionState(StrEnum):
+    """The five connection states of a custom key store."""
+
+    CONNECTED = "CONNECTED"
+    CONNECTING = "CONNECTING"
+    DISCONNECTED = "DISCONNECTED"
+    DISCONNECTING = "DISCONNECTING"
+    FAILED = "FAILED"
+
+
+class StoreType(StrEnum):
+    """The two types of custom key store."""
+
+    AWS_CLOUDHSM = "AWS_CLOUDHSM"
+    EXTERNAL_KEY_STORE = "EXTERNAL_KEY_STORE"
+
+
+ERROR_CODES_OF_BOTH = frozenset({"INTERNAL_ERROR", "NETWORK_ERRORS", "INVALID_CREDENTIALS"})
+
+ERROR_CODES: dict[StoreType, frozenset[str]] = {
+    StoreType.AWS_CLOUDHSM: ERROR_CODES_OF_BOTH
+    | {
+        "CLUSTER_NOT_FOUND",
+        "INSUFFICIENT_CLOUDHSM_HSMS",
+        "INSUFFICIENT_FREE_ADDRESSES_IN_SUBNET",
+        "SUBNET_NOT_FOUND",
+        "USER_LOCKED_OUT",
+        "USER_LOGGED_IN",
+        "USER_NOT_FOUND",
+    },
+    StoreType.EXTERNAL_KEY_STORE: ERROR_CODES_OF_BOTH
+    | {
+        "XKS_PROXY_ACCESS_DENIED",
+        "XKS_PROXY_INVALID_CONFIGURATION",
+        "XKS_PROXY_INVALID_RESPONSE",
+        "XKS_PROXY_INVALID_TLS_CONFIGURATION",
+        "XKS_PROXY_NOT_REACHABLE",
+        "XKS_PROXY_TIMED_OUT",
+        "XKS_VPC_ENDPOINT_SERVICE_INVALID_CONFIGURATION",
+        "XKS_VPC_ENDPOINT_SERVICE_NOT_FOUND",
+    },
+}
+"""The ConnectionErrorCodes that a store of each type can have (section 3.6)."""
+
+FAST_FAILURES = frozenset({"CloudHsmClusterNotActiveException", "CloudHsmClusterInvalidConfigurationException"})
+"""Exceptions by which ConnectCustomKeyStore refuses at once; the store stays DISCONNECTED (R2)."""
+
+NEVER = "NEVER"
+"""The outcome of a connect that stays CONNECTING."""
+
+REQUIRED_ON_CREATE: dict[StoreType, tuple[str, ...]] = {
+    StoreType.AWS_CLOUDHSM: ("CloudHsmClusterId", "KeyStorePassword", "TrustAnchorCertificate"),
+    StoreType.EXTERNAL_KEY_STORE: (
+        "XksProxyConnectivity",
+        "XksProxyUriEndpoint",
+        "XksProxyUriPath",
+        "XksProxyAuthenticationCredential",
+    ),
+}
+"""Members of CreateCustomKeyStore that a store of each type needs, beside its name."""
+
+VPC_MEMBERS = ("XksProxyVpcEndpointServiceName", "XksProxyVpcEndpointServiceOwner")
+"""Members that only a store behind a VPC endpoint service has."""
+
+MEMBERS_OF_TYPE: dict[StoreType, frozenset[str]] = {
+    StoreType.AWS_CLOUDHSM: frozenset(REQUIRED_ON_CREATE[StoreType.AWS_CLOUDHSM]),
+    StoreType.EXTERNAL_KEY_STORE: frozenset((*REQUIRED_ON_CREATE[StoreType.EXTERNAL_KEY_STORE], *VPC_MEMBERS)),
+}
+"""Members of CreateCustomKeyStore and UpdateCustomKeyStore that fit one type only."""
+
+
+@dataclasses.dataclass
+class Rules:
+    """What the emulator does where AWS's documents disagree (section 3.9); by default, the safer reading."""
+
+    connect_when_connected_is_valid: bool = False
+    """3.9(3): ConnectCustomKeyStore on CONNECTED or CONNECTING is accepted and changes nothing."""
+    rename_when_connected_is_valid: bool = True
+    """3.9(1): a CloudHSM store may be renamed while CONNECTED. An external one always may."""
+    proxy_update_when_connected_is_valid: bool = True
+    """3.9(2): an external store's credential and path may change while CONNECTED."""
+    proxy_update_in_any_state_is_valid: bool = False
+    """3.9(7): what an external store may change while CONNECTED, it may change in any state."""
+    custom_key_store_quota: int = 10
+    """3.9(9): how many custom key stores an account may have in a Region (R30)."""
+
+    def set(self, name: str, value: bool | int) -> None:
+        """Set one rule. Raises ValueError if there is no such rule, or if the value is not of its type."""
+        known = {field.name: type(field.default) for field in dataclasses.fields(self)}
+        if name not in known:
+            raise ValueError(f"There is no rule {name!r}; there are: {', '.join(sorted(known))}.")
+        if type(value) is not known[name]:
+            raise ValueError(f"The value of rule {name} must be of type {known[name].__name__}.")
+        setattr(self, name, value)
+
+    def changeable_when_connected(self, store_type: StoreType) -> frozenset[str]:
+        """The members of UpdateCustomKeyStore that do not need the state DISCONNECTED (section 3.2)."""
+        if store_type is StoreType.AWS_CLOUDHSM:
+            return frozenset({"NewCustomKeyStoreName"} if self.rename_when_connected_is_valid else ())
+        proxy = {"XksProxyAuthenticationCredential", "XksProxyUriPath"}
+        return frozenset({"NewCustomKeyStoreName"} | (proxy if self.proxy_update_when_connected_is_valid else set()))
+
+    def update_states(self, store_type: StoreType) -> frozenset[ConnectionState]:
+        """The states in which UpdateCustomKeyStore accepts at least something (section 3.1, R7)."""
+        if store_type is StoreType.EXTERNAL_KEY_STORE and self.proxy_update_in_any_state_is_valid:
+            return frozenset(ConnectionState)
+        return frozenset({ConnectionState.CONNECTED, ConnectionState.DISCONNECTED})

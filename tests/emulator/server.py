@@ -1,0 +1,187 @@
+# Copyright: Contributors to the keyops.aws collection
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The emulator as an HTTP server: moto's own, with custom key stores, their control API, and connections that drop."""
+
+from __future__ import annotations
+
+import datetime
+import functools
+import inspect
+import json
+import socket
+import threading
+from collections.abc import Callable
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+from typing import Any
+from typing import TextIO
+
+from botocore.exceptions import ConnectionClosedError
+from moto.core import DEFAULT_ACCOUNT_ID
+from moto.moto_server.werkzeug_app import DomainDispatcherApplication
+from moto.moto_server.werkzeug_app import MotoRequestHandler
+from moto.moto_server.werkzeug_app import create_backend_app
+from werkzeug.serving import BaseWSGIServer
+from werkzeug.serving import make_server
+from werkzeug.wrappers import Request
+from werkzeug.wrappers import Response
+
+from .client import CONTROL_PATH
+from .control import Control
+from .journal import Record
+from .models import install
+from .responses import LISTENER
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse
+    from _typeshed.wsgi import WSGIEnvironment
+
+
+class EmulatorApplication:
+    """A WSGI application around moto's. Log: gets one line for each KMS request."""
+
+    def __init__(self, log: TextIO | None = None) -> None:
+        self._moto = DomainDispatcherApplication(create_backend_app)
+        self._log = log
+
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        if environ["PATH_INFO"].startswith(CONTROL_PATH):
+            return control(Request(environ))(environ, start_response)
+        if self._log is not None:
+            environ[LISTENER] = functools.partial(write_line, self._log)
+        try:
+            answer: Iterable[bytes] = self._moto(environ, start_response)
+            return answer
+        except ConnectionClosedError:
+            environ["werkzeug.socket"].shutdown(socket.SHUT_RDWR)
+            # What werkzeug takes for a client that went away: it sends nothing, and logs nothing.
+            raise ConnectionAbortedError from None
+
+
+def write_line(log: TextIO, record: Record) -> None:
+    """Log a KMS request: time, operation, id or name of the store (if any), outcome."""
+    moment = datetime.datetime.fromtimestamp(record["time"], datetime.timezone.utc).isoformat(timespec="milliseconds")
+    parameters = record["parameters"]
+    store = parameters.get("CustomKeyStoreId") or parameters.get("CustomKeyStoreName") or "-"
+    log.write(f"{moment} {record['operation']} {store} {record['outcome']}\n")
+    log.flush()
+
+
+def control(request: Request) -> Response:
+    """Answer a request to steer KMS: POST .../<method-with-dashes>?account=...&region=... with the arguments in JSON.
+
+    GET reads, such as .../requests. Answers {"result": ...}; to bad input, HTTP 400 and {"message": ...}.
+    """
+    name = request.path.removeprefix(CONTROL_PATH)
+    try:
+        result = _called(name, request)
+    except (ValueError, TypeError) as error:
+        return _json({"message": f"{name}: {str(error).rstrip('.')}."}, status=400)
+    return _json({"result": result}, status=200)
+
+
+def _called(name: str, request: Request) -> Any:
+    target = Control(
+        account_id=request.args.get("account", DEFAULT_ACCOUNT_ID), region_name=request.args.get("region", "us-east-1")
+    )
+    method = getattr(target, name.replace("-", "_"), None)
+    if method is None or not getattr(method, "is_command", False):
+        names = [key for key, value in vars(Control).items() if getattr(value, "is_command", False)]
+        raise ValueError(f"there is no such method; there are: {', '.join(names).replace('_', '-')}")
+    if request.method != "POST" and not (request.method == "GET" and _reads(method)):
+        raise ValueError("use POST")
+    return method(**_arguments(request))
+
+
+def _reads(method: Callable[..., Any]) -> bool:
+    signature = inspect.signature(method)
+    return not signature.parameters and signature.return_annotation != "None"
+
+
+def _arguments(request: Request) -> dict[str, Any]:
+    try:
+        arguments = json.loads(request.get_data() or b"{}")
+    except ValueError:
+        arguments = None
+    if not isinstance(arguments, dict):
+        raise ValueError("the body must be a JSON object of arguments")
+    return arguments
+
+
+def _json(content: dict[str, Any], *, status: int) -> Response:
+    return Response(json.dumps(content) + "\n", status=status, content_type="application/json")
+
+
+class QuietRequestHandler(MotoRequestHandler):  # type: ignore[misc]
+    """Without an access log, and without delays between the small packets of kept connections."""
+
+    disable_nagle_algorithm = True
+
+    def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
+        """Nothing: EmulatorApplication logs KMS's requests."""
+
+
+class EmulatorServer:
+    """KMS with custom key stores, and all else that moto has, at a URL. A context manager, or start() and stop().
+
+    Args: host, port (0: any free one); default durations of connects and disconnects, in seconds; log: gets one line
+    for each KMS request. There is one KMS in a process, however many servers.
+    """
+
+    def __init__(
+        self,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        *,
+        connect_seconds: float = 2.0,
+        disconnect_seconds: float = 2.0,
+        log: TextIO | None = None,
+    ) -> None:
+        self._host = host
+        self._port = port
+        self._durations = {"connect_seconds": connect_seconds, "disconnect_seconds": disconnect_seconds}
+        self._log = log
+        self._server: BaseWSGIServer | None = None
+        self._thread: threading.Thread | None = None
+
+    @property
+    def url(self) -> str:
+        """Where it listens. Raises RuntimeError if it is not started."""
+        if self._server is None:
+            raise RuntimeError("The emulator is not started.")
+        host = f"[{self._host}]" if ":" in self._host else self._host
+        return f"http://{host}:{self._server.port}"
+
+    def start(self) -> None:
+        """Listen, in threads of its own. Raises OSError if it cannot, such as for a port in use."""
+        install(**self._durations)
+        family = socket.AF_INET6 if ":" in self._host else socket.AF_INET
+        # Bound here, as werkzeug would end the process if that fails.
+        with socket.create_server((self._host, self._port), family=family, backlog=128) as listener:
+            self._server = make_server(
+                self._host,
+                self._port,
+                EmulatorApplication(self._log),
+                threaded=True,
+                request_handler=QuietRequestHandler,
+                fd=listener.fileno(),
+            )
+        self._thread = threading.Thread(
+            target=self._server.serve_forever, kwargs={"poll_interval": 0.05}, name="emulator", daemon=True
+        )
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Stop listening. May be called again."""
+        if self._server is not None and self._thread is not None:
+            self._server.shutdown()
+            self._thread.join()
+        self._server = self._thread = None
+
+    def __enter__(self) -> EmulatorServer:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()

@@ -1,0 +1,33 @@
+# Copyright: Contributors to the keyops.aws collection
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""How the demo and the tests run Ansible: the collections of this environment, and KMS at the emulator's URL."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+BIN = Path(sys.prefix) / "bin"
+
+
+def ansible_environment(endpoint_url: str) -> dict[str, str]:
+    """Environment variables for ansible-playbook, so that all its AWS modules use the emulator.
+
+    Nothing of the caller's AWS or Ansible settings is passed on: a slip can never reach a real account.
+    """
+    foreign = ("AWS_", "ANSIBLE_", "BOTO", "EC2_")
+    return {
+        **{name: value for name, value in os.environ.items() if not name.startswith(foreign)},
+        "AWS_URL": endpoint_url,
+        "AWS_ENDPOINT_URL": endpoint_url,
+        "AWS_REGION": "us-east-1",
+        "AWS_ACCESS_KEY_ID": "AKIAIOSFODNN7EXAMPLE",
+        "AWS_SECRET_ACCESS_KEY": "wJalrXUtnFEMIK7MDENGbPxRfiCYEXAMPLE",
+        "AWS_EC2_METADATA_DISABLED": "true",
+        "AWS_CONFIG_FILE": os.devnull,
+        "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+        "ANSIBLE_CONFIG": str(ROOT / "tests" / "ansible.cfg"),
+    }

@@ -1,0 +1,24 @@
+# Copyright: Contributors to the keyops.aws collection
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Fixtures of the unit tests."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.emulator import Control
+from tests.emulator.fixtures import control
+from tests.emulator.fixtures import emulator_server
+from tests.emulator.fixtures import http_control
+from tests.unit.harness import ModuleRunner
+from tests.unit.harness import SimulatedTime
+
+__all__ = ["control", "emulator_server", "http_control"]
+
+
+@pytest.fixture
+def run(control: Control) -> ModuleRunner:
+    """Runs the module against an empty KMS, on a clock that stands still but for the module's sleeps."""
+    control.freeze_clock()
+    return ModuleRunner(control, SimulatedTime(control))

@@ -1,0 +1,64 @@
+# Copyright: Contributors to the keyops.aws collection
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the tests of the emulator share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import boto3
+import pytest
+from botocore.config import Config
+
+from tests.emulator import Control
+from tests.emulator import EmulatorServer
+from tests.emulator.fixtures import control
+from tests.emulator.fixtures import emulator_server
+from tests.emulator.fixtures import http_control
+
+__all__ = ["connection", "control", "emulator_server", "http_control", "http_kms", "in_process", "kms"]
+
+
+def client(endpoint_url: str | None = None) -> Any:
+    """A client of KMS that does not retry. Without a URL: the one in process, while moto's mock is on."""
+    return boto3.client(
+        "kms",
+        region_name="us-east-1",
+        endpoint_url=endpoint_url,
+        aws_access_key_id="AKIAEXAMPLE",
+        aws_secret_access_key="not-a-secret",  # noqa: S106
+        config=Config(retries={"total_max_attempts": 1}),
+    )
+
+
+@pytest.fixture(scope="session")
+def in_process() -> Any:
+    """Made once, as making a client takes longer than most tests."""
+    return client()
+
+
+@pytest.fixture
+def kms(in_process: Any, control: Control) -> Any:
+    """A client of KMS in process, with the emulator's clock frozen and transitions of 10 seconds."""
+    control.freeze_clock()
+    control.set_transitions(connect_seconds=10, disconnect_seconds=10)
+    return in_process
+
+
+@pytest.fixture(scope="session")
+def http_kms(emulator_server: EmulatorServer) -> Any:
+    """A client of KMS over HTTP."""
+    return client(emulator_server.url)
+
+
+@pytest.fixture
+def connection(kms: Any) -> Callable[[str], tuple[str, str | None]]:
+    """Reads the connection state and error code of a store."""
+
+    def read(store_id: str) -> tuple[str, str | None]:
+        (store,) = kms.describe_custom_key_stores(CustomKeyStoreId=store_id)["CustomKeyStores"]
+        return store["ConnectionState"], store.get("ConnectionErrorCode")
+
+    return read

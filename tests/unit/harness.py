@@ -1,0 +1,98 @@
+# Copyright: Contributors to the keyops.aws collection
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Runs a module's main() in this process, against the emulator in this process, on a clock that nobody waits for."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from dataclasses import field
+from typing import Any
+from unittest import mock
+
+import pytest
+from ansible.module_utils import basic
+
+from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.clock import Clock
+from ansible_collections.keyops.aws.plugins.modules import kms_custom_key_store
+from tests.emulator import Control
+
+CREDENTIALS = {
+    "region": "us-east-1",
+    "access_key": "AKIAIOSFODNN7EXAMPLE",
+    "secret_key": "wJalrXUtnFEMIK7MDENGbPxRfiCYEXAMPLE",
+}
+
+
+@dataclass
+class SimulatedTime:
+    """Time for the module and for the emulator, moved on by each sleep.
+
+    Attributes:
+        control: the emulator's, its clock frozen.
+        sleeps: the seconds of each sleep, in order.
+    """
+
+    control: Control
+    now: float = 0.0
+    sleeps: list[float] = field(default_factory=list)
+
+    def sleep(self, seconds: float) -> None:
+        self.sleeps.append(seconds)
+        self.now += seconds
+        self.control.advance(seconds)
+
+    def clock(self) -> Clock:
+        return Clock(monotonic=lambda: self.now, sleep=self.sleep, random=lambda: 0.5)
+
+
+@dataclass
+class ModuleRunner:
+    """Runs kms_custom_key_store, and tells which requests the last run made."""
+
+    control: Control
+    time: SimulatedTime
+
+    def __call__(self, *, check: bool = False, diff: bool = False, **options: Any) -> dict[str, Any]:
+        """Run the module with these options.
+
+        Returns:
+            The result that Ansible would see; C(failed) is true after a failure.
+        """
+        self.control.clear_requests()
+        arguments = {**CREDENTIALS, **options, "_ansible_check_mode": check, "_ansible_diff": diff}
+        with (
+            mock.patch.object(kms_custom_key_store, "Clock", self.time.clock),
+            module_arguments(arguments),
+            contextlib.redirect_stdout(io.StringIO()) as output,
+            pytest.raises(SystemExit),
+        ):
+            kms_custom_key_store.main()
+        result: dict[str, Any] = json.loads(output.getvalue().strip().splitlines()[-1])
+        return result
+
+    @property
+    def calls(self) -> list[str]:
+        """The operations that KMS was asked for in the last run, in order."""
+        return [request["operation"] for request in self.control.requests()]
+
+    @property
+    def calls_and_polls(self) -> list[str]:
+        """The same, with each run of DescribeCustomKeyStores told once."""
+        calls = self.calls
+        return [call for call, before in zip(calls, ["", *calls]) if call != before]
+
+
+@contextlib.contextmanager
+def module_arguments(arguments: dict[str, Any]) -> Iterator[None]:
+    """Hand arguments to an AnsibleModule as Ansible would, on any supported ansible-core."""
+    data = json.dumps({"ANSIBLE_MODULE_ARGS": arguments}).encode()
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(mock.patch.object(basic, "_ANSIBLE_ARGS", data))
+        if hasattr(basic, "_ANSIBLE_PROFILE"):
+            stack.enter_context(mock.patch.object(basic, "_ANSIBLE_PROFILE", "legacy"))
+        yield
