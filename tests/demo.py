@@ -19,7 +19,7 @@ from tests.environment import BIN
 from tests.environment import ROOT
 from tests.environment import ansible_environment
 
-SECONDS = {"connect_seconds": 6.0, "disconnect_seconds": 3.0}
+SECONDS = {"connect_seconds": 4.0, "disconnect_seconds": 2.0}
 
 
 def window(key_store: str, environment: dict[str, str], *more: str) -> int:

@@ -200,7 +200,7 @@ def _refused(operation: str, arguments: Mapping[str, Optional[str]], error: Any,
 
 def _no_answer(operation: str, error: Exception, maybe_applied: bool) -> KmsError:
     problem = KmsError(
-        f"{operation} got no answer from KMS: {error} Check region and endpoint_url, and that the managed host"
+        f"{operation} got no answer from KMS: {str(error).rstrip('.')}. Check region and endpoint_url, and that the managed host"
         " reaches that address (network, proxy, VPC endpoint, firewall, TLS certificates)."
     )
     problem.maybe_applied = maybe_applied

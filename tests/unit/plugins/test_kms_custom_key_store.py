@@ -11,6 +11,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+import yaml
 
 from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store import api
 from ansible_collections.keyops.aws.plugins.modules import kms_custom_key_store
@@ -579,3 +580,43 @@ def test_the_user_agent_names_the_collection(run: ModuleRunner, monkeypatch: pyt
     monkeypatch.setattr(api.Kms, "_call", spy)
     run(id=make_store(run, "CONNECTED"))
     assert "keyops.aws/0.1.0" in agents[0]
+
+
+# ---- the documentation
+
+
+EXAMPLES = yaml.safe_load(kms_custom_key_store.EXAMPLES)
+
+
+@pytest.mark.parametrize("example", EXAMPLES, ids=[example["name"] for example in EXAMPLES])
+@pytest.mark.parametrize("state", ["CONNECTED", "DISCONNECTED"])
+def test_each_example_works_and_changes_nothing_when_run_again(
+    run: ModuleRunner, state: str, example: dict[str, Any]
+) -> None:
+    options = example["keyops.aws.kms_custom_key_store"]
+    store_id = make_store(run, state)
+    if "custom_key_store_id" in options:
+        options = {**options, "custom_key_store_id": store_id}
+    first = run(**options)
+    assert "failed" not in first
+    assert run(**options)["changed"] is False
+
+
+def test_everything_returned_is_documented(run: ModuleRunner) -> None:
+    documented = yaml.safe_load(kms_custom_key_store.RETURN)
+    stores = [
+        make_store(run, "FAILED"),
+        run.control.create_store(
+            custom_key_store_type="EXTERNAL_KEY_STORE", parameters={"XksProxyConnectivity": "VPC_ENDPOINT_SERVICE"}
+        ),
+    ]
+    returned = [run(id=store_id) for store_id in stores]
+    store_keys = set[str]().union(*(result["custom_key_store"] for result in returned))
+    assert store_keys == set(documented["custom_key_store"]["contains"])
+    proxy = returned[1]["custom_key_store"]["xks_proxy_configuration"]
+    assert set(proxy) == set(documented["custom_key_store"]["contains"]["xks_proxy_configuration"]["contains"])
+    assert set(returned[0]["connection_error"]) == set(documented["connection_error"]["contains"])
+    failed = run(name="unknown")
+    assert set(failed["error"]) == set(documented["error"]["contains"])
+    mechanical = {"changed", "failed", "msg", "invocation", "diff", "warnings", "exception"}
+    assert set[str]().union(failed, *returned) - mechanical == set(documented)

@@ -1,0 +1,26 @@
+# Copyright: Contributors to the keyops.aws collection
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Fixtures of the integration tests."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.emulator import EmulatorServer
+from tests.emulator import HttpControl
+from tests.emulator.fixtures import emulator_server
+from tests.emulator.fixtures import http_control
+from tests.environment import ansible_environment
+from tests.integration.harness import Ansible
+
+__all__ = ["emulator_server", "http_control"]
+
+
+@pytest.fixture
+def ansible(emulator_server: EmulatorServer, http_control: HttpControl, tmp_path: Path) -> Ansible:
+    """Runs ansible-playbook against an empty KMS in which transitions take 0.3 seconds."""
+    http_control.set_transitions(connect_seconds=0.3, disconnect_seconds=0.3)
+    return Ansible(tmp_path, http_control, ansible_environment(emulator_server.url))

@@ -1,0 +1,83 @@
+# Copyright: Contributors to the keyops.aws collection
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Runs ansible-playbook against the emulator's HTTP server: the way that a user goes."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tests.emulator import HttpControl
+from tests.environment import BIN
+
+MODULE = "keyops.aws.kms_custom_key_store"
+
+
+@dataclass
+class PlaybookRun:
+    """What one run of ansible-playbook left behind."""
+
+    exit_code: int
+    output: str
+
+
+@dataclass
+class Ansible:
+    """Runs playbooks in a folder of their own.
+
+    Attributes:
+        folder: for playbooks and results; Ansible's working directory.
+        control: steers the emulator.
+        environment: of ansible-playbook.
+    """
+
+    folder: Path
+    control: HttpControl
+    environment: dict[str, str]
+
+    def playbook(self, tasks: list[dict[str, Any]], *arguments: str) -> PlaybookRun:
+        """Run these tasks in one play on localhost."""
+        play = {"name": "Test", "hosts": "localhost", "gather_facts": False, "tasks": tasks}
+        path = self.folder / "playbook.yml"
+        path.write_text(json.dumps([play]))  # JSON is YAML
+        return self.run(str(path), *arguments)
+
+    def run(self, *arguments: str) -> PlaybookRun:
+        """Run ansible-playbook with these arguments."""
+        command = [str(BIN / "ansible-playbook"), *arguments]
+        done = subprocess.run(
+            command, env=self.environment, cwd=self.folder, text=True, capture_output=True, timeout=120
+        )
+        return PlaybookRun(done.returncode, done.stdout + done.stderr)
+
+    def module(self, *arguments: str, variables: dict[str, Any] | None = None, **options: Any) -> dict[str, Any]:
+        """Run one task with kms_custom_key_store and return its result; the emulator's log then has its requests."""
+        self.control.clear_requests()
+        result_path = self.folder / "result.json"
+        tasks = [
+            {"name": "Try", MODULE: options, "register": "result", "ignore_errors": True, "vars": variables or {}},
+            {
+                "name": "Keep the result",
+                "ansible.builtin.copy": {"content": "{{ result | to_json }}", "dest": str(result_path), "mode": "0600"},
+                "check_mode": False,
+                "diff": False,
+            },
+        ]
+        done = self.playbook(tasks, *arguments)
+        assert done.exit_code == 0, done.output
+        result: dict[str, Any] = json.loads(result_path.read_text())
+        return result
+
+    @property
+    def calls(self) -> list[str]:
+        """The KMS operations of the last run, in order, each run of looks told once."""
+        calls = [request["operation"] for request in self.control.requests()]
+        return [call for call, before in zip(calls, ["", *calls]) if call != before]
+
+    @property
+    def request_count(self) -> int:
+        return len(self.control.requests())

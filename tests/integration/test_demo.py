@@ -1,0 +1,54 @@
+# Copyright: Contributors to the keyops.aws collection
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The demo, as a new user sees it, and that it leaves nothing behind, however it ends."""
+
+from __future__ import annotations
+
+import re
+import signal
+import socket
+import subprocess
+import sys
+
+from tests.environment import ROOT
+
+DEMO = [sys.executable, "-m", "tests.demo"]
+
+
+def emulator_is_gone(output: str) -> bool:
+    """Does nothing listen any more at the address that the demo told?"""
+    port = re.search(r"http://127\.0\.0\.1:(\d+)", output)
+    assert port is not None, output
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", int(port[1]))) != 0
+
+
+def test_the_demo_shows_a_window_and_a_second_run_without_change() -> None:
+    done = subprocess.run(DEMO, cwd=ROOT, text=True, capture_output=True, timeout=120)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "Disconnecting: CONNECTED > DISCONNECTING > DISCONNECTED" in done.stdout
+    assert "Connecting: DISCONNECTED > CONNECTING > CONNECTED" in done.stdout
+    assert [int(count) for count in re.findall(r"changed=(\d+)", done.stdout)] == [2, 0]
+    assert done.stdout.count("DisconnectCustomKeyStore\n") == 1
+    assert emulator_is_gone(done.stdout)
+
+
+def test_ctrl_c_ends_the_demo_and_the_emulator() -> None:
+    with subprocess.Popen(
+        DEMO, cwd=ROOT, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True
+    ) as demo:
+        assert demo.stdout is not None
+        output = ""
+        while "TASK [Disconnect the key store]" not in output:
+            line = demo.stdout.readline()
+            assert line, output
+            output += line
+        # A terminal sends it to all processes in the foreground.
+        subprocess.run(["kill", "-s", "INT", "--", f"-{demo.pid}"], check=True)
+        output += demo.stdout.read()
+        assert demo.wait(30) not in (0, -signal.SIGKILL)
+    assert "Traceback" not in output
+    assert emulator_is_gone(output)
+    left = subprocess.run(["pgrep", "-g", str(demo.pid)], capture_output=True, text=True)
+    assert left.stdout == ""

@@ -1,0 +1,123 @@
+# Copyright: Contributors to the keyops.aws collection
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The collection as a whole: what it says of itself is true, and it can be built and installed."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tarfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store import version
+from ansible_collections.keyops.aws.plugins.modules import kms_custom_key_store
+from tests.environment import BIN
+from tests.environment import ROOT
+from tests.environment import ansible_environment
+
+MODULES = sorted(path.stem for path in (ROOT / "plugins" / "modules").glob("*.py"))
+
+
+def load(*parts: str) -> Any:
+    return yaml.safe_load(ROOT.joinpath(*parts).read_text())
+
+
+def test_the_user_agent_has_the_name_and_version_of_the_collection() -> None:
+    galaxy = load("galaxy.yml")
+    assert f"{galaxy['namespace']}.{galaxy['name']}" == version.COLLECTION_NAME
+    assert galaxy["version"] == version.COLLECTION_VERSION
+
+
+def test_the_action_group_has_every_module_and_those_of_amazon_aws() -> None:
+    group = load("meta", "runtime.yml")["action_groups"]["aws"]
+    assert group[0] == {"metadata": {"extend_group": ["amazon.aws.aws"]}}
+    assert sorted(group[1:]) == MODULES
+
+
+def test_the_readme_names_every_module_and_playbook() -> None:
+    readme = (ROOT / "README.md").read_text()
+    for name in (*MODULES, *(path.stem for path in (ROOT / "playbooks").glob("*.yml"))):
+        assert name in readme, name
+
+
+def test_the_argument_spec_is_what_the_documentation_says() -> None:
+    options = yaml.safe_load(kms_custom_key_store.DOCUMENTATION)["options"]
+    documented = {
+        name: {key: option[key] for key in ("type", "default", "choices", "aliases") if key in option}
+        for name, option in options.items()
+    }
+    assert kms_custom_key_store.argument_spec() == documented
+
+
+@pytest.fixture(scope="module")
+def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The collection, built."""
+    folder = tmp_path_factory.mktemp("build")
+    galaxy = str(BIN / "ansible-galaxy")
+    subprocess.run(
+        [galaxy, "collection", "build", str(ROOT), "--output-path", str(folder)], check=True, capture_output=True
+    )
+    (path,) = folder.iterdir()
+    return path
+
+
+def test_the_archive_has_nothing_but_the_collection(archive: Path) -> None:
+    with tarfile.open(archive) as content:
+        tops = {name.split("/")[0] for name in content.getnames()}
+    assert tops == {
+        "CHANGELOG.md",
+        "CONTRIBUTING.md",
+        "COPYING",
+        "FILES.json",
+        "LICENSES",
+        "MANIFEST.json",
+        "Makefile",
+        "README.md",
+        "REUSE.toml",
+        "changelogs",
+        "docs",
+        "meta",
+        "playbooks",
+        "plugins",
+        "pyproject.toml",
+        "requirements.txt",
+        "tests",
+    }
+
+
+def test_the_archive_can_be_installed_and_used(archive: Path, tmp_path: Path) -> None:
+    galaxy = str(BIN / "ansible-galaxy")
+    install = [
+        galaxy,
+        "collection",
+        "install",
+        "--force",
+        "--no-deps",
+        "--offline",
+        str(archive),
+        "--collections-path",
+        str(tmp_path),
+    ]
+    subprocess.run(install, check=True, capture_output=True)
+    (tmp_path / "ansible_collections" / "amazon").symlink_to(
+        Path(sys.prefix) / "collections" / "ansible_collections" / "amazon"
+    )
+    environment = {
+        **ansible_environment("http://127.0.0.1:9"),
+        "ANSIBLE_COLLECTIONS_PATH": str(tmp_path),
+        "ANSIBLE_COLLECTIONS_SCAN_SYS_PATH": "false",
+    }
+    doc = subprocess.run(
+        [str(BIN / "ansible-doc"), "keyops.aws.kms_custom_key_store"],
+        env=environment,
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    assert str(tmp_path) in doc.stdout
+    assert "Connect the key store and wait until its keys can be used again" in doc.stdout
