@@ -26,8 +26,12 @@ def window(key_store: str, environment: dict[str, str], *more: str) -> int:
     """Run the playbook of a first window; its output goes to the terminal, its exit code is returned."""
     command = ["ansible-playbook", "playbooks/first_window.yml", "-e", f"key_store={key_store}", *more]
     print(f"$ {' '.join(command)}", flush=True)
-    # A Ctrl-C reaches ansible-playbook as well, which ends by itself.
-    return subprocess.run([str(BIN / command[0]), *command[1:]], env=environment, cwd=ROOT).returncode
+    with subprocess.Popen([str(BIN / command[0]), *command[1:]], env=environment, cwd=ROOT) as playbook:
+        try:
+            return playbook.wait()
+        except KeyboardInterrupt:
+            playbook.wait()  # Ctrl-C reaches ansible-playbook as well: let it end by itself
+            raise
 
 
 def tell_requests(control: HttpControl) -> None:

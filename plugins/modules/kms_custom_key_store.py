@@ -7,14 +7,17 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: kms_custom_key_store
-short_description: Connect and disconnect a custom key store of AWS KMS
+short_description: Manage a custom key store of AWS KMS
 version_added: 0.1.0
 description:
-  - Brings the connection of a custom key store of AWS KMS to the state that is asked for, and waits until it is there. A custom
-    key store keeps its KMS keys in an AWS CloudHSM cluster, or in an external key manager behind a proxy.
+  - Creates, changes, connects, disconnects and deletes a custom key store of AWS KMS, which keeps its KMS keys in an AWS
+    CloudHSM cluster, or in an external key manager behind a proxy.
   - B(While a custom key store is disconnected, every KMS key in it is unusable.) Whatever is encrypted under such a key cannot
-    be decrypted until the store is connected again. This module never disconnects a store unless O(state=disconnected) asks for
-    it, or the store is C(FAILED) already.
+    be decrypted until the store is connected again. This module never disconnects a connected store unless
+    O(state=disconnected) asks for it or O(allow_disconnect) allows it.
+  - Only properties that differ are sent. Where one can only change while the store is disconnected, and O(allow_disconnect)
+    allows it, the store is disconnected, changed, and connected again. When KMS refuses the change, the store is connected again
+    with its old settings, and the task fails with the reason.
   - A transition that is under way already, whoever began it, is joined and not begun again.
   - A task that changes nothing makes one request.
 author:
@@ -35,18 +38,24 @@ attributes:
 options:
   state:
     description:
-      - V(present) means that the store exists. Its connection is left as it is found.
-      - V(connected) connects the store and waits until it is C(CONNECTED). One that is C(FAILED) is disconnected first and then
-        connected, once. Connecting takes up to 20 minutes for a store in AWS CloudHSM, and about 5 for an external one.
+      - V(present) means that the store exists and has the given properties. It is created when it is not there and all options
+        for that are given. Its connection is left as it is found, but that one which is C(FAILED) is disconnected where a
+        property must change.
+      - V(connected) connects the store, too, and waits until it is C(CONNECTED). One that is C(FAILED) is disconnected first and
+        then connected, once. Connecting takes up to 20 minutes for a store in AWS CloudHSM, and about 5 for an external one.
       - With V(connected), a store in AWS CloudHSM that is C(FAILED) with C(INVALID_CREDENTIALS), C(USER_LOCKED_OUT),
         C(USER_LOGGED_IN) or C(USER_NOT_FOUND) is left alone and the task fails with the remedy, because each further attempt is
-        a login that may lock C(kmsuser) out of the cluster.
+        a login that may lock C(kmsuser) out of the cluster. With O(key_store_password) and O(update_credentials=always) it is
+        connected with the new password.
       - V(disconnected) disconnects the store, or aborts its connecting, and waits until it is C(DISCONNECTED). All KMS keys in
-        it become unusable at once.
+        it become unusable at once. Properties are changed then.
+      - V(absent) deletes the store. One that is connected is only disconnected for that with O(allow_disconnect=true), and not
+        before it is proved that it holds no KMS key, one whose deletion is pending included.
     type: str
     default: present
     choices:
       - present
+      - absent
       - connected
       - disconnected
   custom_key_store_id:
@@ -59,10 +68,87 @@ options:
   name:
     description:
       - The friendly name of the custom key store.
-      - When O(custom_key_store_id) is given too, the store must have this name.
+      - Alone, it tells which store. With O(custom_key_store_id), it is the name that the store should have, and a store that has
+        another one is renamed.
     type: str
     aliases:
       - custom_key_store_name
+  custom_key_store_type:
+    description:
+      - What backs the store. It can never change.
+      - Where it is not given, a store that is created is one of the type V(AWS_CLOUDHSM).
+    type: str
+    choices:
+      - AWS_CLOUDHSM
+      - EXTERNAL_KEY_STORE
+  cloud_hsm_cluster_id:
+    description:
+      - The id of the AWS CloudHSM cluster. Required to create a store of the type V(AWS_CLOUDHSM).
+      - It can change to a cluster that was made from a backup of the old one, while the store is disconnected.
+    type: str
+  trust_anchor_certificate:
+    description:
+      - The certificate C(customerCA.crt) with which the cluster was initialized, in PEM. Required to create a store of the type
+        V(AWS_CLOUDHSM). It can never change.
+    type: str
+  key_store_password:
+    description:
+      - The password that the crypto user C(kmsuser) has in the cluster. Required to create a store of the type V(AWS_CLOUDHSM).
+      - It tells KMS the password and changes nothing in the cluster. Each successful connect changes the password to one that
+        only KMS knows, so it is sent to an existing store only with O(update_credentials=always).
+    type: str
+  xks_proxy_configuration:
+    description:
+      - How KMS reaches the proxy of an external key store. A key that is left out is left as it is.
+    type: dict
+    suboptions:
+      connectivity:
+        description:
+          - Whether KMS reaches the proxy over the internet or through a VPC endpoint service.
+          - To change it, O(xks_proxy_configuration.uri_endpoint) must change as well, and for V(VPC_ENDPOINT_SERVICE)
+            O(xks_proxy_configuration.vpc_endpoint_service_name) must be given. It changes while the store is disconnected.
+        type: str
+        choices:
+          - PUBLIC_ENDPOINT
+          - VPC_ENDPOINT_SERVICE
+      uri_endpoint:
+        description: Scheme and host of the proxy, such as V(https://xks.example.com). It changes while the store is disconnected.
+        type: str
+      uri_path:
+        description: The path of the proxy's API, such as V(/example/kms/xks/v1). It can change while the store is connected.
+        type: str
+      vpc_endpoint_service_name:
+        description: The name of the VPC endpoint service. It changes while the store is disconnected.
+        type: str
+      vpc_endpoint_service_owner:
+        description:
+          - The account that owns the VPC endpoint service, when it is another one. It changes while the store is disconnected.
+          - Needs botocore 1.40.70 or newer.
+        type: str
+      access_key_id:
+        description:
+          - The id of the credential that KMS signs its requests to the proxy with. It can change while the store is connected.
+          - The credential is sent when this id is another one than the store has.
+        type: str
+      raw_secret_access_key:
+        description: The secret that belongs to O(xks_proxy_configuration.access_key_id). KMS never shows it.
+        type: str
+  update_credentials:
+    description:
+      - When to send O(key_store_password) and O(xks_proxy_configuration.raw_secret_access_key), which KMS never shows.
+      - V(on_create) sends them when the store is created, and a proxy's credential when its id changes.
+      - V(always) sends them on each run, and each run is a change.
+    type: str
+    default: on_create
+    choices:
+      - on_create
+      - always
+  allow_disconnect:
+    description:
+      - May a store that is connected, or connecting, be disconnected where a change or its deletion needs that?
+      - It is not needed for O(state=disconnected).
+    type: bool
+    default: false
   wait:
     description:
       - Wait until the store is in the state that is asked for.
@@ -84,7 +170,8 @@ seealso:
   - module: amazon.aws.kms_key_info
 notes:
   - The module needs the permissions C(kms:DescribeCustomKeyStores), and for what is asked for C(kms:ConnectCustomKeyStore) and
-    C(kms:DisconnectCustomKeyStore), in an IAM policy of the caller.
+    C(kms:DisconnectCustomKeyStore), C(kms:CreateCustomKeyStore), C(kms:UpdateCustomKeyStore) or C(kms:DeleteCustomKeyStore), in
+    an IAM policy of the caller. To delete, it also needs C(kms:ListKeys) and C(kms:DescribeKey).
   - C(CONNECTED) means that the last connect succeeded, and that nobody has disconnected the store since. It does not tell whether
     the backing key store is healthy.
 """
@@ -110,12 +197,87 @@ EXAMPLES = r"""
   keyops.aws.kms_custom_key_store:
     name: payments
   register: payments
+
+- name: Have a key store in AWS CloudHSM, connected
+  keyops.aws.kms_custom_key_store:
+    name: ledger
+    state: connected
+    custom_key_store_type: AWS_CLOUDHSM
+    cloud_hsm_cluster_id: cluster-2a34b5cdefg
+    trust_anchor_certificate: "{{ lookup('ansible.builtin.file', 'customerCA.crt') }}"
+    key_store_password: "{{ kmsuser_password }}"
+
+- name: Have an external key store whose proxy is on the internet
+  keyops.aws.kms_custom_key_store:
+    name: invoices
+    custom_key_store_type: EXTERNAL_KEY_STORE
+    xks_proxy_configuration:
+      connectivity: PUBLIC_ENDPOINT
+      uri_endpoint: https://xks.example.com
+      uri_path: /invoices/kms/xks/v1
+      access_key_id: "{{ proxy_access_key_id }}"
+      raw_secret_access_key: "{{ proxy_secret_access_key }}"
+
+- name: Have an external key store behind a VPC endpoint service
+  keyops.aws.kms_custom_key_store:
+    name: archive
+    custom_key_store_type: EXTERNAL_KEY_STORE
+    xks_proxy_configuration:
+      connectivity: VPC_ENDPOINT_SERVICE
+      uri_endpoint: https://xks.internal.example.com
+      uri_path: /archive/kms/xks/v1
+      vpc_endpoint_service_name: com.amazonaws.vpce.us-east-1.vpce-svc-0123456789abcdef0
+      access_key_id: "{{ proxy_access_key_id }}"
+      raw_secret_access_key: "{{ proxy_secret_access_key }}"
+
+- name: Rename a key store
+  keyops.aws.kms_custom_key_store:
+    custom_key_store_id: cks-1234567890abcdef0
+    name: card-payments
+
+- name: Replace the cluster by one that was made from its backup, with a short interruption
+  keyops.aws.kms_custom_key_store:
+    name: payments
+    cloud_hsm_cluster_id: cluster-7f65g4edcba
+    allow_disconnect: true
+
+# To rotate the password of kmsuser: disconnect, change the password in the cluster, tell KMS, connect. The last task sends the
+# password each time it is run, so it is not a part of the playbook that describes the key store.
+- name: Disconnect the key store, so that kmsuser is logged out
+  keyops.aws.kms_custom_key_store:
+    name: payments
+    state: disconnected
+
+- name: Change the password on all HSMs of the cluster
+  ansible.builtin.include_tasks: change_kmsuser_password.yml
+
+- name: Tell KMS the new password and connect
+  keyops.aws.kms_custom_key_store:
+    name: payments
+    state: connected
+    key_store_password: "{{ new_kmsuser_password }}"
+    update_credentials: always
+
+# To rotate the credential of an external key store's proxy without interruption: make the proxy accept the new one beside the
+# old one, tell KMS, and remove the old one when KMS has stopped using it, after five minutes.
+- name: Tell KMS the new credential
+  keyops.aws.kms_custom_key_store:
+    name: invoices
+    xks_proxy_configuration:
+      access_key_id: "{{ new_proxy_access_key_id }}"
+      raw_secret_access_key: "{{ new_proxy_secret_access_key }}"
+
+- name: Delete a key store that holds no keys any more
+  keyops.aws.kms_custom_key_store:
+    name: archive
+    state: absent
+    allow_disconnect: true
 """
 
 RETURN = r"""
 custom_key_store:
   description:
-    - The custom key store as KMS described it last. In check mode, as it would be.
+    - The custom key store as KMS described it last. In check mode, as it would be; a store that would be created has no id yet.
     - Empty when there is no such store.
   returned: always
   type: dict
@@ -154,7 +316,7 @@ custom_key_store:
       description: The id of the CloudHSM cluster.
       returned: for stores in AWS CloudHSM
       type: str
-      sample: cluster-1a23b4cdefg
+      sample: cluster-2a34b5cdefg
     trust_anchor_certificate:
       description: The certificate that was created when the CloudHSM cluster was initialized, in PEM.
       returned: for stores in AWS CloudHSM
@@ -268,7 +430,8 @@ from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.apply
 from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.clock import Clock
 from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.clock import Deadline
 from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.model import CustomKeyStoreError
-from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.model import DesiredStore
+from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.properties import SERVICE_OWNER
+from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.properties import desired_store
 from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.version import COLLECTION_NAME
 from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.version import COLLECTION_VERSION
 
@@ -276,9 +439,27 @@ from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.versi
 def argument_spec() -> dict[str, dict[str, Any]]:
     """The options of this module; those of every AWS module are added by C(AnsibleAWSModule)."""
     return {
-        "state": {"type": "str", "default": "present", "choices": ["present", "connected", "disconnected"]},
+        "state": {"type": "str", "default": "present", "choices": ["present", "absent", "connected", "disconnected"]},
         "custom_key_store_id": {"type": "str", "aliases": ["id"]},
         "name": {"type": "str", "aliases": ["custom_key_store_name"]},
+        "custom_key_store_type": {"type": "str", "choices": ["AWS_CLOUDHSM", "EXTERNAL_KEY_STORE"]},
+        "cloud_hsm_cluster_id": {"type": "str"},
+        "trust_anchor_certificate": {"type": "str"},
+        "key_store_password": {"type": "str", "no_log": True},
+        "xks_proxy_configuration": {
+            "type": "dict",
+            "options": {
+                "connectivity": {"type": "str", "choices": ["PUBLIC_ENDPOINT", "VPC_ENDPOINT_SERVICE"]},
+                "uri_endpoint": {"type": "str"},
+                "uri_path": {"type": "str"},
+                "vpc_endpoint_service_name": {"type": "str"},
+                "vpc_endpoint_service_owner": {"type": "str"},
+                "access_key_id": {"type": "str", "no_log": False},
+                "raw_secret_access_key": {"type": "str", "no_log": True},
+            },
+        },
+        "update_credentials": {"type": "str", "default": "on_create", "choices": ["on_create", "always"]},
+        "allow_disconnect": {"type": "bool", "default": False},
         "wait": {"type": "bool", "default": True},
         "wait_timeout": {"type": "int", "default": 1800},
     }
@@ -293,7 +474,9 @@ def bring_about(module: AnsibleAWSModule, history: History, clock: Clock) -> dic
     Raises:
         CustomKeyStoreError: it could not be done; C(history) tells how far it came.
     """
-    desired = DesiredStore.from_params(module.params)
+    desired = desired_store(module.params)
+    if SERVICE_OWNER.option in desired.given:
+        module.require_botocore_at_least("1.40.70", reason=f"to use {SERVICE_OWNER.option}")
     deadline = Deadline(clock, desired.wait_timeout)
     client = module.client("kms", config=client_config())
     kms = Kms(client, deadline, lambda: place(module, client))

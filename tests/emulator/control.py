@@ -5,39 +5,30 @@
 
 from __future__ import annotations
 
-import functools
-import inspect
-import types
-import typing
-from collections.abc import Callable
+import math
+import random
 from typing import Any
-from typing import Concatenate
-from typing import ParamSpec
-from typing import TypeVar
-from typing import cast
 
-from moto.core import DEFAULT_ACCOUNT_ID
-from moto.core.exceptions import JsonRESTError
 from moto.moto_api import state_manager
 from moto.moto_api._internal import mock_random
 
+from .backing_commands import BackingCommands
+from .clusters import made_up_id
+from .commands import command
 from .injections import Fault
 from .injections import Intruder
 from .journal import Record
-from .models import CONNECT_MODEL
-from .models import DISCONNECT_MODEL
-from .models import CustomKeyStoreBackend
-from .models import backends
+from .key_commands import KeyCommands
 from .models import check_error_code
+from .models import check_state
 from .rules import FAST_FAILURES
 from .rules import NEVER
 from .rules import ConnectionState
 from .rules import StoreType
+from .stores import CONNECT_MODEL
+from .stores import DISCONNECT_MODEL
 from .validation import check_request
 from .validation import kms_model
-
-P = ParamSpec("P")
-R = TypeVar("R")
 
 INTRUDER_ACTIONS = (
     "CreateCustomKeyStore",
@@ -48,70 +39,12 @@ INTRUDER_ACTIONS = (
 )
 
 
-def command(method: Callable[Concatenate[Any, P], R]) -> Callable[Concatenate[Any, P], R]:
-    """Mark a method of Control as one that works over HTTP, too: its class decides how a call is carried out."""
-
-    @functools.wraps(method)
-    def call(self: Any, *args: P.args, **kwargs: P.kwargs) -> R:
-        arguments = check_arguments(method, (self, *args), kwargs)
-        result: R = self._perform(method, arguments)
-        return result
-
-    call.is_command = True  # type: ignore[attr-defined]
-    return cast(Callable[Concatenate[Any, P], R], call)
-
-
-def check_arguments(method: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
-    """The arguments of a call by name, without self. Raises TypeError if they do not fit the method's signature."""
-    arguments = inspect.signature(method).bind(*args, **kwargs).arguments
-    hints = typing.get_type_hints(method)
-    arguments.pop("self")
-    for name, value in arguments.items():
-        if not _fits(value, hints[name]):
-            wanted = getattr(hints[name], "__name__", None) if not typing.get_args(hints[name]) else None
-            raise TypeError(f"{name} must be of type {wanted or hints[name]}")
-    return dict(arguments)
-
-
-def _fits(value: Any, hint: Any) -> bool:
-    """Is a value, such as one read from JSON, of a type? For the types that commands use."""
-    origin = typing.get_origin(hint) or hint
-    if origin in (typing.Union, types.UnionType):
-        return any(_fits(value, member) for member in typing.get_args(hint))
-    if origin is list:
-        return isinstance(value, list) and all(_fits(item, typing.get_args(hint)[0]) for item in value)
-    if isinstance(value, bool):
-        return origin is bool
-    return isinstance(value, (int, float) if origin is float else origin)
-
-
-class Control:
+class Control(BackingCommands, KeyCommands):
     """Steers KMS in one account and Region, in process. HttpControl has the same methods.
 
     All times are in seconds of the emulator's clock. Bad input raises ValueError (TypeError for a wrong type) with one
     clear sentence, and changes nothing.
     """
-
-    def __init__(self, *, account_id: str = DEFAULT_ACCOUNT_ID, region_name: str = "us-east-1") -> None:
-        self.account_id = account_id
-        self.region_name = region_name
-
-    @property
-    def _backend(self) -> CustomKeyStoreBackend:
-        # Looked up at each use: moto makes a new one when it is reset.
-        if not (len(self.account_id) == 12 and self.account_id.isdigit()):
-            raise ValueError(f"An account has 12 digits, unlike {self.account_id!r}.")
-        account = backends()[self.account_id]
-        if self.region_name not in account:
-            raise ValueError(f"There is no Region {self.region_name!r}.")
-        return account[self.region_name]
-
-    def _perform(self, method: Callable[..., Any], arguments: dict[str, Any]) -> Any:
-        with self._backend.lock:
-            try:
-                return method(self, **arguments)
-            except JsonRESTError as error:
-                raise ValueError(error.message) from error
 
     @command
     def set_transitions(self, *, connect_seconds: float | None = None, disconnect_seconds: float | None = None) -> None:
@@ -137,7 +70,7 @@ class Control:
         for outcome in outcomes:
             fast = outcome in FAST_FAILURES and store.custom_key_store_type is StoreType.AWS_CLOUDHSM
             if not fast and outcome not in (ConnectionState.CONNECTED, NEVER):
-                check_error_code(store, outcome)
+                check_error_code(store.custom_key_store_type, outcome)
         store.connect_outcomes.clear()
         store.connect_outcomes.extend(outcomes)
 
@@ -180,18 +113,36 @@ class Control:
         drop: bool = False,
         applied: bool = False,
         skip: int = 0,
-        times: int = 1,
+        times: int | None = 1,
+        probability: float = 1.0,
+        seed: int = 0,
     ) -> None:
         """Spoil the answers to the next requests of an operation, after letting some pass.
 
         Args: operation: any of KMS. error: the AWS error code of the answers; or drop: the connection is closed
-        without one. applied: the requests take effect before. skip, times: how many requests.
+        without one. applied: the requests take effect before. skip, times: how many requests (None: all). probability: how
+        likely each of them is spoilt, drawn from random numbers that depend on the seed alone.
         """
         _check_operation(operation)
-        _check_counts(skip, times)
+        _check_counts(skip, 1 if times is None else times)
         if (error is None) != drop or error == "":
             raise ValueError("A fault is either an error code or a dropped connection.")
-        self._backend.injections.faults.append(Fault(operation, error, applied, skip, times))
+        if not 0 <= probability <= 1:
+            raise ValueError("A probability is a number from 0 to 1.")
+        often = math.inf if times is None else times
+        chance = random.Random(seed)  # noqa: S311 (no secret)
+        self._backend.injections.faults.append(Fault(operation, error, applied, skip, often, probability, chance))
+
+    @command
+    def set_quota(self, operation: str, per_second: float | None) -> None:
+        """Let so many requests of an operation pass in a second of the emulator's clock (R29); None: any number.
+
+        One second's worth may come at once. What is too much is answered with ThrottlingException.
+        """
+        _check_operation(operation)
+        if per_second is not None and not per_second > 0:
+            raise ValueError("A quota must be more than 0 requests in a second.")
+        self._backend.quotas.set(operation, per_second)
 
     @command
     def add_intruder(self, operation: str, *, skip: int = 0, action: str, parameters: dict[str, Any]) -> None:
@@ -237,18 +188,41 @@ class Control:
         if custom_key_store_type not in list(StoreType):
             raise ValueError(f"There is no type {custom_key_store_type!r}; there are: {', '.join(StoreType)}.")
         given = parameters or {}
-        request = {**_made_up_store(StoreType(custom_key_store_type), given), **given}
+        request = {**self._made_up_store(StoreType(custom_key_store_type), given), **given}
         if custom_key_store_name is not None:
             request["CustomKeyStoreName"] = custom_key_store_name
         check_request("CreateCustomKeyStore", request)
+        check_state(StoreType(custom_key_store_type), connection_state, connection_error_code)
         store_id = self._backend.create_custom_key_store(request)["CustomKeyStoreId"]
-        try:
-            self._backend.set_connection_state(store_id, connection_state, connection_error_code)
-        except ValueError:
-            del self._backend.custom_key_stores[store_id]
-            self._backend.visibility.show_now(store_id)
-            raise
+        self._backend.set_connection_state(store_id, connection_state, connection_error_code)
         return store_id
+
+    def _made_up_store(self, store_type: StoreType, given: dict[str, Any]) -> dict[str, Any]:
+        """Members of CreateCustomKeyStore that make a valid request."""
+        unique = mock_random.get_random_hex(12)
+        request: dict[str, Any] = {"CustomKeyStoreName": f"store-{unique}", "CustomKeyStoreType": store_type.value}
+        if store_type is StoreType.AWS_CLOUDHSM:
+            cluster_id = given.get("CloudHsmClusterId") or made_up_id("cluster")
+            anchor = self._backend.backing.clusters.certificate(cluster_id)
+            return {
+                **request,
+                "CloudHsmClusterId": cluster_id,
+                "TrustAnchorCertificate": anchor
+                or "-----BEGIN CERTIFICATE-----\nemulated\n-----END CERTIFICATE-----\n",
+                "KeyStorePassword": f"kmsuser{unique}",
+            }
+        if given.get("XksProxyConnectivity") == "VPC_ENDPOINT_SERVICE":
+            request["XksProxyVpcEndpointServiceName"] = f"com.amazonaws.vpce.us-east-1.vpce-svc-{unique}"
+        return {
+            **request,
+            "XksProxyConnectivity": "PUBLIC_ENDPOINT",
+            "XksProxyUriEndpoint": f"https://{unique}.xks.example.com",
+            "XksProxyUriPath": "/kms/xks/v1",
+            "XksProxyAuthenticationCredential": {
+                "AccessKeyId": "EMULATEDACCESSKEY234",
+                "RawSecretAccessKey": f"emulated+secret/access=key+{unique * 2}",
+            },
+        }
 
     @command
     def requests(self) -> list[Record]:
@@ -281,7 +255,7 @@ class Control:
 
     @command
     def reset(self) -> None:
-        """Forget all of KMS in this account and Region: stores, keys, log, faults, rules, clock.
+        """Forget all of KMS in this account and Region: stores, keys, clusters made here, log, faults, rules, clock.
 
         The durations of connects and disconnects, which are shared by all accounts, are the default again.
         """
@@ -303,29 +277,3 @@ def _check_counts(skip: int, times: int) -> None:
 def _check_operation(operation: str) -> None:
     if operation not in kms_model().operation_names:
         raise ValueError(f"KMS has no operation {operation!r}.")
-
-
-def _made_up_store(store_type: StoreType, given: dict[str, Any]) -> dict[str, Any]:
-    """Members of CreateCustomKeyStore that make a valid request."""
-    unique = mock_random.get_random_hex(12)
-    request: dict[str, Any] = {"CustomKeyStoreName": f"store-{unique}", "CustomKeyStoreType": store_type.value}
-    if store_type is StoreType.AWS_CLOUDHSM:
-        letters = "".join(mock_random.choice("234567abcdefghijklmnopqrstuvwxyz") for _ in range(11))
-        return {
-            **request,
-            "CloudHsmClusterId": f"cluster-{letters}",
-            "TrustAnchorCertificate": "-----BEGIN CERTIFICATE-----\nemulated\n-----END CERTIFICATE-----\n",
-            "KeyStorePassword": f"kmsuser-{unique}",
-        }
-    if given.get("XksProxyConnectivity") == "VPC_ENDPOINT_SERVICE":
-        request["XksProxyVpcEndpointServiceName"] = f"com.amazonaws.vpce.us-east-1.vpce-svc-{unique}"
-    return {
-        **request,
-        "XksProxyConnectivity": "PUBLIC_ENDPOINT",
-        "XksProxyUriEndpoint": f"https://{unique}.xks.example.com",
-        "XksProxyUriPath": "/kms/xks/v1",
-        "XksProxyAuthenticationCredential": {
-            "AccessKeyId": "EMULATEDACCESSKEY234",
-            "RawSecretAccessKey": f"emulated+secret/access=key+{unique * 2}",
-        },
-    }

@@ -61,6 +61,10 @@ class DependencyTimeoutException(KmsError):
     default_message = "Something that KMS depends on did not answer in time."
 
 
+class DisabledException(KmsError):
+    default_message = "The KMS key is disabled."
+
+
 class IncorrectTrustAnchorException(KmsError):
     default_message = "The trust anchor certificate is not the one of the CloudHSM cluster."
 
@@ -72,6 +76,10 @@ class InvalidMarkerException(KmsError):
 class KMSInternalException(KmsError):
     code = 500
     default_message = "KMS had an internal error; the request can be retried."
+
+
+class KMSInvalidStateException(KmsError):
+    default_message = "The state of the KMS key does not allow this."
 
 
 class LimitExceededException(KmsError):
@@ -90,8 +98,20 @@ class UnknownOperationException(KmsError):
     default_message = "KMS has no such operation."
 
 
+class UnsupportedOperationException(KmsError):
+    default_message = "This is not supported for a resource of this type."
+
+
 class ValidationException(KmsError):
     default_message = "The request is not valid."
+
+
+class XksKeyAlreadyInUseException(KmsError):
+    default_message = "Another KMS key of this external key store uses this external key."
+
+
+class XksKeyNotFoundException(KmsError):
+    default_message = "The external key store proxy does not find the external key."
 
 
 class XksProxyIncorrectAuthenticationCredentialException(KmsError):

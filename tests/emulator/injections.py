@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from dataclasses import field
+from random import Random
 from typing import Any
 from typing import Protocol
 from typing import TypeVar
@@ -23,7 +24,15 @@ class Fault:
     applied: bool
     """Does the request take effect before its answer gets lost?"""
     skip: int
-    times: int
+    times: float
+    """How often at most; infinity: always."""
+    probability: float = 1.0
+    """How likely a request that is due is hit."""
+    chance: Random = field(default_factory=Random, repr=False)
+
+    def strikes(self) -> bool:
+        """Is this request hit?"""
+        return self.chance.random() < self.probability
 
 
 @dataclass
@@ -34,13 +43,19 @@ class Intruder:
     skip: int
     action: str
     parameters: dict[str, Any]
-    times: int = 1
+    times: float = 1
+
+    def strikes(self) -> bool:
+        """Is this request preceded? Always."""
+        return True
 
 
 class _Counted(Protocol):
     operation: str
     skip: int
-    times: int
+    times: float
+
+    def strikes(self) -> bool: ...
 
 
 Counted = TypeVar("Counted", bound=_Counted)
@@ -70,7 +85,7 @@ def _due(injections: Iterable[Counted], operation: str, *, at_most: int) -> list
             continue
         if injection.skip > 0:
             injection.skip -= 1
-        elif injection.times > 0 and len(due) < at_most:
+        elif injection.times > 0 and len(due) < at_most and injection.strikes():
             injection.times -= 1
             due.append(injection)
     return due

@@ -1,68 +1,64 @@
 # Copyright: Contributors to the keyops.aws collection
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Custom key stores: what they are, how they connect, and KMS's six operations on them."""
+"""KMS with custom key stores: the six operations on them, and what others do with them."""
 
 from __future__ import annotations
 
-import base64
-import binascii
-from collections import deque
+import functools
+from collections.abc import Iterator
 from collections.abc import Mapping
 from threading import RLock
 from typing import Any
 from typing import cast
 
-from moto.core.common_models import BaseModel
 from moto.core.exceptions import JsonRESTError
 from moto.core.utils import camelcase_to_underscores
-from moto.kms.models import KmsBackend
 from moto.kms.models import kms_backends
 from moto.moto_api import state_manager
 from moto.moto_api._internal import mock_random
-from moto.moto_api._internal.managed_state_model import ManagedState
 
-from .clock import Clock
+from .backing import Backing
+from .checks import check_create
+from .checks import check_key_in_store
+from .checks import check_key_outside
+from .checks import check_proxy_is_free
+from .checks import check_proxy_update
+from .checks import check_update
 from .exceptions import CustomKeyStoreHasCMKsException
 from .exceptions import CustomKeyStoreInvalidStateException
 from .exceptions import CustomKeyStoreNameInUseException
 from .exceptions import CustomKeyStoreNotFoundException
-from .exceptions import InvalidMarkerException
+from .exceptions import DependencyTimeoutException
+from .exceptions import KMSInvalidStateException
 from .exceptions import LimitExceededException
+from .exceptions import UnsupportedOperationException
 from .exceptions import ValidationException
+from .exceptions import XksKeyAlreadyInUseException
+from .exceptions import XksKeyNotFoundException
 from .exceptions import error_for
 from .injections import Injections
 from .injections import Intruder
 from .journal import Journal
+from .keys import CustomStoreKey
+from .keys import KeyBackend
+from .keys import another
+from .paging import page
+from .quotas import Quotas
 from .rules import ERROR_CODES
 from .rules import FAST_FAILURES
-from .rules import MEMBERS_OF_TYPE
-from .rules import NEVER
-from .rules import REQUIRED_ON_CREATE
-from .rules import VPC_MEMBERS
 from .rules import ConnectionState
 from .rules import Rules
 from .rules import StoreType
-from .visibility import Description
+from .stores import CONNECT_MODEL
+from .stores import DISCONNECT_MODEL
+from .stores import CustomKeyStore
+from .stores import Request
+from .stores import proxy_configuration
 from .visibility import Visibility
 from .visibility import sort_key
 
-CONNECT_MODEL = "kms::connect_custom_key_store"
-DISCONNECT_MODEL = "kms::disconnect_custom_key_store"
-
 DEFAULT_PAGE = 100
-
-Request = Mapping[str, Any]
-"""The members of a KMS request, by KMS's names; checked against botocore's model, without nulls."""
-
-PROXY_MEMBERS = {
-    "XksProxyConnectivity": "Connectivity",
-    "XksProxyUriEndpoint": "UriEndpoint",
-    "XksProxyUriPath": "UriPath",
-    "XksProxyVpcEndpointServiceName": "VpcEndpointServiceName",
-    "XksProxyVpcEndpointServiceOwner": "VpcEndpointServiceOwner",
-}
-"""Members of create and update requests, and what DescribeCustomKeyStores calls them."""
 
 
 def install(*, connect_seconds: float = 2.0, disconnect_seconds: float = 2.0) -> None:
@@ -79,119 +75,20 @@ def install(*, connect_seconds: float = 2.0, disconnect_seconds: float = 2.0) ->
         kms_backends.clear()
 
 
-class Connection(ManagedState):  # type: ignore[misc]
-    """A store's connection: moto's managed state, but by the emulator's clock, and with two models that take turns."""
-
-    def __init__(self, clock: Clock) -> None:
-        super().__init__(DISCONNECT_MODEL, [(ConnectionState.DISCONNECTED, ConnectionState.DISCONNECTED)])
-        self._clock = clock
-        self._began_at = clock.now()
-        self._error_code: str | None = None
-
-    def rest(self, state: ConnectionState, error_code: str | None = None) -> None:
-        """Be in a state, and stay there. The error code is for FAILED."""
-        self._begin(self.model_name, state, state, error_code)
-
-    def connect(self, outcome: str = ConnectionState.CONNECTED) -> None:
-        """Begin to connect. Outcome: CONNECTED, NEVER, or the ConnectionErrorCode with which it will fail."""
-        ends = {ConnectionState.CONNECTED: ConnectionState.CONNECTED, NEVER: ConnectionState.CONNECTING}
-        end = ends.get(outcome, ConnectionState.FAILED)
-        error_code = outcome if end is ConnectionState.FAILED else None
-        self._begin(CONNECT_MODEL, ConnectionState.CONNECTING, end, error_code)
-
-    def disconnect(self) -> None:
-        """Begin to disconnect."""
-        self._begin(DISCONNECT_MODEL, ConnectionState.DISCONNECTING, ConnectionState.DISCONNECTED, None)
-
-    def _begin(self, model_name: str, start: ConnectionState, end: ConnectionState, error_code: str | None) -> None:
-        self.model_name = model_name
-        self._transitions = [(start, end)]
-        self._status = start
-        self._error_code = error_code
-        self._tick = 0
-        self._began_at = self._clock.now()
-
-    @property
-    def status(self) -> ConnectionState:
-        """The state now. Moto's own reads the wall clock; its setter would leave the old state's transitions behind."""
-        transition = state_manager.get_transition(self.model_name)
-        if transition["progression"] != "time":
-            return ConnectionState(super().status or "")
-        if self._clock.now() >= self._began_at + transition["seconds"]:
-            self._status = self._get_next_status(self._status)
-        return ConnectionState(self._status or "")
-
-    @property
-    def error_code(self) -> str | None:
-        """The ConnectionErrorCode: only while FAILED (R4)."""
-        return self._error_code if self.status is ConnectionState.FAILED else None
-
-
-class CustomKeyStore(BaseModel):  # type: ignore[misc]
-    """One custom key store. Secrets are not kept: nothing here needs them, and moto's dashboard shows attributes."""
-
-    def __init__(self, *, store_id: str, store_type: StoreType, request: Request, account_id: str, clock: Clock):
-        self.custom_key_store_id = store_id
-        self.custom_key_store_type = store_type
-        self.custom_key_store_name: str = request["CustomKeyStoreName"]
-        self.cloud_hsm_cluster_id: str | None = request.get("CloudHsmClusterId")
-        self.trust_anchor_certificate: str | None = request.get("TrustAnchorCertificate")
-        self.creation_date = round(clock.now(), 3)
-        self.connection = Connection(clock)
-        self.connect_outcomes: deque[str] = deque()
-        self.xks_proxy_configuration: dict[str, str] = {}
-        self._account_id = account_id
-        self._update_proxy(request)
-
-    def update(self, request: Request) -> None:
-        """Take over what an accepted UpdateCustomKeyStore asks for."""
-        self.custom_key_store_name = request.get("NewCustomKeyStoreName", self.custom_key_store_name)
-        self.cloud_hsm_cluster_id = request.get("CloudHsmClusterId", self.cloud_hsm_cluster_id)
-        self._update_proxy(request)
-
-    def _update_proxy(self, request: Request) -> None:
-        if self.custom_key_store_type is not StoreType.EXTERNAL_KEY_STORE:
-            return
-        proxy = self.xks_proxy_configuration
-        proxy.update({name: request[member] for member, name in PROXY_MEMBERS.items() if member in request})
-        if "XksProxyAuthenticationCredential" in request:
-            proxy["AccessKeyId"] = request["XksProxyAuthenticationCredential"]["AccessKeyId"]
-        if proxy["Connectivity"] == "VPC_ENDPOINT_SERVICE":
-            # The caller's account, unless an owner was given (section 3.8).
-            proxy.setdefault("VpcEndpointServiceOwner", self._account_id)
-        else:
-            proxy.pop("VpcEndpointServiceName", None)
-            proxy.pop("VpcEndpointServiceOwner", None)
-
-    def describe(self) -> Description:
-        """The store as DescribeCustomKeyStores returns it; what does not fit its type or state is absent (R32)."""
-        entry: Description = {
-            "CustomKeyStoreId": self.custom_key_store_id,
-            "CustomKeyStoreName": self.custom_key_store_name,
-            "CloudHsmClusterId": self.cloud_hsm_cluster_id,
-            "TrustAnchorCertificate": self.trust_anchor_certificate,
-            "ConnectionState": self.connection.status,
-            "ConnectionErrorCode": self.connection.error_code,
-            "CreationDate": self.creation_date,
-            "CustomKeyStoreType": self.custom_key_store_type,
-            "XksProxyConfiguration": dict(self.xks_proxy_configuration) or None,
-        }
-        return {name: value for name, value in entry.items() if value is not None}
-
-
-class CustomKeyStoreBackend(KmsBackend):  # type: ignore[misc]
+class CustomKeyStoreBackend(KeyBackend):
     """KMS of one account and Region, with custom key stores. Whoever uses it holds its lock."""
 
     def __init__(self, region_name: str, account_id: str | None = None) -> None:
         super().__init__(region_name, account_id)
         if not hasattr(self, "lock"):
             self.lock = RLock()
-        self.clock = Clock()
         self.rules = Rules()
         self.custom_key_stores: dict[str, CustomKeyStore] = {}
         self.visibility = Visibility(self.clock)
         self.journal = Journal(account_id=self.account_id, region_name=region_name, clock=self.clock)
         self.injections = Injections()
+        self.quotas = Quotas(self.clock)
+        self.backing = Backing(account_id=self.account_id, region_name=region_name, rules=self.rules)
         self.intrusions: list[dict[str, str]] = []
         self.latency = 0.0
         """Wall time before each request is handled, in seconds."""
@@ -199,29 +96,49 @@ class CustomKeyStoreBackend(KmsBackend):  # type: ignore[misc]
     def reset(self) -> None:
         """Forget all. Moto's own takes the attributes away meanwhile, which other threads may be using."""
         with self.lock:
+            self.backing.clusters.forget()
             self.__init__(self.region_name, self.account_id)  # type: ignore[misc]
 
     # KMS's operations. Each takes the members of its request, and returns those of its answer.
 
     def create_custom_key_store(self, request: Request) -> dict[str, str]:
-        """CreateCustomKeyStore: required members by type, unique name, quota of stores (R30)."""
+        """CreateCustomKeyStore, or the store that is there already (R27). Errors: section 3.7, R20, R22, R30."""
         store_type = StoreType(request.get("CustomKeyStoreType", StoreType.AWS_CLOUDHSM))
-        _check_members_of_type(request, store_type)
-        missing = [member for member in REQUIRED_ON_CREATE[store_type] if member not in request]
-        if missing:
-            raise ValidationException(f"A custom key store of type {store_type} needs {', '.join(missing)}.")
-        if store_type is StoreType.EXTERNAL_KEY_STORE:
-            _check_vpc_members(request, request["XksProxyConnectivity"], has_service=False)
+        check_create(request, store_type, self.rules)
+        twin = self._twin(request) if store_type is StoreType.AWS_CLOUDHSM else None
+        if twin is not None:
+            return {"CustomKeyStoreId": twin.custom_key_store_id}
         self._check_name_is_free(request["CustomKeyStoreName"], owner=None)
         if len(self.custom_key_stores) >= self.rules.custom_key_store_quota:
             raise LimitExceededException("This account has as many custom key stores as it may have in this Region.")
+        if store_type is StoreType.EXTERNAL_KEY_STORE:
+            check_proxy_is_free(proxy_configuration(request), self._others(None))
+        self.backing.check_new(request, store_type, self._others(None))
         return {"CustomKeyStoreId": self._add(request, store_type)}
+
+    def _twin(self, request: Request) -> CustomKeyStore | None:
+        """A disconnected CloudHSM store with all the values of a create request (R27)."""
+        for store in self.custom_key_stores.values():
+            if (
+                store.has_values_of(request)
+                and store.connection.status is ConnectionState.DISCONNECTED
+                and self.backing.passwords.was_told(store.custom_key_store_id, request["KeyStorePassword"])
+            ):
+                return store
+        return None
 
     def _add(self, request: Request, store_type: StoreType) -> str:
         store_id = f"cks-{mock_random.get_random_hex(17)}"
-        self.custom_key_stores[store_id] = CustomKeyStore(
-            store_id=store_id, store_type=store_type, request=request, account_id=self.account_id, clock=self.clock
+        store = CustomKeyStore(
+            store_id=store_id,
+            store_type=store_type,
+            request=request,
+            account_id=self.account_id,
+            clock=self.clock,
+            rules=self.rules,
         )
+        self.custom_key_stores[store_id] = store
+        self.backing.tell(store, request)
         self.visibility.changing(store_id, None)
         return store_id
 
@@ -234,24 +151,18 @@ class CustomKeyStoreBackend(KmsBackend):  # type: ignore[misc]
         entries = [entry for entry in seen if wanted.items() <= entry.items()]
         if wanted and not entries:
             raise CustomKeyStoreNotFoundException()
-        page = self._page(entries, request)
-        for entry in page["CustomKeyStores"]:
+        found, rest = page(
+            entries,
+            sort_key,
+            limit=request.get("Limit", DEFAULT_PAGE),
+            marker=request.get("Marker"),
+            prefix=f"{self.account_id} {self.region_name} ",
+        )
+        for entry in found:
             if entry["CustomKeyStoreId"] in self.custom_key_stores:
                 # For moto's transitions that progress by how often they are looked at.
                 self.custom_key_stores[entry["CustomKeyStoreId"]].connection.advance()
-        return page
-
-    def _page(self, entries: list[Description], request: Request) -> dict[str, Any]:
-        prefix = f"{self.account_id} {self.region_name} "
-        if "Marker" in request:
-            last = _decoded_marker(request["Marker"], prefix)
-            entries = [entry for entry in entries if sort_key(entry) > last]
-        limit = request.get("Limit", DEFAULT_PAGE)
-        page: dict[str, Any] = {"CustomKeyStores": entries[:limit], "Truncated": len(entries) > limit}
-        if page["Truncated"]:
-            text = prefix + sort_key(entries[limit - 1])
-            page["NextMarker"] = base64.urlsafe_b64encode(text.encode()).decode()
-        return page
+        return {"CustomKeyStores": found, **rest}
 
     def connect_custom_key_store(self, request: Request) -> dict[str, str]:
         """ConnectCustomKeyStore: from DISCONNECTED (section 3.1); may fail fast (R2)."""
@@ -261,12 +172,15 @@ class CustomKeyStoreBackend(KmsBackend):  # type: ignore[misc]
         if under_way and self.rules.connect_when_connected_is_valid:
             return {}
         self._check_state(store, {ConnectionState.DISCONNECTED}, "connected")
-        outcome = store.connect_outcomes.popleft() if store.connect_outcomes else ConnectionState.CONNECTED
+        outcome = store.connect_outcomes.popleft() if store.connect_outcomes else self.backing.connect(store)
         if outcome in FAST_FAILURES:
             raise error_for(outcome)
         self._changing(store)
-        store.connection.connect(outcome)
+        self._connect(store, outcome)
         return {}
+
+    def _connect(self, store: CustomKeyStore, outcome: str) -> None:
+        store.connection.connect(outcome, functools.partial(self.backing.connected, store))
 
     def disconnect_custom_key_store(self, request: Request) -> dict[str, str]:
         """DisconnectCustomKeyStore: aborts a connect; the only way out of FAILED; not idempotent (section 3.1)."""
@@ -280,17 +194,17 @@ class CustomKeyStoreBackend(KmsBackend):  # type: ignore[misc]
     def update_custom_key_store(self, request: Request) -> dict[str, str]:
         """UpdateCustomKeyStore: all or nothing, by the table in section 3.2."""
         store = self._store(request)
-        members = set(request) - {"CustomKeyStoreId"}
-        if not members:
-            raise ValidationException("The request names no property to change.")
-        _check_members_of_type(request, store.custom_key_store_type)
-        self._check_update_state(store, members)
+        check_update(store, request, self.rules)
+        self._check_update_state(store, set(request) - {"CustomKeyStoreId"})
         if store.custom_key_store_type is StoreType.EXTERNAL_KEY_STORE:
-            _check_proxy_update(store, request)
+            check_proxy_update(store, request)
+            check_proxy_is_free(store.proxy_after(request), self._others(store))
         if "NewCustomKeyStoreName" in request:
             self._check_name_is_free(request["NewCustomKeyStoreName"], owner=store)
+        self.backing.check_change(store, request, self._others(store))
         self._changing(store)
         store.update(request)
+        self.backing.tell(store, request)
         return {}
 
     def _check_update_state(self, store: CustomKeyStore, members: set[str]) -> None:
@@ -307,11 +221,59 @@ class CustomKeyStoreBackend(KmsBackend):  # type: ignore[misc]
         """DeleteCustomKeyStore: only while DISCONNECTED, and without any KMS key, pending deletion or not (R26)."""
         store = self._store(request)
         self._check_state(store, {ConnectionState.DISCONNECTED}, "deleted")
-        if any(getattr(key, "custom_key_store_id", None) == store.custom_key_store_id for key in self.keys.values()):
+        if any(self._keys_in(store)):
             raise CustomKeyStoreHasCMKsException()
         self._changing(store)
         del self.custom_key_stores[store.custom_key_store_id]
+        self.backing.forget(store)
         return {}
+
+    # What other operations of KMS do with custom key stores
+
+    def store_for_key(self, request: Request) -> CustomKeyStore | None:
+        """The store that CreateKey names, if any: CONNECTED, and fit for such a key (section 3.1, R20)."""
+        if "CustomKeyStoreId" not in request:
+            check_key_outside(request)
+            return None
+        store = self._store(request)
+        check_key_in_store(request, store)
+        self._check_state(store, {ConnectionState.CONNECTED}, "given a KMS key")
+        if store.cloud_hsm_cluster_id is not None:
+            self.backing.clusters.check_hsms(store.cloud_hsm_cluster_id)
+        else:
+            self._check_external_key(store, request["XksKeyId"])
+        return store
+
+    def _check_external_key(self, store: CustomKeyStore, xks_key_id: str) -> None:
+        if any(key.xks_key_id == xks_key_id for key in self._keys_in(store)):
+            raise XksKeyAlreadyInUseException()
+        known = self.backing.proxies.configured(store.xks_proxy_configuration["UriEndpoint"]).external_keys
+        if known is not None and xks_key_id not in known:
+            raise XksKeyNotFoundException()
+
+    def _keys_in(self, store: CustomKeyStore) -> Iterator[CustomStoreKey]:
+        return (key for key in self.keys.values() if isinstance(key, CustomStoreKey) and key.store is store)
+
+    def check_random_source(self, request: Request) -> None:
+        """The store that GenerateRandom names, if any, must be a CloudHSM store that works (R24)."""
+        if "NumberOfBytes" not in request:
+            raise ValidationException("GenerateRandom needs NumberOfBytes.")
+        if "CustomKeyStoreId" not in request:
+            return
+        store = self._store(request)
+        if store.custom_key_store_type is not StoreType.AWS_CLOUDHSM:
+            raise UnsupportedOperationException("Random bytes come from CloudHSM key stores only.")
+        self._check_state(store, {ConnectionState.CONNECTED}, "asked for random bytes")
+        if self.backing.failure(store) is not None:
+            raise DependencyTimeoutException()
+
+    def note_use(self, operation: str, key_ids: list[str], request_id: str) -> None:
+        """As for any key; but a key in a store is of no use either if KMS cannot reach what is behind the store."""
+        for key_id in key_ids:
+            key = self.keys[self.any_id_to_key_id(key_id)]
+            if isinstance(key, CustomStoreKey) and self.backing.failure(key.store) is not None:
+                raise KMSInvalidStateException("KMS does not reach what is behind the custom key store.")
+        super().note_use(operation, key_ids, request_id)
 
     # Steering
 
@@ -322,23 +284,38 @@ class CustomKeyStoreBackend(KmsBackend):  # type: ignore[misc]
         """
         store = self.check_connection_state(store_id, state, error_code)
         if state == ConnectionState.CONNECTING:
-            store.connection.connect()
+            self._connect(store, ConnectionState.CONNECTED)
         elif state == ConnectionState.DISCONNECTING:
             store.connection.disconnect()
         else:
             store.connection.rest(ConnectionState(state), error_code)
+        if state == ConnectionState.CONNECTED:
+            self.backing.connected(store)
         self.visibility.show_now(store_id)
 
     def check_connection_state(self, store_id: str, state: str, error_code: str | None) -> CustomKeyStore:
         """The store, if set_connection_state may be called so. Raises ValueError as it does."""
         store = self.known_store(store_id)
-        if state not in list(ConnectionState):
-            raise ValueError(f"There is no connection state {state!r}; there are: {', '.join(ConnectionState)}.")
-        if (state == ConnectionState.FAILED) != (error_code is not None):
-            raise ValueError("A connection error code is needed for FAILED, and for no other connection state.")
-        if error_code is not None:
-            check_error_code(store, error_code)
+        check_state(store.custom_key_store_type, state, error_code)
         return store
+
+    def create_keys(self, count: int, store: CustomKeyStore | None) -> list[str]:
+        """Create keys, in a store whatever its state, or outside of any. Returns their ids."""
+        if count == 0:
+            return []
+        template = self.create_key(None, "ENCRYPT_DECRYPT", "SYMMETRIC_DEFAULT", "", None)
+        keys = [template, *(another(template) for _ in range(count - 1))]
+        for key in keys:
+            self.keys[key.id] = key
+            if store is not None:
+                external = store.custom_key_store_type is StoreType.EXTERNAL_KEY_STORE
+                CustomStoreKey.move(key, store, f"external-{key.id}" if external else None)
+        return [key.id for key in keys]
+
+    def settle(self) -> None:
+        """Let what was to happen by now happen, such as the rotation of a password by a connect."""
+        for store in self.custom_key_stores.values():
+            _ = store.connection.status
 
     def known_store(self, store_id: str) -> CustomKeyStore:
         """The store with this id. Raises ValueError if there is none."""
@@ -386,9 +363,15 @@ class CustomKeyStoreBackend(KmsBackend):  # type: ignore[misc]
             )
 
     def _check_name_is_free(self, name: str, owner: CustomKeyStore | None) -> None:
-        for other in self.custom_key_stores.values():
-            if other.custom_key_store_name == name and other is not owner:
-                raise CustomKeyStoreNameInUseException()
+        stores = self._others(owner)
+        if self.rules.names_are_unique_in_all_regions:
+            elsewhere = [other for other in backends()[self.account_id].values() if other is not self]
+            stores += [store for other in elsewhere for store in list(other.custom_key_stores.values())]
+        if any(store.custom_key_store_name == name for store in stores):
+            raise CustomKeyStoreNameInUseException()
+
+    def _others(self, owner: CustomKeyStore | None) -> list[CustomKeyStore]:
+        return [store for store in self.custom_key_stores.values() if store is not owner]
 
     def _changing(self, store: CustomKeyStore) -> None:
         self.visibility.changing(store.custom_key_store_id, store.describe())
@@ -399,45 +382,21 @@ def backends() -> Mapping[str, Mapping[str, CustomKeyStoreBackend]]:
     return cast(Mapping[str, Mapping[str, CustomKeyStoreBackend]], kms_backends)
 
 
-def check_error_code(store: CustomKeyStore, error_code: str) -> None:
+def check_state(store_type: StoreType, state: str, error_code: str | None) -> None:
+    """Raises ValueError for an unknown connection state, and for an error code that does not fit it or the type."""
+    if state not in list(ConnectionState):
+        raise ValueError(f"There is no connection state {state!r}; there are: {', '.join(ConnectionState)}.")
+    if (state == ConnectionState.FAILED) != (error_code is not None):
+        raise ValueError("A connection error code is needed for FAILED, and for no other connection state.")
+    if error_code is not None:
+        check_error_code(store_type, error_code)
+
+
+def check_error_code(store_type: StoreType, error_code: str) -> None:
     """Raises ValueError if a store of this type cannot have this ConnectionErrorCode (section 3.6)."""
-    fitting = ERROR_CODES[store.custom_key_store_type]
+    fitting = ERROR_CODES[store_type]
     if error_code not in fitting:
         raise ValueError(
-            f"A custom key store of type {store.custom_key_store_type} has no connection error code {error_code!r};"
+            f"A custom key store of type {store_type} has no connection error code {error_code!r};"
             f" it has: {', '.join(sorted(fitting))}."
         )
-
-
-def _decoded_marker(marker: str, prefix: str) -> str:
-    try:
-        text = base64.urlsafe_b64decode(marker).decode()
-    except (binascii.Error, ValueError) as error:
-        raise InvalidMarkerException() from error
-    if not text.startswith(prefix):
-        raise InvalidMarkerException()
-    return text.removeprefix(prefix)
-
-
-def _check_members_of_type(request: Request, store_type: StoreType) -> None:
-    unsuited = {member for other in StoreType if other is not store_type for member in MEMBERS_OF_TYPE[other]}
-    wrong = sorted(unsuited & set(request))
-    if wrong:
-        raise ValidationException(f"A custom key store of type {store_type} has no {', '.join(wrong)}.")
-
-
-def _check_proxy_update(store: CustomKeyStore, request: Request) -> None:
-    """Connectivity changes only together with the endpoint (section 3.2)."""
-    before = store.xks_proxy_configuration
-    connectivity = request.get("XksProxyConnectivity", before["Connectivity"])
-    if connectivity != before["Connectivity"] and request.get("XksProxyUriEndpoint") in (None, before["UriEndpoint"]):
-        raise ValidationException("A change of XksProxyConnectivity needs another XksProxyUriEndpoint, too.")
-    _check_vpc_members(request, connectivity, has_service="VpcEndpointServiceName" in before)
-
-
-def _check_vpc_members(request: Request, connectivity: str, *, has_service: bool) -> None:
-    given = [member for member in VPC_MEMBERS if member in request]
-    if connectivity == "PUBLIC_ENDPOINT" and given:
-        raise ValidationException(f"With PUBLIC_ENDPOINT there is no {', '.join(given)}.")
-    if connectivity == "VPC_ENDPOINT_SERVICE" and not has_service and VPC_MEMBERS[0] not in request:
-        raise ValidationException(f"VPC_ENDPOINT_SERVICE needs {VPC_MEMBERS[0]}.")

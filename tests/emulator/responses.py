@@ -17,16 +17,34 @@ from moto.core.utils import camelcase_to_underscores
 from moto.kms.responses import KmsResponse
 
 from .exceptions import SerializationException
+from .exceptions import ThrottlingException
 from .exceptions import UnknownOperationException
 from .exceptions import error_for
 from .injections import Fault
 from .journal import Record
+from .keys import CustomStoreKey
+from .models import DEFAULT_PAGE
 from .models import CustomKeyStoreBackend
 from .models import backends
 from .validation import check_request
 from .validation import input_shape
 from .validation import kms_model
 from .validation import masked
+
+CRYPTOGRAPHIC_OPERATIONS = frozenset(
+    {
+        "Decrypt",
+        "Encrypt",
+        "GenerateDataKey",
+        "GenerateDataKeyWithoutPlaintext",
+        "GenerateMac",
+        "ReEncrypt",
+        "Sign",
+        "Verify",
+        "VerifyMac",
+    }
+)
+"""Operations of moto's that use a key, and that GetKeyLastUsage tells of."""
 
 LISTENER = "keyops.kms_request_listener"
 """Key of the WSGI environment: who wants to be told of each request, called with its Record."""
@@ -60,8 +78,38 @@ class CustomKeyStoreResponse(KmsResponse):  # type: ignore[misc]
 
     def _run(self) -> str:
         operation = getattr(self.kms_backend, camelcase_to_underscores(self._get_action()))
-        request = {name: value for name, value in self._request().items() if value is not None}
-        return json.dumps(operation(request))
+        return json.dumps(operation(self._members()))
+
+    def create_key(self) -> str:
+        """moto's, and then into a custom key store."""
+        request = self._members()
+        store = self.kms_backend.store_for_key(request)
+        answer: str = super().create_key()
+        if store is None:
+            return answer
+        key = self.kms_backend.keys[json.loads(answer)["KeyMetadata"]["KeyId"]]
+        return json.dumps(CustomStoreKey.move(key, store, request.get("XksKeyId")).to_dict())
+
+    def generate_random(self) -> str:
+        """moto's; of a custom key store, too (R24)."""
+        self.kms_backend.check_random_source(self._members())
+        answer: str = super().generate_random()
+        return answer
+
+    def get_key_last_usage(self) -> str:
+        """GetKeyLastUsage (section 3.8)."""
+        key_id = self._members()["KeyId"]
+        self._validate_cmk_id(key_id)
+        key = self.kms_backend.keys[self.kms_backend.get_key_id(key_id)]
+        return json.dumps(self.kms_backend.usage.describe(key))
+
+    def list_keys(self) -> str:
+        """ListKeys, in pages."""
+        request = self._members()
+        return json.dumps(self.kms_backend.list_keys_page(request.get("Limit", DEFAULT_PAGE), request.get("Marker")))
+
+    def _members(self) -> dict[str, Any]:
+        return {name: value for name, value in self._request().items() if value is not None}
 
     def _get_action(self) -> str:
         # Only the header counts: moto would take "Action=..." inside a JSON body for a query.
@@ -76,6 +124,8 @@ class CustomKeyStoreResponse(KmsResponse):  # type: ignore[misc]
             raise SerializationException() from error
         if not isinstance(request, dict):
             raise SerializationException()
+        if self.kms_backend.rules.empty_vpc_service_name_is_valid and _names_no_service(request):
+            del request["XksProxyVpcEndpointServiceName"]
         return request
 
     def call_action(self) -> TYPE_RESPONSE:
@@ -87,6 +137,7 @@ class CustomKeyStoreResponse(KmsResponse):  # type: ignore[misc]
         time.sleep(self.kms_backend.latency)
         backend = self.kms_backend
         with backend.lock:
+            backend.forget_deleted_keys()
             record = backend.journal.open(self._get_action(), self._masked_request())
             try:
                 return self._answer(backend, record)
@@ -110,13 +161,25 @@ class CustomKeyStoreResponse(KmsResponse):  # type: ignore[misc]
 
     def _handle(self, record: Record) -> TYPE_RESPONSE:
         try:
+            if self.kms_backend.quotas.exceeded(record["operation"]):
+                raise ThrottlingException()
             check_request(self._checked_operation(), self._request())
             answer = super().call_action()
+            if record["operation"] in CRYPTOGRAPHIC_OPERATIONS and answer[0] < 400:
+                self._note_use(record["operation"], answer)
         except JsonRESTError as error:
             answer = self._error(error)
         record["applied"] = answer[0] < 400
         record["outcome"] = "ok" if record["applied"] else _error_code(answer[1], answer[2])
         return answer
+
+    def _note_use(self, operation: str, answer: TYPE_RESPONSE) -> None:
+        """Judge the keys once it is known which they are; the operations change nothing."""
+        _, headers, body = answer
+        named = json.loads(body)
+        key_ids = [named[member] for member in ("SourceKeyId", "KeyId") if member in named]
+        request_id = {name.lower(): value for name, value in headers.items()}["x-amzn-requestid"]
+        self.kms_backend.note_use(operation, key_ids, request_id)
 
     def _checked_operation(self) -> str:
         operation = self._get_action()
@@ -136,6 +199,12 @@ class CustomKeyStoreResponse(KmsResponse):  # type: ignore[misc]
         headers = {"server": "amazon.com", **dict(error.get_headers()), "status": str(error.code)}
         headers, body = self._enrich_response(headers, error.get_body())
         return error.code, headers, body
+
+
+def _names_no_service(request: dict[str, Any]) -> bool:
+    return (
+        request.get("XksProxyVpcEndpointServiceName") == "" and request.get("XksProxyConnectivity") == "PUBLIC_ENDPOINT"
+    )
 
 
 def _error_code(headers: Mapping[str, Any], body: str | bytes) -> str:

@@ -70,6 +70,12 @@ REQUIRED_ON_CREATE: dict[StoreType, tuple[str, ...]] = {
 }
 """Members of CreateCustomKeyStore that a store of each type needs, beside its name."""
 
+ORIGINS: dict[StoreType, str] = {
+    StoreType.AWS_CLOUDHSM: "AWS_CLOUDHSM",
+    StoreType.EXTERNAL_KEY_STORE: "EXTERNAL_KEY_STORE",
+}
+"""The Origin of the KMS keys in a store of each type."""
+
 VPC_MEMBERS = ("XksProxyVpcEndpointServiceName", "XksProxyVpcEndpointServiceOwner")
 """Members that only a store behind a VPC endpoint service has."""
 
@@ -82,7 +88,8 @@ MEMBERS_OF_TYPE: dict[StoreType, frozenset[str]] = {
 
 @dataclasses.dataclass
 class Rules:
-    """What the emulator does where AWS's documents disagree (section 3.9); by default, the safer reading."""
+    """What the emulator does where AWS's documents disagree (section 3.9), by default the safer reading; and how strict
+    it is otherwise."""
 
     connect_when_connected_is_valid: bool = False
     """3.9(3): ConnectCustomKeyStore on CONNECTED or CONNECTING is accepted and changes nothing."""
@@ -92,6 +99,19 @@ class Rules:
     """3.9(2): an external store's credential and path may change while CONNECTED."""
     proxy_update_in_any_state_is_valid: bool = False
     """3.9(7): what an external store may change while CONNECTED, it may change in any state."""
+    empty_vpc_service_name_is_valid: bool = False
+    """3.9(4): with PUBLIC_ENDPOINT, XksProxyVpcEndpointServiceName may be an empty string. (A null always may be.)"""
+    vpc_service_of_another_account_is_valid: bool = True
+    """3.9(5): the VPC endpoint service may be another account's. Else connecting fails as if there were none."""
+    error_code_outlives_disconnect: bool = False
+    """3.9(6): the ConnectionErrorCode of a failed connect is there until the next connect, not only while FAILED."""
+    password_must_be_alphanumeric: bool = False
+    """3.9(8): KeyStorePassword may have letters and digits only."""
+    names_are_unique_in_all_regions: bool = False
+    """3.9(10): a custom key store's name is unique in the account, not only in its Region."""
+    clusters_must_exist: bool = False
+    """Not a disputed rule: every CloudHSM cluster must be there in CloudHSM v2. By default, only those that a test
+    has created are judged, and any other id stands for a cluster without flaws."""
     custom_key_store_quota: int = 10
     """3.9(9): how many custom key stores an account may have in a Region (R30)."""
 

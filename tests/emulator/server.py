@@ -87,7 +87,8 @@ def _called(name: str, request: Request) -> Any:
     )
     method = getattr(target, name.replace("-", "_"), None)
     if method is None or not getattr(method, "is_command", False):
-        names = [key for key, value in vars(Control).items() if getattr(value, "is_command", False)]
+        members = [member for owner in Control.__mro__ for member in vars(owner).items()]
+        names = [key for key, value in members if getattr(value, "is_command", False)]
         raise ValueError(f"there is no such method; there are: {', '.join(names).replace('_', '-')}")
     if request.method != "POST" and not (request.method == "GET" and _reads(method)):
         raise ValueError("use POST")

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import boto3
+
 from tests.emulator import HttpControl
 from tests.environment import BIN
 
@@ -33,11 +35,23 @@ class Ansible:
         folder: for playbooks and results; Ansible's working directory.
         control: steers the emulator.
         environment: of ansible-playbook.
+        output: of the last run.
     """
 
     folder: Path
     control: HttpControl
     environment: dict[str, str]
+    output: str = ""
+
+    def kms(self) -> Any:
+        """A boto3 client for the emulator, for what no task does."""
+        return boto3.client(
+            "kms",
+            endpoint_url=self.environment["AWS_URL"],
+            region_name="us-east-1",
+            aws_access_key_id=self.environment["AWS_ACCESS_KEY_ID"],
+            aws_secret_access_key=self.environment["AWS_SECRET_ACCESS_KEY"],
+        )
 
     def playbook(self, tasks: list[dict[str, Any]], *arguments: str) -> PlaybookRun:
         """Run these tasks in one play on localhost."""
@@ -52,7 +66,8 @@ class Ansible:
         done = subprocess.run(
             command, env=self.environment, cwd=self.folder, text=True, capture_output=True, timeout=120
         )
-        return PlaybookRun(done.returncode, done.stdout + done.stderr)
+        self.output = done.stdout + done.stderr
+        return PlaybookRun(done.returncode, self.output)
 
     def module(self, *arguments: str, variables: dict[str, Any] | None = None, **options: Any) -> dict[str, Any]:
         """Run one task with kms_custom_key_store and return its result; the emulator's log then has its requests."""

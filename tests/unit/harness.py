@@ -14,8 +14,10 @@ from dataclasses import field
 from typing import Any
 from unittest import mock
 
+import botocore.session
 import pytest
 from ansible.module_utils import basic
+from botocore.loaders import create_loader
 
 from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.clock import Clock
 from ansible_collections.keyops.aws.plugins.modules import kms_custom_key_store
@@ -26,6 +28,10 @@ CREDENTIALS = {
     "access_key": "AKIAIOSFODNN7EXAMPLE",
     "secret_key": "wJalrXUtnFEMIK7MDENGbPxRfiCYEXAMPLE",
 }
+
+
+LOADER = create_loader()
+"""Reads botocore's models once, not for each client, which is most of the time that a run takes."""
 
 
 @dataclass
@@ -67,6 +73,7 @@ class ModuleRunner:
         arguments = {**CREDENTIALS, **options, "_ansible_check_mode": check, "_ansible_diff": diff}
         with (
             mock.patch.object(kms_custom_key_store, "Clock", self.time.clock),
+            mock.patch.object(botocore.session, "create_loader", return_value=LOADER),
             module_arguments(arguments),
             contextlib.redirect_stdout(io.StringIO()) as output,
             pytest.raises(SystemExit),

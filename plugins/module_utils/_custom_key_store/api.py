@@ -11,11 +11,13 @@ from __future__ import annotations
 
 from typing import Any
 from typing import Callable
+from typing import Iterator
 from typing import Mapping
 from typing import Optional
 from typing import Protocol
 
 try:
+    import botocore
     import botocore.config
     import botocore.exceptions
 except ImportError:
@@ -41,6 +43,13 @@ FAULTS = (
 
 INVALID_STATE = "CustomKeyStoreInvalidStateException"
 NOT_FOUND = "CustomKeyStoreNotFoundException"
+IN_USE = (
+    "CustomKeyStoreNameInUseException",
+    "CloudHsmClusterInUseException",
+    "XksProxyUriInUseException",
+    "XksProxyUriEndpointInUseException",
+    "XksProxyVpcEndpointServiceInUseException",
+)
 
 UNANSWERED_ATTEMPTS = 5
 """How often an endpoint is tried that has never answered. One that has is tried until the deadline."""
@@ -51,9 +60,11 @@ class Client(Protocol):
 
     def describe_custom_key_stores(self, **kwargs: str) -> dict[str, Any]: ...
 
-    def connect_custom_key_store(self, **kwargs: str) -> dict[str, Any]: ...
+    def describe_key(self, **kwargs: str) -> dict[str, Any]: ...
 
-    def disconnect_custom_key_store(self, **kwargs: str) -> dict[str, Any]: ...
+    def list_keys(self, **kwargs: Any) -> dict[str, Any]: ...
+
+    def create_custom_key_store(self, **kwargs: Any) -> dict[str, Any]: ...
 
 
 class KmsError(CustomKeyStoreError):
@@ -72,6 +83,10 @@ class InvalidState(KmsError):
 
 class NotFound(KmsError):
     """There is no such custom key store."""
+
+
+class InUse(KmsError):
+    """Another store has what this one was to be created with; after a lost answer, that is the one we created."""
 
 
 def client_config(timeout: int = 30) -> Any:
@@ -127,28 +142,55 @@ class Kms:
         answer = self._call("DescribeCustomKeyStores", self._client.describe_custom_key_stores, which)
         return CustomKeyStore(answer["CustomKeyStores"][0])
 
-    def connect(self, custom_key_store_id: str) -> None:
-        """Begin to connect: KMS answers at once, and the state tells how it ends (R1).
+    def create(self, members: Mapping[str, Any]) -> str:
+        """Create a store and return its id. Repeating a lost request is safe, because names are unique.
+
+        Raises:
+            InUse: see there.
+            KmsError: any other refusal; there is no store.
+        """
+        answer = self._call("CreateCustomKeyStore", self._client.create_custom_key_store, members)
+        return str(answer["CustomKeyStoreId"])
+
+    def change(self, operation: str, custom_key_store_id: str, members: Mapping[str, Any]) -> None:
+        """Connect, disconnect, update or delete a store.
+
+        Connecting and disconnecting are only begun: KMS answers at once, and the state tells how it ends (R1).
+
+        Args:
+            operation: of KMS's model.
+            custom_key_store_id: which store.
+            members: what the operation takes beside the id.
 
         Raises:
             InvalidState: see there.
-            KmsError: any other refusal; the state is as it was (R2).
+            NotFound: the store is gone.
+            KmsError: any other refusal; the store is as it was (R2).
         """
-        which = {"CustomKeyStoreId": custom_key_store_id}
-        self._call("ConnectCustomKeyStore", self._client.connect_custom_key_store, which)
+        method = getattr(self._client, botocore.xform_name(operation))
+        self._call(operation, method, {"CustomKeyStoreId": custom_key_store_id, **members})
 
-    def disconnect(self, custom_key_store_id: str) -> None:
-        """Begin to disconnect. Never sent to a store that is known to be disconnected: KMS refuses that.
+    def list_key_ids(self) -> Iterator[str]:
+        """The ids of all KMS keys of the account and Region, page by page."""
+        members: dict[str, Any] = {"Limit": 1000}
+        while True:
+            page = self._call("ListKeys", self._client.list_keys, members)
+            yield from (entry["KeyId"] for entry in page["Keys"])
+            if not page.get("Truncated"):
+                return
+            members["Marker"] = page["NextMarker"]
 
-        Raises:
-            InvalidState: see there.
-            KmsError: any other refusal; the state is as it was.
-        """
-        which = {"CustomKeyStoreId": custom_key_store_id}
-        self._call("DisconnectCustomKeyStore", self._client.disconnect_custom_key_store, which)
+    def describe_key(self, key_id: str) -> dict[str, Any]:
+        """C(KeyMetadata) of a KMS key."""
+        answer = self._call("DescribeKey", self._client.describe_key, {"KeyId": key_id})
+        return dict(answer["KeyMetadata"])
+
+    def with_deadline(self, deadline: Deadline) -> Kms:
+        """The same with more time."""
+        return Kms(self._client, deadline, self._place)
 
     def _call(
-        self, operation: str, method: Callable[..., dict[str, Any]], arguments: Mapping[str, Optional[str]]
+        self, operation: str, method: Callable[..., dict[str, Any]], arguments: Mapping[str, Any]
     ) -> dict[str, Any]:
         """Send a request until KMS has answered it, or the deadline has passed."""
         maybe_applied = False
@@ -178,17 +220,21 @@ class Kms:
         return never_answered or self._deadline.passed()
 
 
+_NAMING = ("CustomKeyStoreId", "CustomKeyStoreName", "KeyId")
+
+
 def _maybe_applied(error: Any) -> bool:
     """A fault may come after the effect; and botocore retries, where the user's aws_config says so, hide a lost answer."""
     retried = error.response.get("ResponseMetadata", {}).get("RetryAttempts", 0) > 0
     return retried or error.response["Error"]["Code"] in FAULTS
 
 
-def _refused(operation: str, arguments: Mapping[str, Optional[str]], error: Any, maybe_applied: bool) -> KmsError:
+def _refused(operation: str, arguments: Mapping[str, Any], error: Any, maybe_applied: bool) -> KmsError:
     code = error.response["Error"]["Code"]
     text = error.response["Error"].get("Message", "")
-    kind = {INVALID_STATE: InvalidState, NOT_FOUND: NotFound}.get(code, KmsError)
-    which = " ".join(str(value) for value in arguments.values())
+    kind = {INVALID_STATE: InvalidState, NOT_FOUND: NotFound, **dict.fromkeys(IN_USE, InUse)}.get(code, KmsError)
+    # Only what names the store or key: other members may be secrets.
+    which = next((arguments[name] for name in _NAMING if name in arguments), "all keys")
     said = f' KMS said: "{text}"' if text else ""
     problem = kind(
         f"{operation} of {which} failed with {code}. {explain_exception(code, operation)}{said}",

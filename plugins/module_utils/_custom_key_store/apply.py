@@ -11,36 +11,56 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from dataclasses import field
+from dataclasses import replace
+from typing import Callable
 from typing import Optional
 
+from .api import InUse
 from .api import InvalidState
 from .api import Kms
 from .api import KmsError
+from .api import NotFound
 from .clock import Clock
 from .clock import Deadline
 from .diagnosis import ConnectionFailure
 from .diagnosis import diagnose
+from .keys import keys_in_store
 from .model import ConnectionState
 from .model import CustomKeyStore
 from .model import CustomKeyStoreError
 from .model import DesiredStore
 from .plan import CONNECT
+from .plan import CREATE
+from .plan import DELETE
 from .plan import DISCONNECT
+from .plan import UPDATE
 from .plan import Call
 from .plan import Plan
+from .plan import Step
 from .plan import WaitFor
+from .plan import WaitUntilShown
 from .plan import make_plan
+from .plan import plan_creation
+from .plan import plan_deletion
+from .plan import refuse_deletion_in_service
+from .properties import shows
+from .properties import wants_creation
 from .wait import End
+from .wait import WaitTimeout
 from .wait import wait_for
+from .wait import wait_until
 
 MAX_DECISIONS = 10
 """How often a task decides anew because others move the store. With the pauses between, that outlasts stale readings."""
 
 _EFFECTS = {
-    CONNECT.operation: {ConnectionState.CONNECTING, ConnectionState.CONNECTED, ConnectionState.FAILED},
-    DISCONNECT.operation: {ConnectionState.DISCONNECTING, ConnectionState.DISCONNECTED},
+    CONNECT: {ConnectionState.CONNECTING, ConnectionState.CONNECTED, ConnectionState.FAILED},
+    DISCONNECT: {ConnectionState.DISCONNECTING, ConnectionState.DISCONNECTED},
 }
 """The states that show that an operation was applied."""
+
+
+_BRING_BACK = " The store was in service before: to bring it back, run the task with state=connected."
 
 
 class ConnectFailed(CustomKeyStoreError):
@@ -54,8 +74,8 @@ class History:
     Attributes:
         operations: the mutating operations that KMS accepted, in order.
         connection_states: the distinct states seen, in order; the first is the one found.
-        found: the store as first described.
-        store: the store as last described.
+        found: the store as first described; None while none was found.
+        store: the store as last described; None where there is none.
         failure: why it is or was FAILED, as last seen.
         lost: an operation whose answer was lost, and that no reading has shown to be applied yet.
     """
@@ -70,13 +90,14 @@ class History:
     def saw(self, store: CustomKeyStore) -> CustomKeyStore:
         """Remember a reading."""
         state = store.connection_state
-        self.found = self.found or store
+        if not self.operations and self.found is None:
+            self.found = store
         self.store = store
         if self.connection_states[-1:] != [state]:
             self.connection_states.append(state)
         if state is ConnectionState.FAILED:
             self.failure = diagnose(store.connection_error_code or "UNKNOWN", store.type)
-        if self.lost is not None and state in _EFFECTS[self.lost]:
+        if self.lost is not None and state in _EFFECTS.get(self.lost, ()):
             self.did(self.lost)
         return store
 
@@ -103,6 +124,8 @@ class Runner:
         self._history = history
         self._clock = clock
         self._deadline = deadline
+        self._in_place = True
+        self._known_id = desired.custom_key_store_id
 
     def plan(self) -> Plan:
         """Look at the store and decide.
@@ -110,34 +133,89 @@ class Runner:
         Raises:
             CustomKeyStoreError: there is no such store, KMS could not be asked, or the task is refused.
         """
-        return make_plan(self._history.saw(self._kms.describe(self._desired)), self._desired)
+        try:
+            store = self._history.saw(self._find())
+        except NotFound as error:
+            self._history.store = None
+            return self._plan_without_store(error)
+        self._known_id = store.id
+        if self._desired.state != "absent":
+            return make_plan(store, self._desired, in_place=self._in_place)
+        refuse_deletion_in_service(store, self._desired)
+        return plan_deletion(store, self._desired, keys_in_store(self._kms, store.id))
+
+    def _find(self) -> CustomKeyStore:
+        """Once its id is known, a store is looked for by that alone: a name can be given to another one."""
+        return self._kms.describe(replace(self._desired, custom_key_store_id=self._known_id))
+
+    def _plan_without_store(self, error: NotFound) -> Plan:
+        if self._desired.state == "absent":
+            return Plan((), None)
+        if self._known_id is not None or not wants_creation(self._desired.given):
+            raise error
+        return plan_creation(self._desired, error)
 
     def run(self, plan: Plan) -> None:
-        """Carry the plan out. When somebody else moves the store meanwhile, look and decide again, a bounded number of times.
+        """Carry the plan out, and put the store back in service where that fails after it was taken out.
 
         Raises:
             CustomKeyStoreError: it did not get there; C(history) tells how far.
         """
+        try:
+            self._run(plan)
+        except CustomKeyStoreError as error:
+            if self._took_out_of_service():
+                error.message += self._put_back() if not isinstance(error, WaitTimeout) else _BRING_BACK
+            raise
+
+    def _run(self, plan: Plan) -> None:
+        """When somebody else moves the store meanwhile, look and decide again, a bounded number of times."""
         for decision in range(1, MAX_DECISIONS + 1):
             if self._carry_out(plan):
                 return
             if self._deadline.passed():
                 break
             self._deadline.back_off(decision)
-            plan = make_plan(self._look(), self._desired)
+            plan = self.plan()
         raise CustomKeyStoreError(
-            f"Somebody else keeps changing the connection of the custom key store {self._store}: this task decided"
+            f"Somebody else keeps changing the connection of the custom key store {self._history.store}: this task decided"
             f" {decision} times what to do, and each time found the store moved. Find out who, and run the task again."
         )
 
+    def _took_out_of_service(self) -> bool:
+        """Has this task disconnected a connected store that it was not asked to leave disconnected?"""
+        found, store = self._history.found, self._history.store
+        return (
+            self._desired.state != "disconnected"
+            and DISCONNECT in self._history.operations
+            and found is not None
+            and found.connection_state in _EFFECTS[CONNECT] - {ConnectionState.FAILED}
+            and store is not None
+            and store.connection_state in _EFFECTS[DISCONNECT]
+        )
+
+    def _put_back(self) -> str:
+        """Connect the store with the settings that it has, and say how that went."""
+        deadline = Deadline(self._clock, self._deadline.seconds)  # however much of the task's own time is left
+        connected = DesiredStore("connected", self._id, wait_timeout=self._desired.wait_timeout)
+        runner = Runner(self._kms.with_deadline(deadline), connected, self._history, self._clock, deadline)
+        try:
+            runner._run(runner.plan())
+        except CustomKeyStoreError as error:
+            return (
+                f" The store was CONNECTED before and could NOT be connected again, so its KMS keys cannot be used."
+                f" Mend that first: {error.message}"
+            )
+        return " The store is CONNECTED again, with its old settings."
+
     @property
-    def _store(self) -> CustomKeyStore:
-        if self._history.store is None:
-            raise RuntimeError("plan() comes before run(): it looks at the store first")
-        return self._history.store
+    def _id(self) -> str:
+        if self._known_id is None:
+            raise RuntimeError("plan() comes before run(): it finds the store first")
+        return self._known_id
 
     def _look(self) -> CustomKeyStore:
-        return self._history.saw(self._kms.describe_by_id(self._store.id))
+        return self._history.saw(self._kms.describe_by_id(self._id))
 
     def _carry_out(self, plan: Plan) -> bool:
         """True when all steps are done, False when the store is not where the plan took it to be."""
@@ -145,23 +223,80 @@ class Runner:
             done = self._call(step) if isinstance(step, Call) else self._wait(step)
             if not done:
                 return False
-        if plan.steps and isinstance(plan.steps[-1], Call):
+        last = plan.steps[-1] if plan.steps else None
+        if isinstance(last, Call) and last.operation not in (CREATE, DELETE):
             self._look()  # nobody waits, but the result shows what the call has begun
         return True
 
+    # ---- calls
+
     def _call(self, step: Call) -> bool:
-        operation = {CONNECT: self._kms.connect, DISCONNECT: self._kms.disconnect}[step]
+        special: dict[str, Callable[[Call], bool]] = {CREATE: self._create, DELETE: self._delete, UPDATE: self._update}
+        return special.get(step.operation, self._move)(step)
+
+    def _change(self, step: Call) -> None:
         try:
-            operation(self._store.id)
-        except InvalidState as error:
-            if error.maybe_applied:
-                self._history.lost = step.operation
-            return False
+            self._kms.change(step.operation, self._id, step.members)
+        except (InvalidState, NotFound):
+            raise
         except KmsError as error:
             if error.maybe_applied:
                 self._find_out(step.operation)
             raise
         self._history.did(step.operation)
+
+    def _move(self, step: Call) -> bool:
+        """Connect or disconnect."""
+        try:
+            self._change(step)
+        except InvalidState as error:
+            if error.maybe_applied:
+                self._history.lost = step.operation
+            return False
+        return True
+
+    def _update(self, step: Call) -> bool:
+        try:
+            self._change(step)
+        except InvalidState:
+            before = self._history.store
+            if before is not None and before.connection_state is self._look().connection_state:
+                self._in_place = False  # nobody has moved the store: KMS does not change this in place
+            return False
+        return True
+
+    def _create(self, step: Call) -> bool:
+        try:
+            custom_key_store_id: Optional[str] = self._kms.create(step.members)
+        except InUse as error:
+            if not error.maybe_applied:
+                raise
+            custom_key_store_id = None  # ours, whose answer was lost: it is found by its name
+        self._history.did(CREATE)
+        if not self._until(lambda: self._sees(custom_key_store_id)):
+            raise WaitTimeout(
+                f"KMS accepted to create the custom key store {self._desired}, but does not show it yet. Run the task again."
+            )
+        return True
+
+    def _sees(self, custom_key_store_id: Optional[str]) -> bool:
+        """Does KMS show the new store already?"""
+        try:
+            store = self._kms.describe(replace(self._desired, custom_key_store_id=custom_key_store_id))
+        except NotFound:
+            return False
+        self._known_id = self._history.saw(store).id
+        return True
+
+    def _delete(self, step: Call) -> bool:
+        try:
+            self._change(step)
+        except InvalidState:
+            return False
+        except NotFound as error:
+            if error.maybe_applied:
+                self._history.did(DELETE)
+        self._history.store = None
         return True
 
     def _find_out(self, operation: str) -> None:
@@ -176,14 +311,39 @@ class Runner:
         except KmsError:
             self._history.did(operation)
 
-    def _wait(self, step: WaitFor) -> bool:
+    # ---- waits
+
+    def _wait(self, step: Step) -> bool:
+        if isinstance(step, WaitFor):
+            return self._wait_for_state(step.state)
+        # KMS has accepted the change. If it shows it even later than that, the task has done its part.
+        if isinstance(step, WaitUntilShown):
+            wanted = step.changes
+            self._until(lambda: shows(self._history.store or self._look(), wanted) or shows(self._look(), wanted))
+        else:
+            self._until(self._is_gone)
+        return True
+
+    def _is_gone(self) -> bool:
+        try:
+            self._kms.describe_by_id(self._id)
+        except NotFound:
+            return True
+        return False
+
+    def _until(self, condition: Callable[[], bool]) -> bool:
+        return wait_until(condition, clock=self._clock, deadline=self._deadline)
+
+    def _wait_for_state(self, state: ConnectionState) -> bool:
         end = wait_for(
-            step.state,
+            state,
             look=self._look,
             seen_before=self._history.connection_states,
             clock=self._clock,
             deadline=self._deadline,
         )
-        if end is End.FAILED and step.state is ConnectionState.CONNECTED:
-            raise ConnectFailed(f"The custom key store {self._store} could not be connected. {self._history.failure}")
+        if end is End.FAILED and state is ConnectionState.CONNECTED:
+            raise ConnectFailed(
+                f"The custom key store {self._history.store} could not be connected. {self._history.failure}"
+            )
         return end is End.REACHED

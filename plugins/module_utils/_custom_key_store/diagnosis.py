@@ -23,8 +23,8 @@ from .model import EXTERNAL_KEY_STORE
 _DISCONNECT = "Disconnect the custom key store (state=disconnected)."
 _CONNECT = "Connect the custom key store (state=connected)."
 _RECONNECT = "Connect the custom key store again (state=connected); from FAILED that disconnects it first."
-_TELL_KMS = "Tell KMS that password (UpdateCustomKeyStore with KeyStorePassword)."
-_TELL_CLUSTER = "Tell KMS the id of that cluster (UpdateCustomKeyStore with CloudHsmClusterId)."
+_TELL_KMS = "Tell KMS that password (key_store_password with update_credentials=always)."
+_TELL_CLUSTER = "Tell KMS the id of that cluster (cloud_hsm_cluster_id)."
 
 
 @dataclass(frozen=True)
@@ -155,8 +155,8 @@ _EXTERNAL = _codes(
         "The external key store proxy does not accept the authentication credential that KMS signs its requests with.",
         (
             _DISCONNECT,
-            "Tell KMS the proxy's credential: access key id and secret (UpdateCustomKeyStore"
-            " with XksProxyAuthenticationCredential).",
+            "Tell KMS the proxy's credential (access_key_id and raw_secret_access_key, with update_credentials=always where"
+            " only the secret is another).",
             _CONNECT,
         ),
     ),
@@ -242,14 +242,74 @@ def diagnose(code: str, store_type: str) -> ConnectionFailure:
 _ROLE = "Custom key stores are governed by IAM policies alone and cannot be used from another account."
 
 _EXCEPTIONS: Mapping[str, str] = {
-    "CloudHsmClusterNotActiveException": (
-        "The CloudHSM cluster of the custom key store is not active, so it stays DISCONNECTED."
-        " Initialize and activate the cluster, see that it has an active HSM, and connect again."
+    "CloudHsmClusterInUseException": (
+        "The CloudHSM cluster backs another custom key store already, or shares a backup history with one that does."
+        " Give a cluster of its own in cloud_hsm_cluster_id."
     ),
     "CloudHsmClusterInvalidConfigurationException": (
-        "The CloudHSM cluster of the custom key store is not set up as KMS needs it, so the store stays DISCONNECTED."
-        " See that the cluster has private subnets in two Availability Zones, an active HSM, and a security group"
-        " that lets TCP 2223 to 2225 through to itself, and connect again."
+        "The CloudHSM cluster of the custom key store is not set up as KMS needs it."
+        " See that the cluster has private subnets in two Availability Zones, a security group that lets TCP 2223 to 2225"
+        " through to itself, and enough active HSMs: one to connect, two in different zones to create or change a store."
+    ),
+    "CloudHsmClusterNotActiveException": (
+        "The CloudHSM cluster of the custom key store is not active."
+        " Initialize and activate the cluster, see that it has an active HSM, and run the task again."
+    ),
+    "CloudHsmClusterNotFoundException": (
+        "There is no CloudHSM cluster with this id in the account and Region of the task. Correct cloud_hsm_cluster_id."
+    ),
+    "CloudHsmClusterNotRelatedException": (
+        "The CloudHSM cluster has another certificate than the one that the keys of the custom key store are in."
+        " Give a cluster in cloud_hsm_cluster_id that was made from a backup of the old one."
+    ),
+    "CustomKeyStoreHasCMKsException": (
+        "The custom key store still holds KMS keys, those whose deletion is pending included. Schedule the deletion of those"
+        " that you are sure not to need any more, and run the task again when all are gone."
+    ),
+    "CustomKeyStoreNameInUseException": (
+        "Another custom key store of the account and Region has this name. Give another name."
+    ),
+    "IncorrectTrustAnchorException": (
+        "The certificate is not that of the CloudHSM cluster."
+        " Give the content of the customerCA.crt with which the cluster was initialized in trust_anchor_certificate."
+    ),
+    "LimitExceededException": (
+        "The account has as many custom key stores in this Region as its quota allows."
+        " Delete one that is not needed, or ask AWS for a higher quota."
+    ),
+    "XksProxyIncorrectAuthenticationCredentialException": (
+        "The external key store proxy does not accept the credential."
+        " Correct access_key_id and raw_secret_access_key, or the uri_path that tells the proxy which key store it is."
+    ),
+    "XksProxyInvalidConfigurationException": (
+        "The external key store proxy is not set up as KMS needs it. Compare uri_endpoint and uri_path with the proxy's set-up."
+    ),
+    "XksProxyInvalidResponseException": (
+        "KMS does not understand what the external key store proxy answers."
+        " Run the task again; if it lasts, report it to the vendor of the proxy."
+    ),
+    "XksProxyUriEndpointInUseException": (
+        "Another external key store of this Region uses this endpoint. Give another uri_endpoint, or find out which it is."
+    ),
+    "XksProxyUriInUseException": (
+        "Another external key store of this Region uses this endpoint and path. Give another uri_path."
+    ),
+    "XksProxyUriUnreachableException": (
+        "KMS does not reach the external key store proxy there, or the proxy reaches none of its key managers."
+        " See that both are up, and correct uri_endpoint and uri_path."
+    ),
+    "XksProxyVpcEndpointServiceInUseException": (
+        "Another external key store of this Region uses this VPC endpoint service."
+        " Give a service of its own in vpc_endpoint_service_name."
+    ),
+    "XksProxyVpcEndpointServiceInvalidConfigurationException": (
+        "The VPC endpoint service is not set up as KMS needs it: a Network Load Balancer in at least two Availability Zones,"
+        " no acceptance required, the KMS principal of the Region allowed, and a verified private DNS name that is the host"
+        " of uri_endpoint. Mend the service."
+    ),
+    "XksProxyVpcEndpointServiceNotFoundException": (
+        "KMS does not find the VPC endpoint service. Correct vpc_endpoint_service_name and vpc_endpoint_service_owner, and"
+        " see that the service allows the KMS principal of the Region (cks.kms.REGION.amazonaws.com)."
     ),
     "CustomKeyStoreInvalidStateException": (
         "KMS does not do this in the connection state that the custom key store is in."

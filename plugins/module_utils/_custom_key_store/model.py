@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import datetime
 from dataclasses import dataclass
+from dataclasses import field
 from enum import Enum
 from typing import Any
 from typing import Mapping
@@ -100,11 +101,14 @@ class DesiredStore:
     """What the task asks for.
 
     Attributes:
-        state: C(present), C(connected) or C(disconnected).
+        state: C(present), C(absent), C(connected) or C(disconnected).
         custom_key_store_id: which store; None when it is named.
-        name: which store, when there is no id; with an id, the name that the store has.
+        name: which store, when there is no id; with an id, the name that the store should have.
         wait: wait for the end state?
         wait_timeout: seconds for all waiting of the task together.
+        update_credentials: C(on_create) or C(always): when to send secrets, which KMS never shows.
+        allow_disconnect: may a connected store be disconnected, where a change needs it?
+        given: all options that have a value, those of C(xks_proxy_configuration) flat, after a dot. Holds the secrets.
     """
 
     state: str
@@ -112,32 +116,11 @@ class DesiredStore:
     name: Optional[str] = None
     wait: bool = True
     wait_timeout: int = 1800
-
-    @classmethod
-    def from_params(cls, params: Mapping[str, Any]) -> DesiredStore:
-        """Check the module's parameters against KMS's model, before anything is sent.
-
-        Raises:
-            CustomKeyStoreError: a value that KMS would refuse, or that can mean nothing.
-        """
-        _check_length(params, "custom_key_store_id", 64, "an id such as cks-1234567890abcdef0")
-        _check_length(params, "name", 256, "the custom key store's friendly name")
-        if params["wait_timeout"] < 1:
-            raise CustomKeyStoreError(
-                f"wait_timeout must be at least 1 second, but is {params['wait_timeout']}:"
-                " to return without waiting for the end state, set wait=false."
-            )
-        return cls(**{field: params[field] for field in cls.__dataclass_fields__})
+    update_credentials: str = "on_create"
+    allow_disconnect: bool = False
+    given: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
     def __str__(self) -> str:
         if self.custom_key_store_id is not None:
             return f"with the id {self.custom_key_store_id}"
         return f'named "{self.name}"'
-
-
-def _check_length(params: Mapping[str, Any], option: str, longest: int, hint: str) -> None:
-    value = params[option]
-    if value is not None and not 1 <= len(value) <= longest:
-        raise CustomKeyStoreError(
-            f"{option} must have 1 to {longest} characters, but has {len(value)}: give {hint}, or leave the option out."
-        )

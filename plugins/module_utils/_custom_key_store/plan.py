@@ -10,14 +10,33 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from dataclasses import field
+from typing import Any
+from typing import Mapping
+from typing import Optional
+from typing import Sequence
 from typing import Tuple
 from typing import Union
 
 from .diagnosis import diagnose
+from .keys import Key
+from .model import AWS_CLOUDHSM
 from .model import ConnectionState
 from .model import CustomKeyStore
 from .model import CustomKeyStoreError
 from .model import DesiredStore
+from .properties import Change
+from .properties import changes
+from .properties import create_arguments
+from .properties import described
+from .properties import missing_to_create
+from .properties import with_changes
+
+CREATE = "CreateCustomKeyStore"
+CONNECT = "ConnectCustomKeyStore"
+DISCONNECT = "DisconnectCustomKeyStore"
+UPDATE = "UpdateCustomKeyStore"
+DELETE = "DeleteCustomKeyStore"
 
 
 class Refusal(CustomKeyStoreError):
@@ -26,9 +45,15 @@ class Refusal(CustomKeyStoreError):
 
 @dataclass(frozen=True)
 class Call:
-    """One mutating request, such as C(ConnectCustomKeyStore)."""
+    """One mutating request.
+
+    Attributes:
+        operation: of KMS's model.
+        members: what it takes beside the id of the store; may hold secrets.
+    """
 
     operation: str
+    members: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
 
 @dataclass(frozen=True)
@@ -38,30 +63,43 @@ class WaitFor:
     state: ConnectionState
 
 
-Step = Union[Call, WaitFor]
+@dataclass(frozen=True)
+class WaitUntilShown:
+    """Wait until KMS describes the store with these changes."""
 
-CONNECT = Call("ConnectCustomKeyStore")
-DISCONNECT = Call("DisconnectCustomKeyStore")
-AWAIT_CONNECTED = WaitFor(ConnectionState.CONNECTED)
-AWAIT_DISCONNECTED = WaitFor(ConnectionState.DISCONNECTED)
+    changes: Tuple[Change, ...]
 
-_TO_DISCONNECTED = {
+
+@dataclass(frozen=True)
+class WaitUntilGone:
+    """Wait until KMS does not know the store any more."""
+
+
+Step = Union[Call, WaitFor, WaitUntilShown, WaitUntilGone]
+
+_CONNECT = Call(CONNECT)
+_DISCONNECT = Call(DISCONNECT)
+_AWAIT_CONNECTED = WaitFor(ConnectionState.CONNECTED)
+_AWAIT_DISCONNECTED = WaitFor(ConnectionState.DISCONNECTED)
+
+_TO_DISCONNECTED: Mapping[ConnectionState, Tuple[Step, ...]] = {
     ConnectionState.DISCONNECTED: (),
-    ConnectionState.DISCONNECTING: (AWAIT_DISCONNECTED,),
-    ConnectionState.CONNECTING: (DISCONNECT, AWAIT_DISCONNECTED),
-    ConnectionState.CONNECTED: (DISCONNECT, AWAIT_DISCONNECTED),
-    ConnectionState.FAILED: (DISCONNECT, AWAIT_DISCONNECTED),
+    ConnectionState.DISCONNECTING: (_AWAIT_DISCONNECTED,),
+    ConnectionState.CONNECTING: (_DISCONNECT, _AWAIT_DISCONNECTED),
+    ConnectionState.CONNECTED: (_DISCONNECT, _AWAIT_DISCONNECTED),
+    ConnectionState.FAILED: (_DISCONNECT, _AWAIT_DISCONNECTED),
 }
-_TO_CONNECTED = {
-    ConnectionState.DISCONNECTED: (CONNECT, AWAIT_CONNECTED),
-    ConnectionState.DISCONNECTING: (AWAIT_DISCONNECTED, CONNECT, AWAIT_CONNECTED),
-    ConnectionState.CONNECTING: (AWAIT_CONNECTED,),
+_TO_CONNECTED: Mapping[ConnectionState, Tuple[Step, ...]] = {
+    ConnectionState.DISCONNECTED: (_CONNECT, _AWAIT_CONNECTED),
+    ConnectionState.DISCONNECTING: (_AWAIT_DISCONNECTED, _CONNECT, _AWAIT_CONNECTED),
+    ConnectionState.CONNECTING: (_AWAIT_CONNECTED,),
     ConnectionState.CONNECTED: (),
-    ConnectionState.FAILED: (DISCONNECT, AWAIT_DISCONNECTED, CONNECT, AWAIT_CONNECTED),
+    ConnectionState.FAILED: (_DISCONNECT, _AWAIT_DISCONNECTED, _CONNECT, _AWAIT_CONNECTED),
 }
 _WAYS = {"disconnected": _TO_DISCONNECTED, "connected": _TO_CONNECTED}
 
 _UNDER_WAY = {CONNECT: ConnectionState.CONNECTING, DISCONNECT: ConnectionState.DISCONNECTING}
+_IN_SERVICE = (ConnectionState.CONNECTED, ConnectionState.CONNECTING)
 
 
 @dataclass(frozen=True)
@@ -70,11 +108,13 @@ class Plan:
 
     Attributes:
         steps: in order; none when the store is as it should be.
-        predicted: the store as it will be described when they are done.
+        predicted: the store as it will be described when they are done; None when it will not be there.
+        secrets: the options of the secrets that are sent.
     """
 
     steps: Tuple[Step, ...]
-    predicted: CustomKeyStore
+    predicted: Optional[CustomKeyStore]
+    secrets: Tuple[str, ...] = ()
 
     @property
     def operations(self) -> list[str]:
@@ -82,50 +122,74 @@ class Plan:
         return [step.operation for step in self.steps if isinstance(step, Call)]
 
 
-def make_plan(store: CustomKeyStore, desired: DesiredStore) -> Plan:
-    """Decide what to do.
+def make_plan(store: CustomKeyStore, desired: DesiredStore, *, in_place: bool = True) -> Plan:
+    """Decide what to do with a store that is there and shall stay.
 
     Args:
         store: as just described.
         desired: what the task asks for.
+        in_place: may properties be changed while CONNECTED where AWS's documents disagree? False once KMS has refused (R6).
 
     Raises:
-        Refusal: it cannot be done, or must not be.
+        CustomKeyStoreError: it cannot be done, or must not be.
     """
-    _refuse_other_name(store, desired)
+    wanted = changes(store, desired)
     if desired.state == "connected":
-        _refuse_lockout(store)
-    steps: Tuple[Step, ...] = ()
-    if desired.state in _WAYS:
-        steps = _WAYS[desired.state][store.connection_state]
+        _refuse_lockout(store, wanted)
+    steps = _change_steps(store, desired, wanted, in_place) if wanted else _way(store, desired)
     if not desired.wait:
         steps = _without_last_wait(steps)
-    return Plan(steps, _predict(store, steps))
+    secrets = tuple(change.secret for change in wanted if change.secret is not None)
+    return Plan(steps, _predict(with_changes(store, wanted), steps), secrets)
+
+
+def _way(store: CustomKeyStore, desired: DesiredStore) -> Tuple[Step, ...]:
+    return _WAYS[desired.state][store.connection_state] if desired.state in _WAYS else ()
+
+
+def _change_steps(
+    store: CustomKeyStore, desired: DesiredStore, wanted: Tuple[Change, ...], in_place: bool
+) -> Tuple[Step, ...]:
+    state = store.connection_state
+    update = Call(UPDATE, {change.member: change.value for change in wanted})
+    shown = WaitUntilShown(wanted)
+    if desired.state == "disconnected":
+        return (*_TO_DISCONNECTED[state], update, shown)
+    offline = [change.option for change in wanted if not (in_place and change.in_place)]
+    if state in _IN_SERVICE and not offline:
+        return (*_TO_CONNECTED[state], update, shown)
+    if state in _IN_SERVICE and not desired.allow_disconnect:
+        raise Refusal(
+            f"To change {', '.join(offline)}, the custom key store {store} must be disconnected, and it is {state.value}:"
+            " while it is disconnected, none of its KMS keys can be used. To let this task disconnect it, change it, and"
+            " connect it again, set allow_disconnect=true; to leave it disconnected, set state=disconnected."
+        )
+    reconnects = desired.state == "connected" or state in _IN_SERVICE
+    return (*_TO_DISCONNECTED[state], update, *((_CONNECT, _AWAIT_CONNECTED) if reconnects else ()), shown)
 
 
 def _without_last_wait(steps: Tuple[Step, ...]) -> Tuple[Step, ...]:
     """What wait=false leaves: a wait that the next call needs stays."""
-    return steps[:-1] if steps and isinstance(steps[-1], WaitFor) else steps
+    while steps and not isinstance(steps[-1], Call):
+        steps = steps[:-1]
+    return steps
 
 
 def _predict(store: CustomKeyStore, steps: Tuple[Step, ...]) -> CustomKeyStore:
-    if not steps:
-        return store
-    last = steps[-1]
-    return store.with_connection_state(last.state if isinstance(last, WaitFor) else _UNDER_WAY[last])
+    for step in steps:
+        if isinstance(step, WaitFor):
+            store = store.with_connection_state(step.state)
+        elif isinstance(step, Call) and step.operation in _UNDER_WAY:
+            store = store.with_connection_state(_UNDER_WAY[step.operation])
+    return store
 
 
-def _refuse_other_name(store: CustomKeyStore, desired: DesiredStore) -> None:
-    if desired.name is not None and desired.name != store.name:
-        raise Refusal(
-            f'The custom key store {store.id} is named "{store.name}", not "{desired.name}", and this version of keyops.aws'
-            " does not rename: correct custom_key_store_id or name, or give only one of them."
-        )
+def _refuse_lockout(store: CustomKeyStore, wanted: Tuple[Change, ...]) -> None:
+    """Never log in as kmsuser again where the last login failed because of kmsuser: five wrong ones lock it (R13).
 
-
-def _refuse_lockout(store: CustomKeyStore) -> None:
-    """Never log in as kmsuser again where the last login failed because of kmsuser: five wrong ones lock it (R13)."""
-    if store.connection_state is not ConnectionState.FAILED:
+    A new password in the same task is the remedy.
+    """
+    if store.connection_state is not ConnectionState.FAILED or "KeyStorePassword" in [each.member for each in wanted]:
         return
     failure = diagnose(store.connection_error_code or "UNKNOWN", store.type)
     if failure.may_lock_kmsuser:
@@ -133,3 +197,66 @@ def _refuse_lockout(store: CustomKeyStore) -> None:
             f"The custom key store {store} is FAILED and was left so, because another attempt to connect it"
             f" may lock kmsuser out of its CloudHSM cluster. {failure}"
         )
+
+
+# ---- a store that is not there
+
+
+def plan_creation(desired: DesiredStore, not_found: CustomKeyStoreError) -> Plan:
+    """Decide what to do where there is no such store.
+
+    Args:
+        desired: what the task asks for, with at least one option that only a new store needs.
+        not_found: says that there is none, and where it was looked for.
+
+    Raises:
+        Refusal: options are missing.
+    """
+    missing = missing_to_create(desired.given)
+    if missing:
+        raise Refusal(f"{not_found.message} To create it, the task also needs {', '.join(missing)}.")
+    steps: Tuple[Step, ...] = (Call(CREATE, create_arguments(desired.given)),)
+    if desired.state == "connected":
+        steps = (*steps, _CONNECT, _AWAIT_CONNECTED)
+    if not desired.wait:
+        steps = _without_last_wait(steps)
+    external = desired.given.get("custom_key_store_type", AWS_CLOUDHSM) != AWS_CLOUDHSM
+    secret = "xks_proxy_configuration.raw_secret_access_key" if external else "key_store_password"
+    return Plan(steps, _predict(CustomKeyStore(described(desired.given)), steps), (secret,))
+
+
+# ---- a store that shall go
+
+
+def refuse_deletion_in_service(store: CustomKeyStore, desired: DesiredStore) -> None:
+    """Refuse to delete a connected store, unless the task allows to disconnect it.
+
+    Raises:
+        Refusal: it is not allowed.
+    """
+    if store.connection_state in _IN_SERVICE and not desired.allow_disconnect:
+        raise Refusal(
+            f"The custom key store {store} is {store.connection_state.value}, and only one that is DISCONNECTED can be"
+            " deleted. To let this task disconnect it, set allow_disconnect=true, or disconnect it first."
+        )
+
+
+def plan_deletion(store: CustomKeyStore, desired: DesiredStore, keys: Sequence[Key]) -> Plan:
+    """Decide how to delete a store.
+
+    Args:
+        store: as just described.
+        desired: what the task asks for.
+        keys: the KMS keys in the store; with any, it cannot be deleted, and so must not be disconnected.
+
+    Raises:
+        Refusal: it holds keys.
+    """
+    if keys:
+        raise Refusal(
+            f"The custom key store {store} cannot be deleted and was left as it is, because it holds"
+            f" {len(keys)} KMS keys: {', '.join(str(key) for key in keys)}. Schedule the deletion of those that you are"
+            " sure not to need any more, and run the task again when all are gone: a key whose deletion is pending counts."
+        )
+    steps: Tuple[Step, ...] = (*_TO_DISCONNECTED[store.connection_state], Call(DELETE), WaitUntilGone())
+    return Plan(steps if desired.wait else _without_last_wait(steps), None)

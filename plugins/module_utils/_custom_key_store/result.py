@@ -12,15 +12,18 @@ from __future__ import annotations
 from typing import Any
 from typing import Optional
 
+from ansible.module_utils.common.dict_transformations import dict_merge
+
 from .apply import History
 from .model import CustomKeyStore
 from .model import CustomKeyStoreError
 from .plan import Plan
+from .properties import masked_secrets
 
 
 def foretold(history: History, plan: Plan) -> dict[str, Any]:
     """The result in check mode: what the plan would make of the store that was found."""
-    return _result(history, operations=plan.operations, store=plan.predicted, after=plan.predicted)
+    return _result(history, operations=plan.operations, store=plan.predicted, diff=_diff(history, plan, plan.predicted))
 
 
 def reached(history: History, plan: Plan, *, waited: bool) -> dict[str, Any]:
@@ -31,13 +34,14 @@ def reached(history: History, plan: Plan, *, waited: bool) -> dict[str, Any]:
         plan: what it set out to do.
         waited: for the end state. If not, the diff shows what was set going, not how far it happened to be.
     """
-    after = history.store if waited else plan.predicted
-    return _result(history, operations=history.operations, store=history.store, after=after)
+    diff = _diff(history, plan, history.store if waited else plan.predicted)
+    return _result(history, operations=history.operations, store=history.store, diff=diff)
 
 
 def failed(history: History, error: CustomKeyStoreError) -> dict[str, Any]:
     """The result of a task that failed, C(msg) included."""
-    result = _result(history, operations=history.operations, store=history.store, after=history.store)
+    diff = {"before": _described(history.found), "after": _described(history.store)}
+    result = _result(history, operations=history.operations, store=history.store, diff=diff)
     result["msg"] = error.message + _how_far(history)
     if error.error is not None:
         result["error"] = dict(error.error)
@@ -46,28 +50,46 @@ def failed(history: History, error: CustomKeyStoreError) -> dict[str, Any]:
 
 def _how_far(history: History) -> str:
     """After a failure, what the task has changed."""
-    if not history.operations or history.found is None or history.store is None:
+    if not history.operations:
         return ""
-    return (
-        f" Before it failed, this task made {', '.join(history.operations)}: the store was"
-        f" {history.found.connection_state.value} when it was found and was last seen"
-        f" {history.store.connection_state.value}."
+    found = (
+        f"was {history.found.connection_state.value} when it was found" if history.found else "was not there at first"
     )
+    last = f" and was last seen {history.store.connection_state.value}" if history.store else ""
+    return f" Before it failed, this task made {', '.join(history.operations)}: the store {found}{last}."
 
 
 def _result(
-    history: History, *, operations: list[str], store: Optional[CustomKeyStore], after: Optional[CustomKeyStore]
+    history: History, *, operations: list[str], store: Optional[CustomKeyStore], diff: dict[str, Any]
 ) -> dict[str, Any]:
     result: dict[str, Any] = {
         "changed": bool(operations),
         "custom_key_store": _described(store),
         "operations": list(operations),
         "connection_states": [state.value for state in history.connection_states],
-        "diff": {"before": _described(history.found), "after": _described(after)},
+        "diff": diff,
     }
     if history.failure is not None:
         result["connection_error"] = history.failure.to_result()
     return result
+
+
+def _diff(history: History, plan: Plan, after: Optional[CustomKeyStore]) -> dict[str, Any]:
+    """Before and after, the same in check mode and for real.
+
+    What only KMS can know, such as the id of a new store, is left out; of a secret it shows only that it is sent.
+    """
+    shown = _only(_described(after), _described(plan.predicted))
+    return {"before": _described(history.found), "after": dict_merge(shown, masked_secrets(plan.secrets))}
+
+
+def _only(description: dict[str, Any], known: dict[str, Any]) -> dict[str, Any]:
+    """What has a key in C(known), too."""
+    return {
+        key: _only(value, known[key]) if isinstance(value, dict) else value
+        for key, value in description.items()
+        if key in known
+    }
 
 
 def _described(store: Optional[CustomKeyStore]) -> dict[str, Any]:

@@ -23,6 +23,9 @@ from .model import CustomKeyStoreError
 STALE_SECONDS = 90.0
 """How long KMS may go on showing the state from before a change: usually seconds, at times more than a minute (R31)."""
 
+VISIBLE_SECONDS = 300.0
+"""How long KMS may take to show a new, changed or deleted store."""
+
 _BEFORE = {
     ConnectionState.CONNECTED: frozenset({ConnectionState.DISCONNECTED}),
     ConnectionState.DISCONNECTED: frozenset(
@@ -98,6 +101,26 @@ def wait_for(
         if deadline.passed():
             raise _timeout(store, target, deadline)
         deadline.pause(pause_before_next_look(elapsed, clock))
+
+
+def wait_until(condition: Callable[[], bool], *, clock: Clock, deadline: Deadline) -> bool:
+    """Look until KMS shows a change that it has accepted, for as long as that may take it (R8, R31).
+
+    Args:
+        condition: looks, and tells whether the change shows.
+        clock: see there.
+        deadline: see there.
+
+    Returns:
+        Whether it shows.
+    """
+    begin = clock.monotonic()
+    while not condition():
+        elapsed = clock.monotonic() - begin
+        if elapsed >= VISIBLE_SECONDS or deadline.passed():
+            return False
+        deadline.pause(pause_before_next_look(elapsed, clock))
+    return True
 
 
 def _timeout(store: CustomKeyStore, target: ConnectionState, deadline: Deadline) -> WaitTimeout:

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -160,6 +161,34 @@ def test_several_faults_wait_for_each_other(kms: Any, control: Control) -> None:
     kms.list_keys()
 
 
+def test_a_fault_by_chance(kms: Any, control: Control) -> None:
+    def outcomes(seed: int) -> list[str]:
+        control.reset()
+        control.add_fault("ListKeys", error="Spoilt", times=None, probability=0.3, seed=seed)
+        for _ in range(100):
+            with contextlib.suppress(ClientError):
+                kms.list_keys()
+        return [record["outcome"] for record in control.requests()]
+
+    first = outcomes(1)
+    assert 15 < first.count("Spoilt") < 45
+    assert outcomes(1) == first
+    assert outcomes(2) != first
+
+
+def test_a_fault_for_ever(kms: Any, control: Control) -> None:
+    control.add_fault("ListKeys", error="Spoilt", times=None)
+    for _ in range(20):
+        with pytest.raises(ClientError, match="Spoilt"):
+            kms.list_keys()
+
+
+def test_an_external_store_has_no_kmsuser(control: Control) -> None:
+    store_id = control.create_store(custom_key_store_type="EXTERNAL_KEY_STORE")
+    with pytest.raises(ValueError, match="no kmsuser"):
+        control.delete_kmsuser(store_id)
+
+
 def test_an_intruder(kms: Any, control: Control, connection: Connection) -> None:
     store_id = control.create_store(connection_state="CONNECTED")
     same = {"CustomKeyStoreId": store_id}
@@ -268,7 +297,7 @@ def test_many_threads_at_once(kms: Any, control: Control, connection: Connection
             {"connection_state": "CONNECTED", "connection_error_code": "INTERNAL_ERROR"},
             "for no other",
         ),
-        ("set_rule", {"name": "no_such_rule", "value": True}, "there are: connect_when_connected_is_valid"),
+        ("set_rule", {"name": "no_such_rule", "value": True}, "there are: .*connect_when_connected_is_valid"),
         ("set_rule", {"name": "custom_key_store_quota", "value": True}, "of type int"),
         ("set_transitions", {"connect_seconds": -1}, "0 or more"),
         ("add_fault", {"operation": "NoSuchOperation", "drop": True}, "no operation 'NoSuchOperation'"),
@@ -288,13 +317,33 @@ def test_many_threads_at_once(kms: Any, control: Control, connection: Connection
         ("create_store", {"custom_key_store_type": "CLOUD"}, "no type 'CLOUD'"),
         ("create_store", {"connection_state": "FAILED"}, "needed for FAILED"),
         ("create_store", {"parameters": {"KeyStorePassword": "short"}}, "at least 7"),
+        ("create_store", {"parameters": {"CustomKeyStoreName": "in use"}}, "has this name"),
         ("advance", {"seconds": -1}, "forward"),
+        ("add_fault", {"operation": "ListKeys", "drop": True, "probability": 1.5}, "from 0 to 1"),
+        ("set_quota", {"operation": "ListKeys", "per_second": 0}, "more than 0"),
+        ("set_quota", {"operation": "NoSuchOperation", "per_second": 1}, "no operation"),
+        ("create_keys", {"count": -1}, "0 or more"),
+        ("create_keys", {"count": 1, "custom_key_store_id": "cks-0"}, "no custom key store 'cks-0'"),
+        ("create_cluster", {"state": "BROKEN"}, "no state 'BROKEN'"),
+        ("create_cluster", {"active_hsms": 29}, "0 to 28"),
+        ("create_cluster", {"availability_zones": 0}, "1 to 6"),
+        ("create_cluster", {"source_cluster_id": "cluster-abcdefghijk"}, "no backup"),
+        ("create_cluster", {"source_cluster_id": "cluster-abcdefghijk", "certificate": "c"}, "of its source"),
+        ("set_cluster", {"cluster_id": "cluster-abcdefghijk"}, "no cluster"),
+        ("change_kmsuser_password", {"custom_key_store_or_cluster_id": "cks-0", "password": "p"}, "no custom key"),
+        ("set_proxy", {"uri_endpoint": "https://a.example.com", "access_key_id": "A"}, "raw secret"),
+        ("set_proxy", {"uri_endpoint": "https://a.example.com", "failure": "Other"}, "can fail with"),
+        (
+            "set_proxy",
+            {"uri_endpoint": "https://a.example.com", "failure": "XksProxyUriUnreachableException", "reachable": False},
+            "can fail with",
+        ),
     ],
 )
 def test_bad_input_is_refused_and_changes_nothing(
     kms: Any, control: Control, method: str, arguments: dict[str, Any], words: str
 ) -> None:
-    store_id = control.create_store()
+    store_id = control.create_store(custom_key_store_name="in use")
     if method.startswith("set_connect"):
         arguments = {"custom_key_store_id": store_id, **arguments}
     before = kms.describe_custom_key_stores()["CustomKeyStores"]

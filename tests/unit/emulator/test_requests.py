@@ -165,7 +165,7 @@ def test_names_are_unique(kms: Any, control: Control) -> None:
     kms.create_custom_key_store(**CLOUDHSM)
     other = control.create_store(custom_key_store_name="other")
     with pytest.raises(ClientError) as error:
-        kms.create_custom_key_store(**CLOUDHSM)
+        kms.create_custom_key_store(**{**CLOUDHSM, "CloudHsmClusterId": "cluster-anothercluster2"})
     assert code_of(error) == "CustomKeyStoreNameInUseException"
     with pytest.raises(ClientError) as error:
         kms.update_custom_key_store(CustomKeyStoreId=other, NewCustomKeyStoreName="hsm")
@@ -304,6 +304,36 @@ def test_validation_of_raw_requests(
     assert "lower-secret" not in answer["message"]
     (record,) = http_control.requests()
     assert (record["operation"], record["outcome"], record["applied"]) == (operation, code, False)
+
+
+def test_an_empty_name_of_a_vpc_endpoint_service(emulator_server: EmulatorServer, http_control: HttpControl) -> None:
+    store_id = checked(emulator_server.url, "CreateCustomKeyStore", VPC)["CustomKeyStoreId"]
+    change = {
+        "CustomKeyStoreId": store_id,
+        "XksProxyConnectivity": "PUBLIC_ENDPOINT",
+        "XksProxyUriEndpoint": "https://public.example.com",
+        "XksProxyVpcEndpointServiceName": "",
+    }
+    assert post(emulator_server.url, "UpdateCustomKeyStore", json.dumps(change))[0] == 400
+    http_control.set_rule("empty_vpc_service_name_is_valid", True)
+    checked(emulator_server.url, "UpdateCustomKeyStore", change)
+    (store,) = checked(emulator_server.url, "DescribeCustomKeyStores", {})["CustomKeyStores"]
+    assert "VpcEndpointServiceName" not in store["XksProxyConfiguration"]
+
+
+def test_answers_about_keys_are_those_of_botocores_model(
+    emulator_server: EmulatorServer, http_control: HttpControl
+) -> None:
+    for store_type in ("AWS_CLOUDHSM", "EXTERNAL_KEY_STORE"):
+        store_id = http_control.create_store(custom_key_store_type=store_type, connection_state="CONNECTED")
+        external = {"XksKeyId": "external"} if store_type == "EXTERNAL_KEY_STORE" else {}
+        request = {"CustomKeyStoreId": store_id, "Origin": store_type, **external}
+        key_id = checked(emulator_server.url, "CreateKey", request)["KeyMetadata"]["KeyId"]
+        checked(emulator_server.url, "DescribeKey", {"KeyId": key_id})
+        checked(emulator_server.url, "GetKeyLastUsage", {"KeyId": key_id})
+        checked(emulator_server.url, "Encrypt", {"KeyId": key_id, "Plaintext": "cGxhaW4="})
+        checked(emulator_server.url, "GetKeyLastUsage", {"KeyId": key_id})
+        assert "NextMarker" not in checked(emulator_server.url, "ListKeys", {})
 
 
 def test_a_body_that_looks_like_a_query(emulator_server: EmulatorServer, http_control: HttpControl) -> None:

@@ -230,8 +230,16 @@ def test_aws_command_line(emulator_server: EmulatorServer, http_control: HttpCon
 def test_motos_dashboard_shows_no_secret(emulator_server: EmulatorServer, http_control: HttpControl) -> None:
     parameters = {"KeyStorePassword": "seen-by-nobody"}
     store_id = http_control.create_store(parameters=parameters)
+    http_control.change_kmsuser_password(store_id, "seen-by-nobody")
+    http_control.set_proxy(
+        "https://xks.example.com",
+        access_key_id="ABCDEFGHIJKLMNOPQRST",
+        raw_secret_access_key="seen-by-nobody",  # noqa: S106
+    )
+    (key_id,) = http_control.create_keys(1, custom_key_store_id=store_id)
     dashboard = urllib3.request("GET", f"{emulator_server.url}/moto-api/data.json").data.decode()
     assert store_id in dashboard
+    assert key_id in dashboard
     assert "seen-by-nobody" not in dashboard
 
 

@@ -10,14 +10,13 @@ from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
-from moto.kms.models import kms_backends
 from moto.moto_api import state_manager
 
 from tests.emulator import Control
-from tests.emulator.models import CONNECT_MODEL
 from tests.emulator.rules import ERROR_CODES
 from tests.emulator.rules import ConnectionState
 from tests.emulator.rules import StoreType
+from tests.emulator.stores import CONNECT_MODEL
 from tests.emulator.validation import kms_model
 
 Connection = Callable[[str], tuple[str, str | None]]
@@ -230,10 +229,3 @@ def test_motos_other_kinds_of_transition(
     kms.connect_custom_key_store(CustomKeyStoreId=store_id)
     assert [connection(store_id)[0] for _ in range(looks)] == ["CONNECTING"] * looks
     assert connection(store_id)[0] == "CONNECTED"
-
-
-def test_a_store_with_a_key_is_not_deleted(kms: Any, control: Control) -> None:
-    store_id = control.create_store()
-    key_id = kms.create_key()["KeyMetadata"]["KeyId"]
-    kms_backends[control.account_id]["us-east-1"].keys[key_id].custom_key_store_id = store_id
-    assert answer(kms, "delete", store_id) == "CustomKeyStoreHasCMKsException"

@@ -1,0 +1,127 @@
+# Copyright: Contributors to the keyops.aws collection
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Steering what is behind custom key stores: clusters with their kmsuser, and proxies."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from .commands import Commands
+from .commands import command
+from .proxies import FAILURES
+from .proxies import INCORRECT_CREDENTIAL
+from .proxies import UNREACHABLE
+
+if TYPE_CHECKING:
+    from .passwords import Passwords
+
+
+class BackingCommands(Commands):
+    """The part of Control for clusters, kmsuser and proxies."""
+
+    @command
+    def create_cluster(
+        self,
+        *,
+        active_hsms: int = 2,
+        availability_zones: int = 2,
+        state: str = "ACTIVE",
+        certificate: str | None = None,
+        source_cluster_id: str | None = None,
+    ) -> str:
+        """Create a CloudHSM cluster, which moto's CloudHSM v2 then describes, and return its id.
+
+        Args: active_hsms: how many, spread over so many availability_zones; state: one of CloudHSM's;
+        certificate: the trust anchor, which moto shows as ClusterCertificate (default: one made up);
+        source_cluster_id: the cluster whose backup, taken now, this one is made of: it has the same certificate, and
+        kmsuser with the same password (R25).
+        """
+        if certificate is not None and source_cluster_id is not None:
+            raise ValueError("A cluster made from a backup has the certificate of its source.")
+        backend = self._backend
+        backend.settle()
+        cluster_id = backend.backing.clusters.create(
+            active_hsms=active_hsms,
+            zones=availability_zones,
+            state=state,
+            certificate=certificate,
+            source=source_cluster_id,
+        )
+        if source_cluster_id is not None:
+            backend.backing.passwords.restore(cluster_id, source_cluster_id)
+        return cluster_id
+
+    @command
+    def set_cluster(self, cluster_id: str, *, state: str | None = None, active_hsms: int | None = None) -> None:
+        """Change a cluster's state or its number of active HSMs; None: as before. DELETED: it is gone."""
+        self._backend.backing.clusters.change(cluster_id, state=state, active_hsms=active_hsms)
+
+    @command
+    def change_kmsuser_password(self, custom_key_store_or_cluster_id: str, password: str) -> None:
+        """Change kmsuser's password in a cluster, like changePswd there: unlocks kmsuser; KMS is not told (R15)."""
+        passwords, cluster_id = self._kmsuser(custom_key_store_or_cluster_id)
+        passwords.change(cluster_id, password)
+
+    @command
+    def set_kmsuser_logged_in(self, custom_key_store_or_cluster_id: str, logged_in: bool) -> None:
+        """Log in to a cluster as kmsuser, or out: KMS cannot connect meanwhile, USER_LOGGED_IN (R15)."""
+        passwords, cluster_id = self._kmsuser(custom_key_store_or_cluster_id)
+        passwords.set_logged_in(cluster_id, logged_in)
+
+    @command
+    def create_kmsuser(self, custom_key_store_or_cluster_id: str, password: str) -> None:
+        """Create kmsuser in a cluster where it was deleted. Others have it from the start."""
+        passwords, cluster_id = self._kmsuser(custom_key_store_or_cluster_id)
+        passwords.create(cluster_id, password)
+
+    @command
+    def delete_kmsuser(self, custom_key_store_or_cluster_id: str) -> None:
+        """Delete kmsuser from a cluster: KMS cannot connect then, USER_NOT_FOUND (R16)."""
+        passwords, cluster_id = self._kmsuser(custom_key_store_or_cluster_id)
+        passwords.delete(cluster_id)
+
+    def _kmsuser(self, custom_key_store_or_cluster_id: str) -> tuple[Passwords, str]:
+        """All passwords, as they are now, and the cluster's id."""
+        backend = self._backend
+        backend.settle()
+        if custom_key_store_or_cluster_id.startswith("cluster-"):
+            return backend.backing.passwords, custom_key_store_or_cluster_id
+        cluster_id = backend.known_store(custom_key_store_or_cluster_id).cloud_hsm_cluster_id
+        if cluster_id is None:
+            raise ValueError("An external key store has no kmsuser.")
+        return backend.backing.passwords, cluster_id
+
+    @command
+    def set_proxy(
+        self,
+        uri_endpoint: str,
+        *,
+        access_key_id: str | None = None,
+        raw_secret_access_key: str | None = None,
+        keep_credentials: bool = False,
+        reachable: bool = True,
+        failure: str | None = None,
+        external_keys: list[str] | None = None,
+    ) -> None:
+        """Say what the external key store proxy at an endpoint is like. Others are fine with everything.
+
+        Args: access_key_id, raw_secret_access_key: the only credential that it accepts (default: it accepts any);
+        keep_credentials: it accepts those from before as well (R17); reachable: False, KMS does not reach it;
+        failure: the exception that creating and updating a store with it ends with, XksProxyInvalidResponseException,
+        XksProxyInvalidConfigurationException, XksProxyVpcEndpointServiceNotFoundException or
+        XksProxyVpcEndpointServiceInvalidConfigurationException (connecting fails with the code that corresponds);
+        external_keys: ids of all the keys behind it (default: any id is good).
+        """
+        if (access_key_id is None) != (raw_secret_access_key is None):
+            raise ValueError("A credential has an access key id and a raw secret access key.")
+        if failure is not None and (not reachable or failure not in set(FAILURES) - {INCORRECT_CREDENTIAL}):
+            raise ValueError(f"A reachable proxy can fail with: {', '.join(sorted(FAILURES))}.")
+        proxies = self._backend.backing.proxies
+        proxy = proxies.configured(uri_endpoint)
+        proxy.failure = failure if reachable else UNREACHABLE
+        proxy.external_keys = frozenset(external_keys) if external_keys is not None else None
+        if not keep_credentials:
+            proxy.credentials = frozenset()
+        if access_key_id is not None and raw_secret_access_key is not None:
+            proxy.credentials |= {proxies.credential(access_key_id, raw_secret_access_key)}

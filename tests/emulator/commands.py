@@ -1,0 +1,88 @@
+# Copyright: Contributors to the keyops.aws collection
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""How commands to the emulator are carried out, and checked."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import types
+import typing
+from collections.abc import Callable
+from typing import Any
+from typing import Concatenate
+from typing import ParamSpec
+from typing import TypeVar
+from typing import cast
+
+from moto.core import DEFAULT_ACCOUNT_ID
+from moto.core.exceptions import JsonRESTError
+
+from .models import CustomKeyStoreBackend
+from .models import backends
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def command(method: Callable[Concatenate[Any, P], R]) -> Callable[Concatenate[Any, P], R]:
+    """Mark a method of Control as one that works over HTTP, too: its class decides how a call is carried out."""
+
+    @functools.wraps(method)
+    def call(self: Any, *args: P.args, **kwargs: P.kwargs) -> R:
+        arguments = check_arguments(method, (self, *args), kwargs)
+        result: R = self._perform(method, arguments)
+        return result
+
+    call.is_command = True  # type: ignore[attr-defined]
+    return cast(Callable[Concatenate[Any, P], R], call)
+
+
+def check_arguments(method: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
+    """The arguments of a call by name, without self. Raises TypeError if they do not fit the method's signature."""
+    arguments = inspect.signature(method).bind(*args, **kwargs).arguments
+    hints = typing.get_type_hints(method)
+    arguments.pop("self")
+    for name, value in arguments.items():
+        if not _fits(value, hints[name]):
+            wanted = getattr(hints[name], "__name__", None) if not typing.get_args(hints[name]) else None
+            raise TypeError(f"{name} must be of type {wanted or hints[name]}")
+    return dict(arguments)
+
+
+def _fits(value: Any, hint: Any) -> bool:
+    """Is a value, such as one read from JSON, of a type? For the types that commands use."""
+    origin = typing.get_origin(hint) or hint
+    if origin in (typing.Union, types.UnionType):
+        return any(_fits(value, member) for member in typing.get_args(hint))
+    if origin is list:
+        return isinstance(value, list) and all(_fits(item, typing.get_args(hint)[0]) for item in value)
+    if isinstance(value, bool):
+        return origin is bool
+    return isinstance(value, (int, float) if origin is float else origin)
+
+
+class Commands:
+    """What all commands share: the account and Region they are for, and how they get there."""
+
+    def __init__(self, *, account_id: str = DEFAULT_ACCOUNT_ID, region_name: str = "us-east-1") -> None:
+        self.account_id = account_id
+        self.region_name = region_name
+
+    @property
+    def _backend(self) -> CustomKeyStoreBackend:
+        # Looked up at each use: moto makes a new one when it is reset.
+        if not (len(self.account_id) == 12 and self.account_id.isdigit()):
+            raise ValueError(f"An account has 12 digits, unlike {self.account_id!r}.")
+        account = backends()[self.account_id]
+        if self.region_name not in account:
+            raise ValueError(f"There is no Region {self.region_name!r}.")
+        return account[self.region_name]
+
+    def _perform(self, method: Callable[..., Any], arguments: dict[str, Any]) -> Any:
+        with self._backend.lock:
+            try:
+                return method(self, **arguments)
+            except JsonRESTError as error:
+                raise ValueError(error.message) from error

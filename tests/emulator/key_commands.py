@@ -1,0 +1,27 @@
+# Copyright: Contributors to the keyops.aws collection
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Steering KMS keys."""
+
+from __future__ import annotations
+
+from .commands import Commands
+from .commands import command
+
+
+class KeyCommands(Commands):
+    """The part of Control for KMS keys."""
+
+    @command
+    def create_keys(self, count: int, *, custom_key_store_id: str | None = None) -> list[str]:
+        """Create many symmetric keys quickly, in a store whatever its connection state, and return their ids."""
+        if count < 0:
+            raise ValueError("A number of keys must be 0 or more.")
+        backend = self._backend
+        store = backend.known_store(custom_key_store_id) if custom_key_store_id is not None else None
+        return backend.create_keys(count, store)
+
+    @command
+    def start_usage_tracking(self) -> None:
+        """Forget when keys were used: GetKeyLastUsage tracks from now on. Before, it does from each key's creation."""
+        self._backend.usage.start(self._backend.clock.now())

@@ -1,0 +1,172 @@
+# Copyright: Contributors to the keyops.aws collection
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Custom key stores: what they are, and how they connect."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from collections.abc import Mapping
+from typing import Any
+
+from moto.core.common_models import BaseModel
+from moto.moto_api import state_manager
+from moto.moto_api._internal.managed_state_model import ManagedState
+
+from .clock import Clock
+from .rules import NEVER
+from .rules import ConnectionState
+from .rules import Rules
+from .rules import StoreType
+from .visibility import Description
+
+CONNECT_MODEL = "kms::connect_custom_key_store"
+DISCONNECT_MODEL = "kms::disconnect_custom_key_store"
+
+Request = Mapping[str, Any]
+"""The members of a KMS request, by KMS's names; checked against botocore's model, without nulls."""
+
+PROXY_MEMBERS = {
+    "XksProxyConnectivity": "Connectivity",
+    "XksProxyUriEndpoint": "UriEndpoint",
+    "XksProxyUriPath": "UriPath",
+    "XksProxyVpcEndpointServiceName": "VpcEndpointServiceName",
+    "XksProxyVpcEndpointServiceOwner": "VpcEndpointServiceOwner",
+}
+"""Members of create and update requests, and what DescribeCustomKeyStores calls them."""
+
+
+def proxy_configuration(request: Request) -> dict[str, str]:
+    """What a create or update request says about the proxy, by the names of XksProxyConfiguration."""
+    return {name: request[member] for member, name in PROXY_MEMBERS.items() if member in request}
+
+
+class Connection(ManagedState):  # type: ignore[misc]
+    """A store's connection: moto's managed state, but by the emulator's clock, and with two models that take turns."""
+
+    def __init__(self, clock: Clock, rules: Rules) -> None:
+        super().__init__(DISCONNECT_MODEL, [(ConnectionState.DISCONNECTED, ConnectionState.DISCONNECTED)])
+        self._clock = clock
+        self._rules = rules
+        self._began_at = clock.now()
+        self._error_code: str | None = None
+        self._when_connected: Callable[[], None] | None = None
+
+    def rest(self, state: ConnectionState, error_code: str | None = None) -> None:
+        """Be in a state, and stay there. The error code is for FAILED."""
+        self._begin(self.model_name, state, state, error_code)
+
+    def connect(
+        self, outcome: str = ConnectionState.CONNECTED, when_connected: Callable[[], None] | None = None
+    ) -> None:
+        """Begin to connect. Outcome: CONNECTED, NEVER, or the ConnectionErrorCode with which it will fail.
+
+        When_connected is called once if the connect succeeds, before anybody sees that it did.
+        """
+        ends = {ConnectionState.CONNECTED: ConnectionState.CONNECTED, NEVER: ConnectionState.CONNECTING}
+        end = ends.get(outcome, ConnectionState.FAILED)
+        error_code = outcome if end is ConnectionState.FAILED else None
+        self._begin(CONNECT_MODEL, ConnectionState.CONNECTING, end, error_code)
+        self._when_connected = when_connected
+
+    def disconnect(self) -> None:
+        """Begin to disconnect."""
+        error_code = self.error_code
+        self._begin(DISCONNECT_MODEL, ConnectionState.DISCONNECTING, ConnectionState.DISCONNECTED, error_code)
+
+    def _begin(self, model_name: str, start: ConnectionState, end: ConnectionState, error_code: str | None) -> None:
+        self.model_name = model_name
+        self._transitions = [(start, end)]
+        self._status = start
+        self._error_code = error_code
+        self._tick = 0
+        self._when_connected = None
+        self._began_at = self._clock.now()
+
+    @property
+    def status(self) -> ConnectionState:
+        """The state now. Moto's own reads the wall clock; its setter would leave the old state's transitions behind."""
+        state = self._state()
+        if state is ConnectionState.CONNECTED and self._when_connected is not None:
+            when_connected, self._when_connected = self._when_connected, None
+            when_connected()
+        return state
+
+    def _state(self) -> ConnectionState:
+        transition = state_manager.get_transition(self.model_name)
+        if transition["progression"] != "time":
+            return ConnectionState(super().status or "")
+        if self._clock.now() >= self._began_at + transition["seconds"]:
+            self._status = self._get_next_status(self._status)
+        return ConnectionState(self._status or "")
+
+    @property
+    def error_code(self) -> str | None:
+        """The ConnectionErrorCode: only while FAILED (R4), unless a rule says that it outlives a disconnect."""
+        shown = {ConnectionState.FAILED}
+        if self._rules.error_code_outlives_disconnect:
+            shown |= {ConnectionState.DISCONNECTING, ConnectionState.DISCONNECTED}
+        return self._error_code if self.status in shown else None
+
+
+class CustomKeyStore(BaseModel):  # type: ignore[misc]
+    """One custom key store. Secrets are not kept: nothing here needs them, and moto's dashboard shows attributes."""
+
+    def __init__(
+        self, *, store_id: str, store_type: StoreType, request: Request, account_id: str, clock: Clock, rules: Rules
+    ) -> None:
+        self.custom_key_store_id = store_id
+        self.custom_key_store_type = store_type
+        self.custom_key_store_name: str = request["CustomKeyStoreName"]
+        self.cloud_hsm_cluster_id: str | None = request.get("CloudHsmClusterId")
+        self.trust_anchor_certificate: str | None = request.get("TrustAnchorCertificate")
+        self.creation_date = round(clock.now(), 3)
+        self.connection = Connection(clock, rules)
+        self.connect_outcomes: deque[str] = deque()
+        self.xks_proxy_configuration: dict[str, str] = {}
+        self._account_id = account_id
+        if store_type is StoreType.EXTERNAL_KEY_STORE:
+            self.xks_proxy_configuration = self.proxy_after(request)
+
+    def update(self, request: Request) -> None:
+        """Take over what an accepted UpdateCustomKeyStore asks for."""
+        self.custom_key_store_name = request.get("NewCustomKeyStoreName", self.custom_key_store_name)
+        self.cloud_hsm_cluster_id = request.get("CloudHsmClusterId", self.cloud_hsm_cluster_id)
+        if self.custom_key_store_type is StoreType.EXTERNAL_KEY_STORE:
+            self.xks_proxy_configuration = self.proxy_after(request)
+
+    def proxy_after(self, request: Request) -> dict[str, str]:
+        """What an external store's XksProxyConfiguration will be if this create or update request is accepted."""
+        proxy = dict(self.xks_proxy_configuration)
+        proxy.update(proxy_configuration(request))
+        if "XksProxyAuthenticationCredential" in request:
+            proxy["AccessKeyId"] = request["XksProxyAuthenticationCredential"]["AccessKeyId"]
+        if proxy["Connectivity"] == "VPC_ENDPOINT_SERVICE":
+            # The caller's account, unless an owner was given (section 3.8).
+            proxy.setdefault("VpcEndpointServiceOwner", self._account_id)
+        else:
+            proxy.pop("VpcEndpointServiceName", None)
+            proxy.pop("VpcEndpointServiceOwner", None)
+        return proxy
+
+    def has_values_of(self, request: Request) -> bool:
+        """Has this store all that a request to create a CloudHSM store asks for, as far as it can be shown? (R27)"""
+        members = ("CustomKeyStoreName", "CloudHsmClusterId", "TrustAnchorCertificate")
+        mine = (self.custom_key_store_name, self.cloud_hsm_cluster_id, self.trust_anchor_certificate)
+        return mine == tuple(request[member] for member in members)
+
+    def describe(self) -> Description:
+        """The store as DescribeCustomKeyStores returns it; what does not fit its type or state is absent (R32)."""
+        entry: Description = {
+            "CustomKeyStoreId": self.custom_key_store_id,
+            "CustomKeyStoreName": self.custom_key_store_name,
+            "CloudHsmClusterId": self.cloud_hsm_cluster_id,
+            "TrustAnchorCertificate": self.trust_anchor_certificate,
+            "ConnectionState": self.connection.status,
+            "ConnectionErrorCode": self.connection.error_code,
+            "CreationDate": self.creation_date,
+            "CustomKeyStoreType": self.custom_key_store_type,
+            "XksProxyConfiguration": dict(self.xks_proxy_configuration) or None,
+        }
+        return {name: value for name, value in entry.items() if value is not None}
