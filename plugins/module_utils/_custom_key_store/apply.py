@@ -126,6 +126,7 @@ class Runner:
         self._deadline = deadline
         self._in_place = True
         self._known_id = desired.custom_key_store_id
+        self._last_call = ""
 
     def plan(self) -> Plan:
         """Look at the store and decide.
@@ -140,9 +141,15 @@ class Runner:
             return self._plan_without_store(error)
         self._known_id = store.id
         if self._desired.state != "absent":
-            return make_plan(store, self._desired, in_place=self._in_place)
+            return make_plan(store, self._still_desired(), in_place=self._in_place)
         refuse_deletion_in_service(store, self._desired)
         return plan_deletion(store, self._desired, keys_in_store(self._kms, store.id))
+
+    def _still_desired(self) -> DesiredStore:
+        """What is left to ask for: who has taken a store out of service brings it back, whatever comes between."""
+        if self._desired.state == "present" and self._took_out_of_service():
+            return replace(self._desired, state="connected")
+        return self._desired
 
     def _find(self) -> CustomKeyStore:
         """Once its id is known, a store is looked for by that alone: a name can be given to another one."""
@@ -164,8 +171,9 @@ class Runner:
         try:
             self._run(plan)
         except CustomKeyStoreError as error:
-            if self._took_out_of_service():
-                error.message += self._put_back() if not isinstance(error, WaitTimeout) else _BRING_BACK
+            if self._took_out_of_service() and self._is_out_of_service():
+                tried = isinstance(error, WaitTimeout) or self._last_call == CONNECT
+                error.message += _BRING_BACK if tried else self._put_back()
             raise
 
     def _run(self, plan: Plan) -> None:
@@ -183,16 +191,18 @@ class Runner:
         )
 
     def _took_out_of_service(self) -> bool:
-        """Has this task disconnected a connected store that it was not asked to leave disconnected?"""
-        found, store = self._history.found, self._history.store
+        """Has this task disconnected a store that was in service, without being asked to leave it so?"""
+        found = self._history.found
         return (
             self._desired.state != "disconnected"
             and DISCONNECT in self._history.operations
             and found is not None
-            and found.connection_state in _EFFECTS[CONNECT] - {ConnectionState.FAILED}
-            and store is not None
-            and store.connection_state in _EFFECTS[DISCONNECT]
+            and found.connection_state in (ConnectionState.CONNECTED, ConnectionState.CONNECTING)
         )
+
+    def _is_out_of_service(self) -> bool:
+        store = self._history.store
+        return store is not None and store.connection_state in _EFFECTS[DISCONNECT]
 
     def _put_back(self) -> str:
         """Connect the store with the settings that it has, and say how that went."""
@@ -206,7 +216,7 @@ class Runner:
                 f" The store was CONNECTED before and could NOT be connected again, so its KMS keys cannot be used."
                 f" Mend that first: {error.message}"
             )
-        return " The store is CONNECTED again, with its old settings."
+        return f" The store is CONNECTED again, with its {'new' if UPDATE in self._history.operations else 'old'} settings."
 
     @property
     def _id(self) -> str:
@@ -231,6 +241,7 @@ class Runner:
     # ---- calls
 
     def _call(self, step: Call) -> bool:
+        self._last_call = step.operation
         special: dict[str, Callable[[Call], bool]] = {CREATE: self._create, DELETE: self._delete, UPDATE: self._update}
         return special.get(step.operation, self._move)(step)
 
@@ -263,6 +274,9 @@ class Runner:
             if before is not None and before.connection_state is self._look().connection_state:
                 self._in_place = False  # nobody has moved the store: KMS does not change this in place
             return False
+        # All is sent. Should the rest have to be decided anew, nothing is sent twice: neither because KMS still shows the
+        # old values, nor a password that a connect has made worthless meanwhile (R12).
+        self._desired = replace(self._desired, given={})
         return True
 
     def _create(self, step: Call) -> bool:

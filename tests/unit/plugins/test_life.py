@@ -498,6 +498,57 @@ def test_a_timeout_in_the_middle_says_how_to_bring_the_store_back(run: ModuleRun
     assert "The store was in service before: to bring it back, run the task with state=connected." in result["msg"]
 
 
+LOST = [{"drop": True}, {"error": "KMSInternalException"}]
+
+
+@pytest.mark.parametrize("desired", ["present", "connected"])
+@pytest.mark.parametrize("operation", [DISCONNECT, UPDATE, CONNECT])
+@pytest.mark.parametrize("fault", LOST)
+@pytest.mark.parametrize("applied", [True, False])
+@pytest.mark.parametrize("delay", [0, 30])
+@pytest.mark.parametrize("change", [{"cloud_hsm_cluster_id": OTHER_CLUSTER}, {"key_store_password": PASSWORD}])
+def test_a_lost_answer_in_the_middle_never_leaves_the_store_disconnected(
+    run: ModuleRunner,
+    change: dict[str, Any],
+    delay: int,
+    applied: bool,
+    fault: dict[str, Any],
+    operation: str,
+    desired: str,
+) -> None:
+    store_id = created(run, "cloudhsm", "CONNECTED")
+    run.control.set_connect_outcomes(store_id, ["CONNECTED"])
+    run.control.set_visibility_delay(delay)
+    run.control.add_fault(operation, applied=applied, **fault)
+    result = run(id=store_id, **change, update_credentials="always", allow_disconnect=True, state=desired)
+    assert "failed" not in result, result
+    assert result["operations"] == [DISCONNECT, UPDATE, CONNECT]
+    assert result["custom_key_store"]["connection_state"] == "CONNECTED"
+    run.control.advance(60)
+    assert run(id=store_id)["custom_key_store"]["connection_state"] == "CONNECTED"
+
+
+@pytest.mark.parametrize("before", [UPDATE, CONNECT])
+def test_somebody_else_connects_in_the_middle_of_a_change(run: ModuleRunner, before: str) -> None:
+    store_id = created(run, "cloudhsm", "CONNECTED")
+    run.control.add_intruder(before, action=CONNECT, parameters={"CustomKeyStoreId": store_id})
+    result = run(id=store_id, cloud_hsm_cluster_id=OTHER_CLUSTER, allow_disconnect=True)
+    assert "failed" not in result, result
+    assert result["custom_key_store"]["connection_state"] == "CONNECTED"
+    assert result["custom_key_store"]["cloud_hsm_cluster_id"] == OTHER_CLUSTER
+    assert result["operations"].count(UPDATE) == 1
+
+
+def test_a_connect_that_is_refused_after_the_change_is_not_tried_twice(run: ModuleRunner) -> None:
+    store_id = created(run, "cloudhsm", "CONNECTED")
+    run.control.add_fault(CONNECT, error="AccessDeniedException")
+    result = run(id=store_id, cloud_hsm_cluster_id=OTHER_CLUSTER, allow_disconnect=True)
+    assert run.calls.count(CONNECT) == 1
+    assert result["operations"] == [DISCONNECT, UPDATE]
+    assert "Allow kms:ConnectCustomKeyStore in an IAM policy of the caller." in result["msg"]
+    assert "The store was in service before: to bring it back, run the task with state=connected." in result["msg"]
+
+
 # ---- rename
 
 
