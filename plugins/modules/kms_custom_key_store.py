@@ -21,7 +21,7 @@ description:
   - A transition that is under way already, whoever began it, is joined and not begun again.
   - A task that changes nothing makes one request.
 author:
-  - Contributors to the keyops.aws collection
+  - Contributors to the keyops.aws collection (!UNKNOWN)
 extends_documentation_fragment:
   - amazon.aws.common.modules
   - amazon.aws.region.modules

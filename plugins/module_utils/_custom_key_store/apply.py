@@ -50,7 +50,7 @@ from .wait import WaitTimeout
 from .wait import wait_for
 from .wait import wait_until
 
-MAX_DECISIONS = 10
+MAX_DECISIONS = 15
 """How often a task decides anew because others move the store. With the pauses between, that outlasts stale readings."""
 
 _EFFECTS = {

@@ -14,6 +14,7 @@ import pytest
 import yaml
 
 from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store import api
+from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.apply import MAX_DECISIONS
 from ansible_collections.keyops.aws.plugins.modules import kms_custom_key_store
 from tests.unit.harness import ModuleRunner
 from tests.unit.plugins.test_diagnosis import CODES
@@ -361,7 +362,7 @@ def test_somebody_else_keeps_disconnecting(run: ModuleRunner) -> None:
     assert result["failed"] is True
     assert "Somebody else keeps changing the connection of the custom key store" in result["msg"]
     assert "Find out who, and run the task again." in result["msg"]
-    assert run.calls.count(CONNECT) == result["operations"].count(CONNECT) == 10
+    assert run.calls.count(CONNECT) == result["operations"].count(CONNECT) == MAX_DECISIONS
 
 
 def test_somebody_else_deletes_the_store_meanwhile(run: ModuleRunner) -> None:
