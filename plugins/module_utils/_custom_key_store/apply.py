@@ -77,7 +77,6 @@ class History:
         found: the store as first described; None while none was found.
         store: the store as last described; None where there is none.
         failure: why it is or was FAILED, as last seen.
-        lost: an operation whose answer was lost, and that no reading has shown to be applied yet.
     """
 
     operations: list[str] = field(default_factory=list)
@@ -85,7 +84,6 @@ class History:
     found: Optional[CustomKeyStore] = None
     store: Optional[CustomKeyStore] = None
     failure: Optional[ConnectionFailure] = None
-    lost: Optional[str] = None
 
     def saw(self, store: CustomKeyStore) -> CustomKeyStore:
         """Remember a reading."""
@@ -97,14 +95,11 @@ class History:
             self.connection_states.append(state)
         if state is ConnectionState.FAILED:
             self.failure = diagnose(store.connection_error_code or "UNKNOWN", store.type)
-        if self.lost is not None and state in _EFFECTS.get(self.lost, ()):
-            self.did(self.lost)
         return store
 
     def did(self, operation: str) -> None:
         """Remember that KMS accepted a mutating operation."""
         self.operations.append(operation)
-        self.lost = None
 
 
 class Runner:
@@ -171,9 +166,10 @@ class Runner:
         try:
             self._run(plan)
         except CustomKeyStoreError as error:
-            if self._took_out_of_service() and self._is_out_of_service():
-                tried = isinstance(error, WaitTimeout) or self._last_call == CONNECT
-                error.message += _BRING_BACK if tried else self._put_back()
+            if self._took_out_of_service() and self._moves()[-1] == DISCONNECT:
+                error.message += (
+                    _BRING_BACK if isinstance(error, WaitTimeout) or self._last_call == CONNECT else self._put_back()
+                )
             raise
 
     def _run(self, plan: Plan) -> None:
@@ -200,9 +196,9 @@ class Runner:
             and found.connection_state in (ConnectionState.CONNECTED, ConnectionState.CONNECTING)
         )
 
-    def _is_out_of_service(self) -> bool:
-        store = self._history.store
-        return store is not None and store.connection_state in _EFFECTS[DISCONNECT]
+    def _moves(self) -> list[str]:
+        """What this task has done to the connection. A reading may be out of date; this is not."""
+        return [operation for operation in self._history.operations if operation in (CONNECT, DISCONNECT)]
 
     def _put_back(self) -> str:
         """Connect the store with the settings that it has, and say how that went."""
@@ -210,6 +206,7 @@ class Runner:
         connected = DesiredStore("connected", self._id, wait_timeout=self._desired.wait_timeout)
         runner = Runner(self._kms.with_deadline(deadline), connected, self._history, self._clock, deadline)
         try:
+            runner._wait_for_state(ConnectionState.DISCONNECTED)  # or else a reading from before hides it
             runner._run(runner.plan())
         except CustomKeyStoreError as error:
             return (
@@ -252,7 +249,7 @@ class Runner:
             raise
         except KmsError as error:
             if error.maybe_applied:
-                self._find_out(step.operation)
+                error.message += self._find_out(step.operation)
             raise
         self._history.did(step.operation)
 
@@ -261,9 +258,9 @@ class Runner:
         try:
             self._change(step)
         except InvalidState as error:
-            if error.maybe_applied:
-                self._history.lost = step.operation
-            return False
+            if not error.maybe_applied:
+                return False
+            self._history.did(step.operation)  # that has moved the store: only its answer was lost
         return True
 
     def _update(self, step: Call) -> bool:
@@ -313,17 +310,26 @@ class Runner:
         self._history.store = None
         return True
 
-    def _find_out(self, operation: str) -> None:
-        """One last look at what became of an operation that KMS never answered.
+    def _find_out(self, operation: str) -> str:
+        """One last look at what became of an operation that KMS never answered, and a sentence where that is not known.
 
-        Where not even that is answered, the operation counts as made: better a needless look by the user than a store
+        Where not even the look is answered, the operation counts as made: better a needless look by the user than a store
         that is believed untouched.
         """
-        self._history.lost = operation
         try:
-            self._look()
+            state = self._look().connection_state
+        except NotFound:
+            if operation == DELETE:
+                self._history.store = None
+            self._history.did(operation)
+            return ""
         except KmsError:
             self._history.did(operation)
+        else:
+            if state in _EFFECTS.get(operation, ()):
+                self._history.did(operation)
+                return ""
+        return f" Whether KMS has carried out {operation} is not known: look at the store before you rely on either."
 
     # ---- waits
 

@@ -356,7 +356,7 @@ def test_somebody_else_aborts_our_connect(run: ModuleRunner) -> None:
 def test_somebody_else_keeps_disconnecting(run: ModuleRunner) -> None:
     store_id = make_store(run, "DISCONNECTED")
     parameters = {"CustomKeyStoreId": store_id, "ConnectionState": "DISCONNECTED"}
-    for skip in range(2, 400):
+    for skip in range(2, 1000):
         run.control.add_intruder(DESCRIBE, skip=skip, action="SetConnectionState", parameters=parameters)
     result = run(id=store_id, state="connected", wait_timeout=7200)
     assert result["failed"] is True

@@ -549,6 +549,36 @@ def test_a_connect_that_is_refused_after_the_change_is_not_tried_twice(run: Modu
     assert "The store was in service before: to bring it back, run the task with state=connected." in result["msg"]
 
 
+def test_a_stale_reading_does_not_hide_that_the_store_is_out_of_service(run: ModuleRunner) -> None:
+    store_id = created(run, "cloudhsm", "CONNECTED")
+    run.control.set_visibility_delay(60)
+    result = run(id=store_id, cloud_hsm_cluster_id=OTHER_CLUSTER, allow_disconnect=True, wait_timeout=5)
+    assert result["operations"] == [DISCONNECT]
+    assert "was still CONNECTED after 5 seconds" in result["msg"]
+    assert "The store was in service before: to bring it back, run the task with state=connected." in result["msg"]
+
+
+def test_putting_back_waits_for_a_stale_reading_to_end(run: ModuleRunner) -> None:
+    store_id = created(run, "cloudhsm", "CONNECTED")
+    run.control.set_visibility_delay(30)
+    run.control.add_fault(DESCRIBE, error="AccessDeniedException", skip=1)
+    result = run(id=store_id, cloud_hsm_cluster_id=OTHER_CLUSTER, allow_disconnect=True)
+    assert result["operations"] == [DISCONNECT, CONNECT]
+    assert " The store is CONNECTED again, with its old settings." in result["msg"]
+    assert result["custom_key_store"]["connection_state"] == "CONNECTED"
+
+
+@pytest.mark.parametrize("operation", [UPDATE, DELETE])
+def test_an_answer_that_never_comes_is_called_unknown(run: ModuleRunner, operation: str) -> None:
+    store_id = created(run, "cloudhsm", "DISCONNECTED")
+    run.control.add_fault(operation, drop=True, times=1000)
+    change: dict[str, Any] = {"state": "absent"} if operation == DELETE else {"cloud_hsm_cluster_id": OTHER_CLUSTER}
+    result = run(id=store_id, wait_timeout=60, **change)
+    assert f"{operation} got no answer from KMS" in result["msg"]
+    assert f"Whether KMS has carried out {operation} is not known: look at the store before you" in result["msg"]
+    assert result["operations"] == []
+
+
 # ---- rename
 
 
