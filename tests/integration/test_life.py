@@ -62,8 +62,6 @@ class Scenario:
         again: whether a second run is a change as well.
         fault: an operation that KMS refuses, and with what.
         message: of the failure.
-        failed_code: the code of a store that is FAILED.
-        check_fails: whether check mode foresees the failure.
     """
 
     store: dict[str, Any] | None

@@ -25,6 +25,7 @@ from .clock import Deadline
 from .diagnosis import ConnectionFailure
 from .diagnosis import diagnose
 from .keys import keys_in_store
+from .model import IN_SERVICE
 from .model import ConnectionState
 from .model import CustomKeyStore
 from .model import CustomKeyStoreError
@@ -193,7 +194,7 @@ class Runner:
             self._desired.state != "disconnected"
             and DISCONNECT in self._history.operations
             and found is not None
-            and found.connection_state in (ConnectionState.CONNECTED, ConnectionState.CONNECTING)
+            and found.connection_state in IN_SERVICE
         )
 
     def _moves(self) -> list[str]:
@@ -338,8 +339,9 @@ class Runner:
             return self._wait_for_state(step.state)
         # KMS has accepted the change. If it shows it even later than that, the task has done its part.
         if isinstance(step, WaitUntilShown):
-            wanted = step.changes
-            self._until(lambda: shows(self._history.store or self._look(), wanted) or shows(self._look(), wanted))
+            wanted, store = step.changes, self._history.store
+            if store is None or not shows(store, wanted):
+                self._until(lambda: shows(self._look(), wanted))
         else:
             self._until(self._is_gone)
         return True

@@ -32,6 +32,10 @@ class ConnectionState(Enum):
     FAILED = "FAILED"
 
 
+IN_SERVICE = (ConnectionState.CONNECTED, ConnectionState.CONNECTING)
+"""The states of a store whose keys can be used, or are about to be: a disconnect would take something away."""
+
+
 class CustomKeyStoreError(Exception):
     """A failure that the user is told in one message.
 

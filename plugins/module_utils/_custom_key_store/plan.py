@@ -21,6 +21,7 @@ from typing import Union
 from .diagnosis import diagnose
 from .keys import Key
 from .model import AWS_CLOUDHSM
+from .model import IN_SERVICE
 from .model import ConnectionState
 from .model import CustomKeyStore
 from .model import CustomKeyStoreError
@@ -99,7 +100,6 @@ _TO_CONNECTED: Mapping[ConnectionState, Tuple[Step, ...]] = {
 _WAYS = {"disconnected": _TO_DISCONNECTED, "connected": _TO_CONNECTED}
 
 _UNDER_WAY = {CONNECT: ConnectionState.CONNECTING, DISCONNECT: ConnectionState.DISCONNECTING}
-_IN_SERVICE = (ConnectionState.CONNECTED, ConnectionState.CONNECTING)
 
 
 @dataclass(frozen=True)
@@ -156,15 +156,15 @@ def _change_steps(
     if desired.state == "disconnected":
         return (*_TO_DISCONNECTED[state], update, shown)
     offline = [change.option for change in wanted if not (in_place and change.in_place)]
-    if state in _IN_SERVICE and not offline:
+    if state in IN_SERVICE and not offline:
         return (*_TO_CONNECTED[state], update, shown)
-    if state in _IN_SERVICE and not desired.allow_disconnect:
+    if state in IN_SERVICE and not desired.allow_disconnect:
         raise Refusal(
             f"To change {', '.join(offline)}, the custom key store {store} must be disconnected, and it is {state.value}:"
             " while it is disconnected, none of its KMS keys can be used. To let this task disconnect it, change it, and"
             " connect it again, set allow_disconnect=true; to leave it disconnected, set state=disconnected."
         )
-    reconnects = desired.state == "connected" or state in _IN_SERVICE
+    reconnects = desired.state == "connected" or state in IN_SERVICE
     return (*_TO_DISCONNECTED[state], update, *((_CONNECT, _AWAIT_CONNECTED) if reconnects else ()), shown)
 
 
@@ -234,7 +234,7 @@ def refuse_deletion_in_service(store: CustomKeyStore, desired: DesiredStore) -> 
     Raises:
         Refusal: it is not allowed.
     """
-    if store.connection_state in _IN_SERVICE and not desired.allow_disconnect:
+    if store.connection_state in IN_SERVICE and not desired.allow_disconnect:
         raise Refusal(
             f"The custom key store {store} is {store.connection_state.value}, and only one that is DISCONNECTED can be"
             " deleted. To let this task disconnect it, set allow_disconnect=true, or disconnect it first."

@@ -169,10 +169,19 @@ def _check_value(option: str, value: str, rule: _Rule) -> None:
         raise CustomKeyStoreError(f"{option} has characters or a form that KMS does not take: give {rule.words}.")
 
 
+def _of_cloudhsm(given: Mapping[str, Any]) -> list[str]:
+    """The given options that only stores in AWS CloudHSM have."""
+    return [option for option in _CLOUDHSM_OPTIONS if option in given]
+
+
+def _of_external(given: Mapping[str, Any]) -> list[str]:
+    """The given options that only external stores have."""
+    return [option for option in given if option.startswith(XKS)]
+
+
 def _check_type(given: Mapping[str, Any]) -> None:
-    cloudhsm = [option for option in _CLOUDHSM_OPTIONS if option in given]
-    external = [option for option in given if option.startswith(XKS)]
-    if cloudhsm and external:
+    cloudhsm = _of_cloudhsm(given)
+    if cloudhsm and _of_external(given):
         raise CustomKeyStoreError(
             f"{_list(cloudhsm)} and {XKS} do not go together: the first is for stores of the type {AWS_CLOUDHSM},"
             f" the second for {EXTERNAL_KEY_STORE}. Leave one of them out."
@@ -187,8 +196,8 @@ def refuse_misfits(given: Mapping[str, Any], store_type: Optional[str]) -> None:
         CustomKeyStoreError: naming them.
     """
     misfits = {
-        AWS_CLOUDHSM: [option for option in given if option.startswith(XKS)],
-        EXTERNAL_KEY_STORE: [option for option in _CLOUDHSM_OPTIONS if option in given],
+        AWS_CLOUDHSM: _of_external(given),
+        EXTERNAL_KEY_STORE: _of_cloudhsm(given),
     }.get(store_type or "", [])
     if misfits:
         raise CustomKeyStoreError(
@@ -232,7 +241,7 @@ def create_arguments(given: Mapping[str, Any]) -> dict[str, Any]:
 def missing_to_create(given: Mapping[str, Any]) -> list[str]:
     """The options that creating a store still needs."""
     required = ["name", *_CLOUDHSM_OPTIONS]
-    if given.get("custom_key_store_type") == EXTERNAL_KEY_STORE or any(option.startswith(XKS) for option in given):
+    if given.get("custom_key_store_type") == EXTERNAL_KEY_STORE or _of_external(given):
         keys = ["connectivity", "uri_endpoint", "uri_path", "access_key_id", "raw_secret_access_key"]
         if given.get(CONNECTIVITY.option) == VPC_ENDPOINT_SERVICE:
             keys.append("vpc_endpoint_service_name")
@@ -242,7 +251,7 @@ def missing_to_create(given: Mapping[str, Any]) -> list[str]:
 
 def wants_creation(given: Mapping[str, Any]) -> bool:
     """Is there any option that only makes sense for a store that is to exist with these properties?"""
-    return "custom_key_store_type" in given or any(option.startswith((XKS, *_CLOUDHSM_OPTIONS)) for option in given)
+    return bool("custom_key_store_type" in given or _of_cloudhsm(given) or _of_external(given))
 
 
 def described(given: Mapping[str, Any]) -> dict[str, Any]:
