@@ -33,3 +33,17 @@ attributes:
     membership:
       - keyops.aws.aws
 """
+
+    INFO_MODULE = r"""
+options: {}
+attributes:
+  check_mode:
+    support: full
+    details: It changes nothing.
+  diff_mode:
+    support: N/A
+    details: It changes nothing.
+  idempotent:
+    support: full
+    details: It changes nothing.
+"""

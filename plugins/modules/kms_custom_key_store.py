@@ -166,6 +166,7 @@ seealso:
   - name: AWS KMS custom key stores
     description: The chapter on custom key stores in the AWS KMS developer guide.
     link: https://docs.aws.amazon.com/kms/latest/developerguide/key-store-overview.html
+  - module: keyops.aws.kms_custom_key_store_info
   - module: amazon.aws.kms_key
   - module: amazon.aws.kms_key_info
 notes:

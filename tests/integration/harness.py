@@ -17,6 +17,7 @@ from tests.emulator import HttpControl
 from tests.environment import BIN
 
 MODULE = "keyops.aws.kms_custom_key_store"
+INFO_MODULE = "keyops.aws.kms_custom_key_store_info"
 
 
 @dataclass
@@ -43,12 +44,12 @@ class Ansible:
     environment: dict[str, str]
     output: str = ""
 
-    def kms(self) -> Any:
+    def kms(self, region: str = "us-east-1") -> Any:
         """A boto3 client for the emulator, for what no task does."""
         return boto3.client(
             "kms",
             endpoint_url=self.environment["AWS_URL"],
-            region_name="us-east-1",
+            region_name=region,
             aws_access_key_id=self.environment["AWS_ACCESS_KEY_ID"],
             aws_secret_access_key=self.environment["AWS_SECRET_ACCESS_KEY"],
         )
@@ -69,12 +70,14 @@ class Ansible:
         self.output = done.stdout + done.stderr
         return PlaybookRun(done.returncode, self.output)
 
-    def module(self, *arguments: str, variables: dict[str, Any] | None = None, **options: Any) -> dict[str, Any]:
-        """Run one task with kms_custom_key_store and return its result; the emulator's log then has its requests."""
+    def module(
+        self, *arguments: str, module: str = MODULE, variables: dict[str, Any] | None = None, **options: Any
+    ) -> dict[str, Any]:
+        """Run one task with a module and return its result; the emulator's log then has its requests."""
         self.control.clear_requests()
         result_path = self.folder / "result.json"
         tasks = [
-            {"name": "Try", MODULE: options, "register": "result", "ignore_errors": True, "vars": variables or {}},
+            {"name": "Try", module: options, "register": "result", "ignore_errors": True, "vars": variables or {}},
             {
                 "name": "Keep the result",
                 "ansible.builtin.copy": {"content": "{{ result | to_json }}", "dest": str(result_path), "mode": "0600"},

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import pytest
 
+from ansible_collections.keyops.aws.plugins.modules import kms_custom_key_store_info
 from tests.emulator import Control
 from tests.emulator.fixtures import control
 from tests.emulator.fixtures import emulator_server
@@ -22,3 +23,10 @@ def run(control: Control) -> ModuleRunner:
     """Runs the module against an empty KMS, on a clock that stands still but for the module's sleeps."""
     control.freeze_clock()
     return ModuleRunner(control, SimulatedTime(control))
+
+
+@pytest.fixture
+def run_info(control: Control) -> ModuleRunner:
+    """The same for kms_custom_key_store_info."""
+    control.freeze_clock()
+    return ModuleRunner(control, SimulatedTime(control), kms_custom_key_store_info)

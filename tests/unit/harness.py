@@ -11,6 +11,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from dataclasses import field
+from types import ModuleType
 from typing import Any
 from unittest import mock
 
@@ -58,10 +59,17 @@ class SimulatedTime:
 
 @dataclass
 class ModuleRunner:
-    """Runs kms_custom_key_store, and tells which requests the last run made."""
+    """Runs a module, and tells which requests the last run made.
+
+    Attributes:
+        control: the emulator's.
+        time: for the module and the emulator.
+        module: the one to run, kms_custom_key_store unless it is told otherwise.
+    """
 
     control: Control
     time: SimulatedTime
+    module: ModuleType = kms_custom_key_store
 
     def __call__(self, *, check: bool = False, diff: bool = False, **options: Any) -> dict[str, Any]:
         """Run the module with these options.
@@ -72,13 +80,13 @@ class ModuleRunner:
         self.control.clear_requests()
         arguments = {**CREDENTIALS, **options, "_ansible_check_mode": check, "_ansible_diff": diff}
         with (
-            mock.patch.object(kms_custom_key_store, "Clock", self.time.clock),
+            mock.patch.object(self.module, "Clock", self.time.clock),
             mock.patch.object(botocore.session, "create_loader", return_value=LOADER),
             module_arguments(arguments),
             contextlib.redirect_stdout(io.StringIO()) as output,
             pytest.raises(SystemExit),
         ):
-            kms_custom_key_store.main()
+            self.module.main()
         result: dict[str, Any] = json.loads(output.getvalue().strip().splitlines()[-1])
         return result
 

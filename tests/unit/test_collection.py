@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import importlib
 import subprocess
 import sys
 import tarfile
@@ -16,6 +17,7 @@ import yaml
 
 from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store import version
 from ansible_collections.keyops.aws.plugins.modules import kms_custom_key_store
+from ansible_collections.keyops.aws.plugins.modules import kms_custom_key_store_info
 from tests.environment import BIN
 from tests.environment import ROOT
 from tests.environment import ansible_environment
@@ -57,9 +59,18 @@ def as_documented(options: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def test_the_argument_spec_is_what_the_documentation_says() -> None:
-    documented = yaml.safe_load(kms_custom_key_store.DOCUMENTATION)["options"]
-    assert as_documented(kms_custom_key_store.argument_spec()) == as_documented(documented)
+@pytest.mark.parametrize("name", MODULES)
+def test_the_argument_spec_is_what_the_documentation_says(name: str) -> None:
+    module = importlib.import_module(f"ansible_collections.keyops.aws.plugins.modules.{name}")
+    documented = yaml.safe_load(module.DOCUMENTATION)["options"]
+    assert as_documented(module.argument_spec()) == as_documented(documented)
+
+
+def test_both_modules_describe_a_store_in_the_same_words() -> None:
+    one = yaml.safe_load(kms_custom_key_store.RETURN)["custom_key_store"]["contains"]
+    each = yaml.safe_load(kms_custom_key_store_info.RETURN)["custom_key_stores"]["contains"]
+    assert one == {key: each[key] for key in one}
+    assert set(each) - set(one) == {"connection_error", "keys", "cloud_hsm_cluster"}
 
 
 @pytest.fixture(scope="module")

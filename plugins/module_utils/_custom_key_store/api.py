@@ -51,8 +51,15 @@ IN_USE = (
     "XksProxyVpcEndpointServiceInUseException",
 )
 
+CONNECTIONS = 16
+"""How many requests about keys are made at once. The client keeps as many connections, and one for what runs beside."""
+
 UNANSWERED_ATTEMPTS = 5
 """How often an endpoint is tried that has never answered. One that has is tried until the deadline."""
+
+
+LAST_USAGE_SINCE = "1.42.97"
+"""A botocore that knows GetKeyLastUsage."""
 
 
 class Client(Protocol):
@@ -63,6 +70,10 @@ class Client(Protocol):
     def describe_key(self, **kwargs: str) -> dict[str, Any]: ...
 
     def list_keys(self, **kwargs: Any) -> dict[str, Any]: ...
+
+    def list_aliases(self, **kwargs: Any) -> dict[str, Any]: ...
+
+    def get_key_last_usage(self, **kwargs: str) -> dict[str, Any]: ...
 
     def create_custom_key_store(self, **kwargs: Any) -> dict[str, Any]: ...
 
@@ -96,7 +107,10 @@ def client_config(timeout: int = 30) -> Any:
         timeout: seconds to wait for an answer.
     """
     return botocore.config.Config(
-        retries={"total_max_attempts": 1, "mode": "standard"}, connect_timeout=min(timeout, 10), read_timeout=timeout
+        retries={"total_max_attempts": 1, "mode": "standard"},
+        connect_timeout=min(timeout, 10),
+        read_timeout=timeout,
+        max_pool_connections=CONNECTIONS + 1,
     )
 
 
@@ -142,6 +156,21 @@ class Kms:
         answer = self._call("DescribeCustomKeyStores", self._client.describe_custom_key_stores, which)
         return CustomKeyStore(answer["CustomKeyStores"][0])
 
+    def describe_all(self, which: Mapping[str, str]) -> list[CustomKeyStore]:
+        """All stores of the account and Region, oldest first, or those that are looked for; none where there is none.
+
+        Args:
+            which: C(CustomKeyStoreId) or C(CustomKeyStoreName), or nothing for all.
+
+        Raises:
+            KmsError: KMS could not be asked.
+        """
+        pages = self._pages("DescribeCustomKeyStores", self._client.describe_custom_key_stores, which)
+        try:
+            return [CustomKeyStore(entry) for page in pages for entry in page["CustomKeyStores"]]
+        except NotFound:
+            return []
+
     def create(self, members: Mapping[str, Any]) -> str:
         """Create a store and return its id. Repeating a lost request is safe, because names are unique.
 
@@ -172,18 +201,42 @@ class Kms:
 
     def list_key_ids(self) -> Iterator[str]:
         """The ids of all KMS keys of the account and Region, page by page."""
-        members: dict[str, Any] = {"Limit": 1000}
-        while True:
-            page = self._call("ListKeys", self._client.list_keys, members)
+        for page in self._pages("ListKeys", self._client.list_keys, {"Limit": 1000}):
             yield from (entry["KeyId"] for entry in page["Keys"])
-            if not page.get("Truncated"):
-                return
-            members["Marker"] = page["NextMarker"]
+
+    def list_aliases(self) -> Iterator[dict[str, Any]]:
+        """All aliases of the account and Region, page by page: C(AliasListEntry) of KMS's model."""
+        for page in self._pages("ListAliases", self._client.list_aliases, {"Limit": 100}):
+            yield from page["Aliases"]
+
+    def _pages(
+        self, operation: str, method: Callable[..., dict[str, Any]], arguments: Mapping[str, Any]
+    ) -> Iterator[dict[str, Any]]:
+        """A page fails and is repeated alone; botocore's paginator would begin with the first again."""
+        page: dict[str, Any] = {}
+        while not page or page.get("Truncated"):
+            marker = {"Marker": page["NextMarker"]} if page else {}
+            page = self._call(operation, method, {**arguments, **marker})
+            yield page
 
     def describe_key(self, key_id: str) -> dict[str, Any]:
         """C(KeyMetadata) of a KMS key."""
         answer = self._call("DescribeKey", self._client.describe_key, {"KeyId": key_id})
         return dict(answer["KeyMetadata"])
+
+    def key_last_usage(self, key_id: str) -> dict[str, Any]:
+        """C(GetKeyLastUsageResponse): the last successful cryptographic operation with a KMS key.
+
+        Raises:
+            KmsError: not permitted, not possible, or the SDK is too old.
+        """
+        method = getattr(self._client, "get_key_last_usage", None)
+        if method is None:
+            raise KmsError(
+                f"botocore {botocore.__version__} does not know GetKeyLastUsage: install {LAST_USAGE_SINCE} or newer"
+                " on the managed host."
+            )
+        return self._call("GetKeyLastUsage", method, {"KeyId": key_id})
 
     def with_deadline(self, deadline: Deadline) -> Kms:
         """The same with more time."""
@@ -234,10 +287,10 @@ def _refused(operation: str, arguments: Mapping[str, Any], error: Any, maybe_app
     text = error.response["Error"].get("Message", "")
     kind = {INVALID_STATE: InvalidState, NOT_FOUND: NotFound, **dict.fromkeys(IN_USE, InUse)}.get(code, KmsError)
     # Only what names the store or key: other members may be secrets.
-    which = next((arguments[name] for name in _NAMING if name in arguments), "all keys")
+    of_which = next((f" of {arguments[name]}" for name in _NAMING if name in arguments), "")
     said = f' KMS said: "{text}"' if text else ""
     problem = kind(
-        f"{operation} of {which} failed with {code}. {explain_exception(code, operation)}{said}",
+        f"{operation}{of_which} failed with {code}. {explain_exception(code, operation)}{said}",
         error={"code": code, "message": text},
     )
     problem.maybe_applied = maybe_applied

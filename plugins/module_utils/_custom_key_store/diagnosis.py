@@ -241,6 +241,12 @@ def diagnose(code: str, store_type: str) -> ConnectionFailure:
 
 _ROLE = "Custom key stores are governed by IAM policies alone and cannot be used from another account."
 
+_ON_KEYS = ("DescribeKey", "GetKeyLastUsage")
+_KEY_POLICY = (
+    "The caller may not do this. Allow {action} in the key policy, or in an IAM policy of the caller where the key policy"
+    " leaves that to IAM."
+)
+
 _EXCEPTIONS: Mapping[str, str] = {
     "CloudHsmClusterInUseException": (
         "The CloudHSM cluster backs another custom key store already, or shares a backup history with one that does."
@@ -345,5 +351,7 @@ def explain_exception(code: str, operation: str) -> str:
         code: C(Error.Code) of the answer.
         operation: of KMS's model, such as C(ConnectCustomKeyStore).
     """
+    if code == "AccessDeniedException" and operation in _ON_KEYS:
+        return _KEY_POLICY.replace("{action}", f"kms:{operation}")
     text = _EXCEPTIONS.get(code, "Run the task again; if it lasts, look the code up in the KMS API reference.")
     return text.replace("{action}", f"kms:{operation}")

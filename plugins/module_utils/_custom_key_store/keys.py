@@ -5,66 +5,212 @@
 # This file is private to the keyops.aws collection: it may change in any release without notice.
 
 
-"""The KMS keys in a custom key store."""
+"""The KMS keys in custom key stores, and their last use.
+
+KMS cannot list the keys of a store: each key of the account is described, by several threads at once. No more is kept in memory
+than the keys that are looked for and a few requests ahead.
+"""
 
 from __future__ import annotations
 
+from collections import deque
+from concurrent.futures import Future
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
+from dataclasses import field
+from dataclasses import replace
 from typing import Any
+from typing import Callable
+from typing import Collection
+from typing import Iterable
+from typing import Iterator
 from typing import Mapping
 from typing import Optional
 from typing import Tuple
+from typing import TypeVar
 
+from .api import CONNECTIONS
 from .api import Kms
 from .api import KmsError
+from .model import plain
 
-WORKERS = 10
-"""As many as the connection pool of a boto3 client has connections."""
+AHEAD = 2 * CONNECTIONS
+"""How many requests are handed to the threads before their answers are read."""
+
+Item = TypeVar("Item")
+Answer = TypeVar("Answer")
 
 
 @dataclass(frozen=True)
 class Key:
-    """A KMS key.
+    """A KMS key in a custom key store.
 
     Attributes:
-        id: the key id.
-        state: C(KeyState) of KMS's model.
-        deletion_date: when it will be deleted, in ISO 8601; None unless that is scheduled.
+        metadata: C(KeyMetadata) of KMS's model.
     """
 
-    id: str
-    state: str
-    deletion_date: Optional[str]
+    metadata: Mapping[str, Any]
+
+    @property
+    def id(self) -> str:
+        return str(self.metadata["KeyId"])
+
+    @property
+    def custom_key_store_id(self) -> str:
+        return str(self.metadata["CustomKeyStoreId"])
+
+    def to_result(self) -> dict[str, Any]:
+        """The key for a task's result, named as M(amazon.aws.kms_key_info) names it; C(deletion_date) only where there is one."""
+        result = {"key_id": self.id, "key_arn": self.metadata["Arn"], "key_state": self.metadata["KeyState"]}
+        if "DeletionDate" in self.metadata:
+            result["deletion_date"] = plain(self.metadata["DeletionDate"])
+        return result
 
     def __str__(self) -> str:
-        deleted = f", will be deleted on {self.deletion_date}" if self.deletion_date else ""
-        return f"{self.id} ({self.state}{deleted})"
+        deletion_date = plain(self.metadata.get("DeletionDate"))
+        deleted = f", will be deleted on {deletion_date}" if deletion_date else ""
+        return f"{self.id} ({self.metadata['KeyState']}{deleted})"
+
+
+@dataclass(frozen=True)
+class KeysInStores:
+    """What was found in one pass over the account.
+
+    Attributes:
+        keys: those of the stores that were asked for, in the order of ListKeys.
+        not_described: keys that could not be described, so that they may be in any store, and why.
+    """
+
+    keys: Tuple[Key, ...]
+    not_described: Mapping[str, KmsError]
+
+
+@dataclass(frozen=True)
+class Usage:
+    """What may depend on a key: its names, and when it was last used.
+
+    Attributes:
+        aliases: without C(alias/), sorted; None where they could not be listed.
+        last: C(operation) and C(timestamp) of the last use; or C(unknown), a reason; or None, never used.
+        tracking_start_date: since when KMS records the use of the key, in ISO 8601; None where the last use is unknown.
+    """
+
+    aliases: Optional[Tuple[str, ...]]
+    last: Optional[Mapping[str, str]]
+    tracking_start_date: Optional[str]
+
+    def to_result(self) -> dict[str, Any]:
+        aliases = None if self.aliases is None else list(self.aliases)
+        result: dict[str, Any] = {"aliases": aliases, "last_usage": self.last}
+        if self.tracking_start_date is not None:
+            result["tracking_start_date"] = self.tracking_start_date
+        return result
+
+
+@dataclass(frozen=True)
+class Usages:
+    """The use of several keys.
+
+    Attributes:
+        by_key: by key id.
+        aliases_error: why the aliases could not be listed; None where they could.
+    """
+
+    by_key: Mapping[str, Usage] = field(default_factory=dict)
+    aliases_error: Optional[KmsError] = None
+
+
+def keys_in_stores(kms: Kms, custom_key_store_ids: Collection[str]) -> KeysInStores:
+    """Find the keys of some stores, in one pass over all keys of the account and Region.
+
+    Raises:
+        KmsError: the keys could not be listed.
+    """
+    keys: list[Key] = []
+    not_described: dict[str, KmsError] = {}
+    with _each_of(lambda key_id: (key_id, _describe(kms, key_id)), kms.list_key_ids()) as answers:
+        for key_id, described in answers:
+            if isinstance(described, KmsError):
+                not_described[key_id] = described
+            elif described.get("CustomKeyStoreId") in custom_key_store_ids:
+                keys.append(Key(described))
+    return KeysInStores(tuple(keys), not_described)
 
 
 def keys_in_store(kms: Kms, custom_key_store_id: str) -> Tuple[Key, ...]:
-    """Find the keys of a store. KMS cannot filter by store, so each key of the account is described.
+    """Prove which keys a store holds.
 
     Raises:
         KmsError: a key could not be described, so that nothing is proved.
     """
-    with ThreadPoolExecutor(WORKERS) as pool:
-        described = pool.map(lambda key_id: _describe(kms, key_id), kms.list_key_ids())
-        return tuple(
-            Key(metadata["KeyId"], metadata["KeyState"], _date(metadata.get("DeletionDate")))
-            for metadata in described
-            if metadata.get("CustomKeyStoreId") == custom_key_store_id
-        )
+    found = keys_in_stores(kms, [custom_key_store_id])
+    for error in found.not_described.values():
+        raise error
+    return found.keys
 
 
-def _describe(kms: Kms, key_id: str) -> Mapping[str, Any]:
+def usages(kms: Kms, keys: Collection[Key]) -> Usages:
+    """Find out what may depend on some keys. What KMS does not tell is said to be unknown, and nothing is raised for it."""
+    if not keys:
+        return Usages()
+    with ThreadPoolExecutor(1) as beside:
+        naming = beside.submit(_aliases, kms, {key.id for key in keys})
+        with _each_of(lambda key: (key.id, _usage(kms, key.id)), keys) as answers:
+            by_key = dict(answers)
+        aliases = naming.result()
+    if isinstance(aliases, KmsError):
+        return Usages(by_key, aliases)
+    named = {key_id: replace(usage, aliases=tuple(sorted(aliases[key_id]))) for key_id, usage in by_key.items()}
+    return Usages(named)
+
+
+@contextmanager
+def _each_of(ask: Callable[[Item], Answer], items: Iterable[Item]) -> Iterator[Iterator[Answer]]:
+    """Ask for each item, as many at once as there are connections; yields the answers in the order of the items."""
+    pool = ThreadPoolExecutor(CONNECTIONS)
+
+    def answers() -> Iterator[Answer]:
+        asked: deque[Future[Answer]] = deque()
+        for item in items:
+            asked.append(pool.submit(ask, item))
+            if len(asked) >= AHEAD:
+                yield asked.popleft().result()
+        while asked:
+            yield asked.popleft().result()
+
+    try:
+        yield answers()
+    finally:
+        pool.shutdown(cancel_futures=True)  # after an error, what was not asked yet need not be
+
+
+def _describe(kms: Kms, key_id: str) -> Any:
+    """C(KeyMetadata), empty for a key that was deleted since it was listed; or why it is not known."""
     try:
         return kms.describe_key(key_id)
     except KmsError as error:
-        if error.error is not None and error.error["code"] == "NotFoundException":
-            return {}  # deleted since it was listed
-        raise
+        return {} if error.code == "NotFoundException" else error
 
 
-def _date(value: object) -> Optional[str]:
-    return value.isoformat() if hasattr(value, "isoformat") else None
+def _usage(kms: Kms, key_id: str) -> Usage:
+    """The last use of a key, its aliases still to be found."""
+    try:
+        answer = kms.key_last_usage(key_id)
+    except KmsError as error:
+        return Usage(None, {"unknown": error.message}, None)
+    last = answer.get("KeyLastUsage")
+    used = {"operation": last["Operation"], "timestamp": str(plain(last["Timestamp"]))} if last else None
+    return Usage(None, used, plain(answer["TrackingStartDate"]))
+
+
+def _aliases(kms: Kms, key_ids: Collection[str]) -> Any:
+    """The names of each of these keys, out of all aliases of the account and Region; or why they are not known."""
+    names: dict[str, list[str]] = {key_id: [] for key_id in key_ids}
+    try:
+        for alias in kms.list_aliases():
+            if alias.get("TargetKeyId") in names:
+                names[alias["TargetKeyId"]].append(alias["AliasName"][len("alias/") :])
+    except KmsError as error:
+        return error
+    return names

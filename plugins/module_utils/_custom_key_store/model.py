@@ -49,6 +49,11 @@ class CustomKeyStoreError(Exception):
         self.message = message
         self.error = error
 
+    @property
+    def code(self) -> Optional[str]:
+        """What AWS calls the error; None where AWS was not asked or did not answer."""
+        return None if self.error is None else self.error["code"]
+
 
 @dataclass(frozen=True)
 class CustomKeyStore:
@@ -89,14 +94,14 @@ class CustomKeyStore:
 
     def to_result(self) -> dict[str, Any]:
         """The store for a task's result: keys in snake_case, the creation date in ISO 8601."""
-        plain = {key: _plain(value) for key, value in self.description.items()}
-        return dict(camel_dict_to_snake_dict(plain))
+        return dict(camel_dict_to_snake_dict({key: plain(value) for key, value in self.description.items()}))
 
     def __str__(self) -> str:
         return f'{self.id} ("{self.name}")'
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
+    """A date as text in ISO 8601, anything else as it is."""
     return value.isoformat() if isinstance(value, datetime.datetime) else value
 
 

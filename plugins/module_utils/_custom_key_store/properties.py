@@ -129,9 +129,7 @@ def desired_store(params: Mapping[str, Any]) -> DesiredStore:
         CustomKeyStoreError: a value that KMS would refuse, or options that do not go together.
     """
     given = _given_options(params)
-    for option, rule in _RULES.items():
-        if option in given:
-            _check_value(option, given[option], rule)
+    check_values(given)
     _check_type(given)
     _check_proxy(given)
     if params["wait_timeout"] < 1:
@@ -149,6 +147,20 @@ def desired_store(params: Mapping[str, Any]) -> DesiredStore:
         allow_disconnect=params["allow_disconnect"],
         given=given,
     )
+
+
+def check_values(given: Mapping[str, Any]) -> None:
+    """Check the values of options against KMS's model.
+
+    Args:
+        given: the options that have a value, those of C(xks_proxy_configuration) flat, after a dot.
+
+    Raises:
+        CustomKeyStoreError: a value that KMS would refuse.
+    """
+    for option, rule in _RULES.items():
+        if option in given:
+            _check_value(option, given[option], rule)
 
 
 def _given_options(params: Mapping[str, Any]) -> dict[str, Any]:

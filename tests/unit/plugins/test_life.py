@@ -673,7 +673,7 @@ def test_a_key_that_may_not_be_described_proves_nothing(run: ModuleRunner) -> No
     run.control.add_fault("DescribeKey", error="AccessDeniedException")
     result = run(id=store_id, state="absent", allow_disconnect=True)
     assert DISCONNECT not in run.calls
-    assert "Allow kms:DescribeKey in an IAM policy of the caller." in result["msg"]
+    assert "Allow kms:DescribeKey in the key policy, or in an IAM policy of the caller" in result["msg"]
 
 
 def test_a_key_that_is_gone_since_it_was_listed_does_not_matter(run: ModuleRunner) -> None:

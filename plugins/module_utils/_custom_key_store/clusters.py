@@ -1,0 +1,91 @@
+# Copyright: Contributors to the keyops.aws collection
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# This file is private to the keyops.aws collection: it may change in any release without notice.
+
+
+"""The AWS CloudHSM clusters behind custom key stores."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+from typing import Collection
+from typing import Mapping
+from typing import Optional
+
+with suppress(ImportError):  # AnsibleAWSModule says which library is missing
+    import botocore.exceptions
+
+ACTIVE = "ACTIVE"
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """A CloudHSM cluster, as far as a custom key store needs to know it.
+
+    Attributes:
+        id: of the cluster.
+        state: C(ClusterState) of CloudHSM's model; None where it is not known, or the cluster is gone.
+        hsms: how many HSMs there are, by their state and then by Availability Zone; None where that is not known.
+        problem: why the cluster is not described; None when it is.
+    """
+
+    id: str
+    state: Optional[str] = None
+    hsms: Optional[Mapping[str, Mapping[str, int]]] = None
+    problem: Optional[str] = None
+
+    @property
+    def active_hsms(self) -> Optional[int]:
+        """KMS needs one to connect a store, and two in different Availability Zones to create or change one (R20)."""
+        return None if self.hsms is None else sum(self.hsms.get(ACTIVE, {}).values())
+
+    def to_result(self) -> dict[str, Any]:
+        result = {
+            "cluster_id": self.id,
+            "state": self.state,
+            "hsms": self.hsms,
+            "active_hsms": self.active_hsms,
+        }
+        return result if self.problem is None else {**result, "problem": self.problem}
+
+
+def describe_clusters(cloudhsm: Any, cluster_ids: Collection[str]) -> dict[str, Cluster]:
+    """Find the clusters with these ids. What AWS CloudHSM does not tell is said in C(problem), and nothing is raised for it.
+
+    Args:
+        cloudhsm: a boto3 client for C(cloudhsmv2).
+        cluster_ids: which clusters; none costs no request.
+    """
+    if not cluster_ids:
+        return {}
+    try:
+        pages = cloudhsm.get_paginator("describe_clusters").paginate(Filters={"clusterIds": sorted(cluster_ids)})
+        found = {entry["ClusterId"]: _cluster(entry) for page in pages for entry in page["Clusters"]}
+    except (botocore.exceptions.ClientError, botocore.exceptions.BotoCoreError) as error:
+        problem = f"AWS CloudHSM was asked for the cluster, but: {str(error).rstrip('.')}. {_REMEDY}"
+        return {each: Cluster(each, problem=problem) for each in cluster_ids}
+    return {each: found.get(each, _gone(each)) for each in cluster_ids}
+
+
+_REMEDY = "See that the caller has cloudhsm:DescribeClusters, and that the managed host reaches AWS CloudHSM."
+
+
+def _cluster(entry: Mapping[str, Any]) -> Cluster:
+    hsms: dict[str, dict[str, int]] = {}
+    for hsm in entry.get("Hsms", []):
+        zones = hsms.setdefault(hsm["State"], {})
+        zones[hsm["AvailabilityZone"]] = zones.get(hsm["AvailabilityZone"], 0) + 1
+    return Cluster(entry["ClusterId"], entry["State"], hsms)
+
+
+def _gone(cluster_id: str) -> Cluster:
+    return Cluster(
+        cluster_id,
+        hsms={},
+        problem=f"There is no CloudHSM cluster {cluster_id} in this account and Region. If it was deleted, create one from a"
+        " recent backup, and tell KMS its id while the store is disconnected (cloud_hsm_cluster_id).",
+    )

@@ -1,0 +1,485 @@
+#!/usr/bin/python
+# Copyright: Contributors to the keyops.aws collection
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: kms_custom_key_store_info
+short_description: Gather information about the custom key stores of AWS KMS
+version_added: 0.1.0
+description:
+  - Describes one custom key store, or all of an account and Region, and tells why a store is C(FAILED) and what to do.
+  - Before you disconnect a store, look with O(include_keys) at what that would take away. It lists the KMS keys in the store,
+    and when each was last used and for what.
+  - Before you connect one, look with O(include_cloud_hsm_cluster) whether its cluster has an active HSM.
+author:
+  - Contributors to the keyops.aws collection (!UNKNOWN)
+extends_documentation_fragment:
+  - amazon.aws.common.modules
+  - amazon.aws.region.modules
+  - amazon.aws.boto3
+  - keyops.aws.attributes
+  - keyops.aws.attributes.actiongroup_aws
+  - keyops.aws.attributes.info_module
+options:
+  custom_key_store_id:
+    description:
+      - The id of the custom key store to describe.
+      - Without O(custom_key_store_id) and O(name), all custom key stores of the account and Region are described.
+    type: str
+    aliases:
+      - id
+  name:
+    description:
+      - The friendly name of the custom key store to describe.
+      - Without O(custom_key_store_id) and O(name), all custom key stores of the account and Region are described.
+    type: str
+    aliases:
+      - custom_key_store_name
+  include_keys:
+    description:
+      - Find the KMS keys in the stores, their aliases, and their last use.
+      - KMS cannot list the keys of a store, so that each KMS key of the account and Region is described, several at a time,
+        in one pass for all stores. An account with 10,000 keys takes about half a minute. KMS allows 2,000 of these requests
+        a second, to all who make them in the account and Region; the module stays below that, and slows down when KMS
+        throttles it.
+      - Keys in other accounts' stores, and who uses a key from another account, cannot be seen.
+    type: bool
+    default: false
+  include_cloud_hsm_cluster:
+    description: Describe the AWS CloudHSM clusters behind the stores of the type V(AWS_CLOUDHSM).
+    type: bool
+    default: false
+seealso:
+  - module: keyops.aws.kms_custom_key_store
+  - module: amazon.aws.kms_key_info
+  - name: Disconnecting a custom key store
+    description: What AWS advises before a store is disconnected, in the AWS KMS developer guide.
+    link: https://docs.aws.amazon.com/kms/latest/developerguide/disconnect-keystore.html
+notes:
+  - The module needs the permission C(kms:DescribeCustomKeyStores) in an IAM policy of the caller. O(include_keys) needs
+    C(kms:ListKeys) and C(kms:ListAliases) as well, and C(kms:DescribeKey) and C(kms:GetKeyLastUsage) for each key, in its key
+    policy or where that leaves it to IAM. O(include_cloud_hsm_cluster) needs C(cloudhsm:DescribeClusters).
+  - That a store is C(CONNECTED) means that the last connect succeeded, and that nobody has disconnected the store since. It
+    does not tell whether the backing key store is healthy.
+  - The last use is an indication and no proof. KMS records it for some time only, and a data key that was decrypted earlier
+    is used without KMS.
+"""
+
+EXAMPLES = r"""
+- name: Find all custom key stores of the account and Region
+  keyops.aws.kms_custom_key_store_info:
+  register: all_stores
+
+- name: Tell which are not connected, and what to do where that is a failure
+  ansible.builtin.debug:
+    msg: "{{ item.custom_key_store_name }}: {{ item.connection_state }} {{ item.connection_error | default('') }}"
+  loop: "{{ all_stores.custom_key_stores | rejectattr('connection_state', 'eq', 'CONNECTED') }}"
+  loop_control:
+    label: "{{ item.custom_key_store_name }}"
+
+- name: Find out what would stop working if the key store were disconnected
+  keyops.aws.kms_custom_key_store_info:
+    name: payments
+    include_keys: true
+  register: payments
+
+- name: Tell the keys that are not known to be unused since KMS began to record that
+  ansible.builtin.debug:
+    msg: "{{ item.key_id }} {{ item.aliases }} {{ item.key_state }}: last used {{ item.last_usage }}"
+  loop: "{{ payments.custom_key_stores[0]['keys'] | rejectattr('last_usage', 'none') }}"
+  loop_control:
+    label: "{{ item.key_id }}"
+
+- name: Look at the key store and the cluster behind it
+  keyops.aws.kms_custom_key_store_info:
+    custom_key_store_id: "{{ payments.custom_key_stores[0].custom_key_store_id }}"
+    include_cloud_hsm_cluster: true
+  register: with_cluster
+
+- name: Do not connect while the cluster has no active HSM
+  ansible.builtin.assert:
+    that:
+      - with_cluster.custom_key_stores[0].cloud_hsm_cluster.state == "ACTIVE"
+      - with_cluster.custom_key_stores[0].cloud_hsm_cluster.active_hsms >= 1
+    fail_msg: "The cluster is not ready: {{ with_cluster.custom_key_stores[0].cloud_hsm_cluster }}"
+"""
+
+RETURN = r"""
+custom_key_stores:
+  description: The custom key stores, oldest first. Empty when there is none, or none with that id or name.
+  returned: always
+  type: list
+  elements: dict
+  contains:
+    custom_key_store_id:
+      description: The id of the custom key store.
+      returned: always
+      type: str
+      sample: cks-1234567890abcdef0
+    custom_key_store_name:
+      description: The friendly name of the custom key store.
+      returned: always
+      type: str
+      sample: payments
+    custom_key_store_type:
+      description: What backs the custom key store, V(AWS_CLOUDHSM) or V(EXTERNAL_KEY_STORE).
+      returned: always
+      type: str
+      sample: AWS_CLOUDHSM
+    connection_state:
+      description: One of V(CONNECTED), V(CONNECTING), V(DISCONNECTED), V(DISCONNECTING) and V(FAILED).
+      returned: always
+      type: str
+      sample: CONNECTED
+    connection_error_code:
+      description: Why the store could not be connected.
+      returned: when C(connection_state) is V(FAILED)
+      type: str
+      sample: NETWORK_ERRORS
+    creation_date:
+      description: When the custom key store was created, in ISO 8601.
+      returned: always
+      type: str
+      sample: "2026-01-31T12:00:00+00:00"
+    cloud_hsm_cluster_id:
+      description: The id of the CloudHSM cluster.
+      returned: for stores in AWS CloudHSM
+      type: str
+      sample: cluster-2a34b5cdefg
+    trust_anchor_certificate:
+      description: The certificate that was created when the CloudHSM cluster was initialized, in PEM.
+      returned: for stores in AWS CloudHSM
+      type: str
+    xks_proxy_configuration:
+      description: How KMS reaches the external key store proxy.
+      returned: for external stores
+      type: dict
+      contains:
+        connectivity:
+          description: V(PUBLIC_ENDPOINT) or V(VPC_ENDPOINT_SERVICE).
+          returned: always
+          type: str
+          sample: PUBLIC_ENDPOINT
+        access_key_id:
+          description: The access key id of the credential that KMS signs its requests to the proxy with.
+          returned: always
+          type: str
+          sample: ABCDE12345670EXAMPLE
+        uri_endpoint:
+          description: Scheme and host of the proxy.
+          returned: always
+          type: str
+          sample: https://xks.example.com
+        uri_path:
+          description: Path of the proxy's API.
+          returned: always
+          type: str
+          sample: /example/kms/xks/v1
+        vpc_endpoint_service_name:
+          description: The name of the VPC endpoint service.
+          returned: when C(connectivity) is V(VPC_ENDPOINT_SERVICE)
+          type: str
+          sample: com.amazonaws.vpce.us-east-1.vpce-svc-example
+        vpc_endpoint_service_owner:
+          description: The account that owns the VPC endpoint service.
+          returned: when C(connectivity) is V(VPC_ENDPOINT_SERVICE)
+          type: str
+          sample: "123456789012"
+    connection_error:
+      description: Why the store is C(FAILED).
+      returned: when C(connection_state) is V(FAILED)
+      type: dict
+      contains:
+        code:
+          description: The connection error code.
+          returned: always
+          type: str
+          sample: NETWORK_ERRORS
+        cause:
+          description: What it means.
+          returned: always
+          type: str
+          sample: Network errors keep KMS from reaching the backing key store.
+        remedy:
+          description: What to do, step by step.
+          returned: always
+          type: list
+          elements: str
+          sample:
+            - Wait a few minutes.
+            - Connect the custom key store again (state=connected); from FAILED that disconnects it first.
+    keys:
+      description:
+        - The KMS keys in the store.
+        - In a template, write C(store['keys']). C(store.keys) is a method of a dictionary.
+      returned: when O(include_keys=true)
+      type: list
+      elements: dict
+      contains:
+        key_id:
+          description: The id of the KMS key.
+          returned: always
+          type: str
+          sample: 1234abcd-12ab-34cd-56ef-1234567890ab
+        key_arn:
+          description: The ARN of the KMS key.
+          returned: always
+          type: str
+          sample: arn:aws:kms:us-east-1:123456789012:key/1234abcd-12ab-34cd-56ef-1234567890ab
+        key_state:
+          description:
+            - The state of the key, such as V(Enabled), V(Disabled), V(PendingDeletion) and V(Unavailable).
+            - While the store is not connected, its keys are V(Unavailable), but those that are V(PendingDeletion).
+          returned: always
+          type: str
+          sample: Enabled
+        deletion_date:
+          description: When the key will be deleted, in ISO 8601.
+          returned: when C(key_state) is V(PendingDeletion)
+          type: str
+          sample: "2026-03-02T12:00:00+00:00"
+        aliases:
+          description:
+            - The aliases of the key, without C(alias/).
+            - C(null) when they could not be listed. A warning says why.
+          returned: always
+          type: list
+          elements: str
+          sample:
+            - card-numbers
+        last_usage:
+          description:
+            - The last successful cryptographic operation with the key.
+            - C(null) when the key has not been used since C(tracking_start_date).
+          returned: always
+          type: dict
+          contains:
+            operation:
+              description: The operation.
+              returned: when the key was used
+              type: str
+              sample: Decrypt
+            timestamp:
+              description: When that was, in ISO 8601.
+              returned: when the key was used
+              type: str
+              sample: "2026-02-13T04:05:06+00:00"
+            unknown:
+              description: Why KMS does not tell when the key was last used, and what to do.
+              returned: when it does not
+              type: str
+              sample: >-
+                GetKeyLastUsage of 1234abcd-12ab-34cd-56ef-1234567890ab failed with AccessDeniedException. The caller may not
+                do this. Allow kms:GetKeyLastUsage in the key policy, or in an IAM policy of the caller where the key policy
+                leaves that to IAM.
+        tracking_start_date:
+          description: Since when KMS has recorded the use of the key, in ISO 8601.
+          returned: when the last use of the key is known, or that there was none
+          type: str
+          sample: "2026-01-31T12:00:00+00:00"
+    cloud_hsm_cluster:
+      description: The CloudHSM cluster behind the store.
+      returned: when O(include_cloud_hsm_cluster=true), for stores in AWS CloudHSM
+      type: dict
+      contains:
+        cluster_id:
+          description: The id of the cluster.
+          returned: always
+          type: str
+          sample: cluster-2a34b5cdefg
+        state:
+          description: The state of the cluster, such as V(ACTIVE). C(null) when C(problem) says why it is not known.
+          returned: always
+          type: str
+          sample: ACTIVE
+        hsms:
+          description:
+            - How many HSMs the cluster has, by their state and then by Availability Zone.
+            - C(null) when that is not known.
+          returned: always
+          type: dict
+          sample:
+            ACTIVE:
+              us-east-1a: 1
+              us-east-1b: 1
+        active_hsms:
+          description:
+            - How many HSMs are V(ACTIVE). KMS needs one to connect a store, and two in different Availability Zones to create
+              or change one. C(null) when that is not known.
+          returned: always
+          type: int
+          sample: 2
+        problem:
+          description: Why the cluster is not described. It is gone, or the caller may not see it.
+          returned: when it is not described
+          type: str
+          sample: >-
+            There is no CloudHSM cluster cluster-2a34b5cdefg in this account and Region. If it was deleted, create one from a
+            recent backup, and tell KMS its id while the store is disconnected (cloud_hsm_cluster_id).
+keys_not_described:
+  description:
+    - The KMS keys of the account that could not be described, so that they may be in any of the stores. A warning says so,
+      too.
+  returned: when O(include_keys=true)
+  type: list
+  elements: dict
+  contains:
+    key_id:
+      description: The id of the KMS key.
+      returned: always
+      type: str
+      sample: 1234abcd-12ab-34cd-56ef-1234567890ab
+    reason:
+      description: Why it could not be described.
+      returned: always
+      type: str
+      sample: >-
+        DescribeKey of 1234abcd-12ab-34cd-56ef-1234567890ab failed with AccessDeniedException. The caller may not do this.
+        Allow
+        kms:DescribeKey in the key policy, or in an IAM policy of the caller where the key policy leaves that to IAM.
+error:
+  description: The error that AWS returned.
+  returned: when the task failed on one
+  type: dict
+  contains:
+    code:
+      description: The error code.
+      returned: always
+      type: str
+      sample: AccessDeniedException
+    message:
+      description: The message of AWS.
+      returned: always
+      type: str
+"""
+
+from typing import Any
+from typing import Collection
+from typing import Mapping
+
+from ansible_collections.amazon.aws.plugins.module_utils.common import set_collection_info
+from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleAWSModule
+
+from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.api import Kms
+from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.api import client_config
+from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.clock import Clock
+from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.clock import Deadline
+from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.clusters import describe_clusters
+from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.diagnosis import diagnose
+from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.keys import keys_in_stores
+from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.keys import usages
+from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.model import ConnectionState
+from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.model import CustomKeyStore
+from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.model import CustomKeyStoreError
+from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.properties import check_values
+from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.version import COLLECTION_NAME
+from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.version import COLLECTION_VERSION
+
+PATIENCE = 600
+"""Seconds after which a request that KMS throttles is not repeated any more."""
+
+
+def argument_spec() -> dict[str, dict[str, Any]]:
+    """The options of this module; those of every AWS module are added by C(AnsibleAWSModule)."""
+    return {
+        "custom_key_store_id": {"type": "str", "aliases": ["id"]},
+        "name": {"type": "str", "aliases": ["custom_key_store_name"]},
+        "include_keys": {"type": "bool", "default": False},
+        "include_cloud_hsm_cluster": {"type": "bool", "default": False},
+    }
+
+
+def look(module: AnsibleAWSModule, clock: Clock) -> dict[str, Any]:
+    """Gather what the task asks for.
+
+    Returns:
+        The task's result.
+
+    Raises:
+        CustomKeyStoreError: KMS could not be asked for the stores, or for the keys of the account.
+    """
+    options = {"CustomKeyStoreId": "custom_key_store_id", "CustomKeyStoreName": "name"}
+    which = {member: module.params[option] for member, option in options.items() if module.params[option] is not None}
+    check_values({options[member]: value for member, value in which.items()})
+    client = module.client("kms", config=client_config())
+    kms = Kms(client, Deadline(clock, PATIENCE), lambda: str(client.meta.region_name))
+    stores = kms.describe_all(which)
+    results = {store.id: describe(store) for store in stores}
+    extra = {}
+    if module.params["include_keys"]:
+        extra = add_keys(module, kms, results)
+    if module.params["include_cloud_hsm_cluster"]:
+        add_clusters(module, results.values())
+    return {"custom_key_stores": list(results.values()), **extra}
+
+
+def describe(store: CustomKeyStore) -> dict[str, Any]:
+    """One store for the result, with the reason where it is FAILED."""
+    if store.connection_state is not ConnectionState.FAILED:
+        return store.to_result()
+    failure = diagnose(store.connection_error_code or "UNKNOWN", store.type)
+    return {**store.to_result(), "connection_error": failure.to_result()}
+
+
+def add_keys(module: AnsibleAWSModule, kms: Kms, results: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
+    """Add C(keys) to each of the stores, in one pass over the account for all of them.
+
+    Args:
+        module: is made to warn of what is missing.
+        kms: see there.
+        results: the stores by id, as they will be returned.
+
+    Returns:
+        What the result has beside the stores.
+
+    Raises:
+        CustomKeyStoreError: the keys of the account could not be listed.
+    """
+    for result in results.values():
+        result["keys"] = []
+    if not results:
+        return {"keys_not_described": []}
+    found = keys_in_stores(kms, results)
+    uses = usages(kms, found.keys)
+    for key in found.keys:
+        results[key.custom_key_store_id]["keys"].append({**key.to_result(), **uses.by_key[key.id].to_result()})
+    if uses.aliases_error is not None:
+        module.warn(f"The aliases of the keys are not known: {uses.aliases_error.message}")
+    for error in list(found.not_described.values())[:1]:
+        module.warn(
+            f"{len(found.not_described)} KMS keys of the account could not be described and may be in these stores,"
+            f" see keys_not_described: {error.message}"
+        )
+    missing = [{"key_id": key_id, "reason": error.message} for key_id, error in found.not_described.items()]
+    return {"keys_not_described": missing}
+
+
+def add_clusters(module: AnsibleAWSModule, results: Collection[dict[str, Any]]) -> None:
+    """Add C(cloud_hsm_cluster) to each of the stores that are in AWS CloudHSM."""
+    ids = {result["cloud_hsm_cluster_id"] for result in results if "cloud_hsm_cluster_id" in result}
+    clusters = describe_clusters(module.client("cloudhsmv2"), ids)
+    for result in results:
+        if "cloud_hsm_cluster_id" in result:
+            result["cloud_hsm_cluster"] = clusters[result["cloud_hsm_cluster_id"]].to_result()
+
+
+def main() -> None:
+    set_collection_info(COLLECTION_NAME, COLLECTION_VERSION)
+    module = AnsibleAWSModule(
+        argument_spec=argument_spec(),
+        mutually_exclusive=[("custom_key_store_id", "name")],
+        supports_check_mode=True,
+    )
+    try:
+        result = look(module, Clock())
+    except CustomKeyStoreError as error:
+        known = {} if error.error is None else {"error": dict(error.error)}
+        module.fail_json(msg=error.message, **known)
+    module.exit_json(changed=False, **result)
+
+
+if __name__ == "__main__":
+    main()
