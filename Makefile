@@ -26,5 +26,6 @@ clean:
 $(VENV)/ready: requirements.txt tests/requirements.txt tests/install_collections.py
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --disable-pip-version-check -r tests/requirements.txt
+	$(BIN)/pip install --quiet --disable-pip-version-check --upgrade --target $(VENV)/oldest-sdk boto3==1.34.0 botocore==1.34.0
 	$(BIN)/python tests/install_collections.py
 	@touch $@

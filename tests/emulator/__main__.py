@@ -17,13 +17,14 @@ from .server import EmulatorServer
 
 def arguments() -> argparse.Namespace:
     """The command line."""
-    parser = argparse.ArgumentParser(prog="python -m tests.emulator", description="AWS KMS with custom key stores.")
+    parser = argparse.ArgumentParser(prog=f"python -m {__package__}", description="AWS KMS with custom key stores.")
     parser.add_argument("--host", default="127.0.0.1", help="where to listen (%(default)s)")
     parser.add_argument("--port", type=int, default=5566, help="0 takes any free one (%(default)s)")
     parser.add_argument("--connect-seconds", type=float, default=2.0, help="how long a connect takes (%(default)s)")
     parser.add_argument("--disconnect-seconds", type=float, default=2.0, help="the same for a disconnect (%(default)s)")
     parser.add_argument("--log", action="store_true", help="print one line for each KMS request")
     parser.add_argument("--ready-file", type=Path, metavar="PATH", help="file to write the URL to, once ready")
+    parser.add_argument("--pid-file", type=Path, metavar="PATH", help="file to write the process id to, before that")
     return parser.parse_args()
 
 
@@ -45,7 +46,11 @@ def main() -> int:
     except (OSError, OverflowError) as error:
         print(f"The emulator cannot listen on {args.host}, port {args.port}: {reason(error)}.", file=sys.stderr)
         return 2
-    announce(server.url, args.ready_file)
+    if args.pid_file is not None:
+        write(args.pid_file, str(os.getpid()))
+    print(f"KMS emulator ready at {server.url}", flush=True)
+    if args.ready_file is not None:
+        write(args.ready_file, server.url)
     ended.wait()
     server.stop()
     return 0
@@ -58,13 +63,11 @@ def reason(error: OSError | OverflowError) -> str:
     return str(getattr(error, "strerror", None) or error).rstrip(".")
 
 
-def announce(url: str, ready_file: Path | None) -> None:
-    """Say where the emulator is. The file appears complete or not at all."""
-    print(f"KMS emulator ready at {url}", flush=True)
-    if ready_file is not None:
-        draft = ready_file.with_name(f"{ready_file.name}.tmp")
-        draft.write_text(f"{url}\n", encoding="utf-8")
-        draft.replace(ready_file)
+def write(path: Path, line: str) -> None:
+    """Write a file of one line, which appears complete or not at all."""
+    draft = path.with_name(f"{path.name}.tmp")
+    draft.write_text(f"{line}\n", encoding="utf-8")
+    draft.replace(path)
 
 
 if __name__ == "__main__":

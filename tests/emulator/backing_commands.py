@@ -12,6 +12,7 @@ from .commands import command
 from .proxies import FAILURES
 from .proxies import INCORRECT_CREDENTIAL
 from .proxies import UNREACHABLE
+from .validation import check_value
 
 if TYPE_CHECKING:
     from .passwords import Passwords
@@ -60,6 +61,7 @@ class BackingCommands(Commands):
     @command
     def change_kmsuser_password(self, custom_key_store_or_cluster_id: str, password: str) -> None:
         """Change kmsuser's password in a cluster, like changePswd there: unlocks kmsuser; KMS is not told (R15)."""
+        check_value("KeyStorePasswordType", password, "password")
         passwords, cluster_id = self._kmsuser(custom_key_store_or_cluster_id)
         passwords.change(cluster_id, password)
 
@@ -70,10 +72,17 @@ class BackingCommands(Commands):
         passwords.set_logged_in(cluster_id, logged_in)
 
     @command
-    def create_kmsuser(self, custom_key_store_or_cluster_id: str, password: str) -> None:
-        """Create kmsuser in a cluster where it was deleted. Others have it from the start."""
+    def create_kmsuser(
+        self, custom_key_store_or_cluster_id: str, password: str, *, second_factor: bool = False
+    ) -> None:
+        """Create kmsuser in a cluster where it was deleted. Others have it from the start.
+
+        Args: second_factor: with two-factor authentication, so that KMS cannot log in, INVALID_CREDENTIALS; only
+        delete_kmsuser() ends that (R16).
+        """
+        check_value("KeyStorePasswordType", password, "password")
         passwords, cluster_id = self._kmsuser(custom_key_store_or_cluster_id)
-        passwords.create(cluster_id, password)
+        passwords.create(cluster_id, password, second_factor=second_factor)
 
     @command
     def delete_kmsuser(self, custom_key_store_or_cluster_id: str) -> None:
@@ -86,6 +95,7 @@ class BackingCommands(Commands):
         backend = self._backend
         backend.settle()
         if custom_key_store_or_cluster_id.startswith("cluster-"):
+            check_value("CloudHsmClusterIdType", custom_key_store_or_cluster_id, "custom_key_store_or_cluster_id")
             return backend.backing.passwords, custom_key_store_or_cluster_id
         cluster_id = backend.known_store(custom_key_store_or_cluster_id).cloud_hsm_cluster_id
         if cluster_id is None:
@@ -113,10 +123,12 @@ class BackingCommands(Commands):
         XksProxyVpcEndpointServiceInvalidConfigurationException (connecting fails with the code that corresponds);
         external_keys: ids of all the keys behind it (default: any id is good).
         """
+        check_value("XksProxyUriEndpointType", uri_endpoint, "uri_endpoint")
         if (access_key_id is None) != (raw_secret_access_key is None):
             raise ValueError("A credential has an access key id and a raw secret access key.")
-        if failure is not None and (not reachable or failure not in set(FAILURES) - {INCORRECT_CREDENTIAL}):
-            raise ValueError(f"A reachable proxy can fail with: {', '.join(sorted(FAILURES))}.")
+        failures = sorted(set(FAILURES) - {INCORRECT_CREDENTIAL})
+        if failure is not None and (not reachable or failure not in failures):
+            raise ValueError(f"A reachable proxy can fail with: {', '.join(failures)}.")
         proxies = self._backend.backing.proxies
         proxy = proxies.configured(uri_endpoint)
         proxy.failure = failure if reachable else UNREACHABLE

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+import os
 import urllib.error
 import urllib.parse
 import urllib.request
@@ -19,11 +20,29 @@ from .control import Control
 CONTROL_PATH = "/moto-api/kms/custom-key-stores/"
 
 
+def aws_variables(base_url: str) -> dict[str, str]:
+    """Environment variables by which Ansible's modules, SDKs and AWS's command line use an emulator, and nothing else.
+
+    No file with settings of the user is read, so that a slip can never reach a real account.
+    """
+    return {
+        "AWS_URL": base_url,
+        "AWS_ENDPOINT_URL": base_url,
+        "AWS_REGION": "us-east-1",
+        "AWS_ACCESS_KEY_ID": "AKIAIOSFODNN7EXAMPLE",
+        "AWS_SECRET_ACCESS_KEY": "any-secret-access-key",
+        "AWS_EC2_METADATA_DISABLED": "true",
+        "AWS_CONFIG_FILE": os.devnull,
+        "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+    }
+
+
 class HttpControl(Control):
     """All of Control's methods, over HTTP. Bad input raises ValueError with the server's message."""
 
     def __init__(self, base_url: str, *, account_id: str = DEFAULT_ACCOUNT_ID, region_name: str = "us-east-1") -> None:
         super().__init__(account_id=account_id, region_name=region_name)
+        self.base_url = base_url
         query = urllib.parse.urlencode({"account": account_id, "region": region_name})
         self._url = f"{base_url.rstrip('/')}{CONTROL_PATH}{{}}?{query}"
         # The emulator is near: no proxy of the environment.

@@ -25,6 +25,15 @@ from .models import backends
 P = ParamSpec("P")
 R = TypeVar("R")
 
+JSON_NAMES: dict[Any, str] = {
+    bool: "true or false",
+    int: "a whole number",
+    float: "a number",
+    str: "a string",
+    dict: "an object",
+    types.NoneType: "null",
+}
+
 
 def command(method: Callable[Concatenate[Any, P], R]) -> Callable[Concatenate[Any, P], R]:
     """Mark a method of Control as one that works over HTTP, too: its class decides how a call is carried out."""
@@ -41,14 +50,34 @@ def command(method: Callable[Concatenate[Any, P], R]) -> Callable[Concatenate[An
 
 def check_arguments(method: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
     """The arguments of a call by name, without self. Raises TypeError if they do not fit the method's signature."""
-    arguments = inspect.signature(method).bind(*args, **kwargs).arguments
+    signature = inspect.signature(method)
+    known = [name for name in signature.parameters if name != "self"]
+    unknown = [name for name in kwargs if name not in known]
+    if unknown:
+        raise TypeError(f"there is no parameter {unknown[0]!r}; {_listed(known)}")
+    try:
+        arguments = signature.bind(*args, **kwargs).arguments
+    except TypeError as error:
+        raise TypeError(f"{error}; {_listed(known)}") from error
     hints = typing.get_type_hints(method)
     arguments.pop("self")
     for name, value in arguments.items():
         if not _fits(value, hints[name]):
-            wanted = getattr(hints[name], "__name__", None) if not typing.get_args(hints[name]) else None
-            raise TypeError(f"{name} must be of type {wanted or hints[name]}")
+            raise TypeError(f"{name} must be {in_words(hints[name])}")
     return dict(arguments)
+
+
+def _listed(parameters: list[str]) -> str:
+    return f"there are: {', '.join(parameters)}" if parameters else "there are none"
+
+
+def in_words(hint: Any) -> str:
+    """A type that commands use, in the words of JSON."""
+    if typing.get_origin(hint) in (typing.Union, types.UnionType):
+        return " or ".join(in_words(member) for member in typing.get_args(hint))
+    if typing.get_origin(hint) is list:
+        return f"a list, each item {in_words(typing.get_args(hint)[0])}"
+    return JSON_NAMES[typing.get_origin(hint) or hint]
 
 
 def _fits(value: Any, hint: Any) -> bool:
@@ -73,11 +102,11 @@ class Commands:
     @property
     def _backend(self) -> CustomKeyStoreBackend:
         # Looked up at each use: moto makes a new one when it is reset.
-        if not (len(self.account_id) == 12 and self.account_id.isdigit()):
+        if not (len(self.account_id) == 12 and self.account_id.isascii() and self.account_id.isdigit()):
             raise ValueError(f"An account has 12 digits, unlike {self.account_id!r}.")
         account = backends()[self.account_id]
         if self.region_name not in account:
-            raise ValueError(f"There is no Region {self.region_name!r}.")
+            raise ValueError(f"There is no Region {self.region_name!r}; a Region is such as us-east-1.")
         return account[self.region_name]
 
     def _perform(self, method: Callable[..., Any], arguments: dict[str, Any]) -> Any:

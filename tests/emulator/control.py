@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import random
+import re
 from typing import Any
 
 from moto.moto_api import state_manager
@@ -19,8 +20,8 @@ from .injections import Fault
 from .injections import Intruder
 from .journal import Record
 from .key_commands import KeyCommands
-from .models import check_error_code
 from .models import check_state
+from .rules import ERROR_CODES
 from .rules import FAST_FAILURES
 from .rules import NEVER
 from .rules import ConnectionState
@@ -28,6 +29,7 @@ from .rules import StoreType
 from .stores import CONNECT_MODEL
 from .stores import DISCONNECT_MODEL
 from .validation import check_request
+from .validation import input_shape
 from .validation import kms_model
 
 INTRUDER_ACTIONS = (
@@ -37,6 +39,8 @@ INTRUDER_ACTIONS = (
     "UpdateCustomKeyStore",
     "DeleteCustomKeyStore",
 )
+LONGEST = 10**9
+"""Seconds, about 32 years: what is added to a time must leave one that can be told."""
 
 
 class Control(BackingCommands, KeyCommands):
@@ -55,7 +59,7 @@ class Control(BackingCommands, KeyCommands):
         wanted = {CONNECT_MODEL: connect_seconds, DISCONNECT_MODEL: disconnect_seconds}
         given = {model_name: seconds for model_name, seconds in wanted.items() if seconds is not None}
         for seconds in given.values():
-            _check_not_negative(seconds)
+            _check_seconds(seconds)
         for model_name, seconds in given.items():
             state_manager.set_transition(model_name, {"progression": "time", "seconds": seconds})
 
@@ -67,10 +71,14 @@ class Control(BackingCommands, KeyCommands):
         CloudHSM store, an exception by which ConnectCustomKeyStore refuses at once (R2).
         """
         store = self._backend.known_store(custom_key_store_id)
+        fast = FAST_FAILURES if store.custom_key_store_type is StoreType.AWS_CLOUDHSM else frozenset[str]()
+        possible = [ConnectionState.CONNECTED.value, NEVER, *sorted(fast | ERROR_CODES[store.custom_key_store_type])]
         for outcome in outcomes:
-            fast = outcome in FAST_FAILURES and store.custom_key_store_type is StoreType.AWS_CLOUDHSM
-            if not fast and outcome not in (ConnectionState.CONNECTED, NEVER):
-                check_error_code(store.custom_key_store_type, outcome)
+            if outcome not in possible:
+                raise ValueError(
+                    f"A connect of a store of type {store.custom_key_store_type} cannot end with {outcome!r};"
+                    f" it can with: {', '.join(possible)}."
+                )
         store.connect_outcomes.clear()
         store.connect_outcomes.extend(outcomes)
 
@@ -86,17 +94,18 @@ class Control(BackingCommands, KeyCommands):
 
     @command
     def set_visibility_delay(self, seconds: float) -> None:
-        """How long DescribeCustomKeyStores shows a store as it was before each change accepted from now on (R31).
+        """How long a store is shown as it was before each change accepted from now on (R31).
 
-        The other operations judge by the true state.
+        That is by DescribeCustomKeyStores; the states of the KMS keys in it follow what is shown. A KMS key created
+        from now on is not found by DescribeKey and ListKeys for so long. All else judges by the truth.
         """
-        _check_not_negative(seconds)
+        _check_seconds(seconds)
         self._backend.visibility.delay = seconds
 
     @command
     def set_latency(self, seconds: float) -> None:
         """How long each request waits before it is handled: seconds of wall time, frozen clock or not."""
-        _check_not_negative(seconds)
+        _check_seconds(seconds)
         self._backend.latency = seconds
 
     @command
@@ -125,8 +134,10 @@ class Control(BackingCommands, KeyCommands):
         """
         _check_operation(operation)
         _check_counts(skip, 1 if times is None else times)
-        if (error is None) != drop or error == "":
+        if (error is None) != drop:
             raise ValueError("A fault is either an error code or a dropped connection.")
+        if error is not None and not re.fullmatch("[A-Za-z0-9.]+", error):
+            raise ValueError("An error code has letters, digits and dots only, such as ThrottlingException.")
         if not 0 <= probability <= 1:
             raise ValueError("A probability is a number from 0 to 1.")
         often = math.inf if times is None else times
@@ -140,8 +151,8 @@ class Control(BackingCommands, KeyCommands):
         One second's worth may come at once. What is too much is answered with ThrottlingException.
         """
         _check_operation(operation)
-        if per_second is not None and not per_second > 0:
-            raise ValueError("A quota must be more than 0 requests in a second.")
+        if per_second is not None and not 0 < per_second <= LONGEST:
+            raise ValueError(f"A quota must be more than 0 requests in a second, and at most {LONGEST}.")
         self._backend.quotas.set(operation, per_second)
 
     @command
@@ -154,18 +165,23 @@ class Control(BackingCommands, KeyCommands):
         """
         _check_operation(operation)
         _check_counts(skip, 1)
-        self._check_action(action, parameters)
-        self._backend.injections.intruders.append(Intruder(operation, skip, action, dict(parameters)))
+        given = {name: value for name, value in parameters.items() if value is not None}
+        self._check_action(action, given)
+        self._backend.injections.intruders.append(Intruder(operation, skip, action, given))
 
     def _check_action(self, action: str, parameters: dict[str, Any]) -> None:
         if action == "SetConnectionState":
             given = {"ConnectionErrorCode": None, **parameters}
-            if set(given) != {"CustomKeyStoreId", "ConnectionState", "ConnectionErrorCode"}:
-                raise ValueError("SetConnectionState takes CustomKeyStoreId, ConnectionState, ConnectionErrorCode.")
+            strings = all(isinstance(value, str) for value in parameters.values())
+            if set(given) != {"CustomKeyStoreId", "ConnectionState", "ConnectionErrorCode"} or not strings:
+                raise ValueError(
+                    "SetConnectionState takes CustomKeyStoreId, ConnectionState, ConnectionErrorCode, all strings."
+                )
             self._backend.check_connection_state(
                 given["CustomKeyStoreId"], given["ConnectionState"], given["ConnectionErrorCode"]
             )
         elif action in INTRUDER_ACTIONS:
+            _check_known(action, parameters)
             check_request(action, parameters)
         else:
             raise ValueError(f"An intruder can do: {', '.join((*INTRUDER_ACTIONS, 'SetConnectionState'))}.")
@@ -187,7 +203,10 @@ class Control(BackingCommands, KeyCommands):
         """
         if custom_key_store_type not in list(StoreType):
             raise ValueError(f"There is no type {custom_key_store_type!r}; there are: {', '.join(StoreType)}.")
-        given = parameters or {}
+        given = {name: value for name, value in (parameters or {}).items() if value is not None}
+        _check_known("CreateCustomKeyStore", given)
+        if given.get("CustomKeyStoreType", custom_key_store_type) != custom_key_store_type:
+            raise ValueError("CustomKeyStoreType in parameters must be the same as custom_key_store_type.")
         request = {**self._made_up_store(StoreType(custom_key_store_type), given), **given}
         if custom_key_store_name is not None:
             request["CustomKeyStoreName"] = custom_key_store_name
@@ -251,6 +270,7 @@ class Control(BackingCommands, KeyCommands):
     @command
     def advance(self, seconds: float) -> None:
         """Move the clock of this account and Region forward."""
+        _check_seconds(seconds)
         self._backend.clock.advance(seconds)
 
     @command
@@ -264,9 +284,9 @@ class Control(BackingCommands, KeyCommands):
             state_manager.unset_transition(model_name)
 
 
-def _check_not_negative(seconds: float) -> None:
-    if not seconds >= 0:
-        raise ValueError("A number of seconds must be 0 or more.")
+def _check_seconds(seconds: float) -> None:
+    if not 0 <= seconds <= LONGEST:
+        raise ValueError(f"A number of seconds must be 0 or more, and at most {LONGEST}.")
 
 
 def _check_counts(skip: int, times: int) -> None:
@@ -274,6 +294,15 @@ def _check_counts(skip: int, times: int) -> None:
         raise ValueError("skip must be 0 or more, and times 1 or more.")
 
 
+def _check_known(operation: str, parameters: dict[str, Any]) -> None:
+    """A request may have members that KMS does not know; here, they are mistakes."""
+    known = list(input_shape(operation).members)
+    unknown = sorted(set(parameters) - set(known))
+    if unknown:
+        raise ValueError(f"{operation} has no member {unknown[0]!r}; it has: {', '.join(known)}.")
+
+
 def _check_operation(operation: str) -> None:
     if operation not in kms_model().operation_names:
-        raise ValueError(f"KMS has no operation {operation!r}.")
+        names = ", ".join(kms_model().operation_names)
+        raise ValueError(f"KMS has no operation {operation!r}, unlike: {names}.")

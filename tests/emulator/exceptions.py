@@ -20,6 +20,10 @@ class KmsError(JsonRESTError):  # type: ignore[misc]
         super().__init__(type(self).__name__, message or self.default_message)
 
 
+class AccessDeniedException(KmsError):
+    default_message = "The caller is not authorized to perform this action."
+
+
 class CloudHsmClusterInUseException(KmsError):
     default_message = "Another custom key store uses this cluster, or one that shares a backup history with it."
 
@@ -73,6 +77,10 @@ class InvalidMarkerException(KmsError):
     default_message = "The marker did not come from an earlier answer of this operation."
 
 
+class InvalidSignatureException(KmsError):
+    default_message = "The signature of the request does not match the secret access key."
+
+
 class KMSInternalException(KmsError):
     code = 500
     default_message = "KMS had an internal error; the request can be retried."
@@ -86,6 +94,10 @@ class LimitExceededException(KmsError):
     default_message = "A quota of this account and Region is used up."
 
 
+class NotFoundException(KmsError):
+    default_message = "There is no such KMS key in this account and Region."
+
+
 class SerializationException(KmsError):
     default_message = "The body of the request cannot be read."
 
@@ -96,6 +108,10 @@ class ThrottlingException(KmsError):
 
 class UnknownOperationException(KmsError):
     default_message = "KMS has no such operation."
+
+
+class UnrecognizedClientException(KmsError):
+    default_message = "The security token included in the request is not valid."
 
 
 class UnsupportedOperationException(KmsError):

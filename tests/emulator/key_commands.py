@@ -8,6 +8,9 @@ from __future__ import annotations
 from .commands import Commands
 from .commands import command
 
+MOST_KEYS = 100_000
+"""As many as KMS lets an account have in a Region, unless it is asked for more."""
+
 
 class KeyCommands(Commands):
     """The part of Control for KMS keys."""
@@ -15,8 +18,8 @@ class KeyCommands(Commands):
     @command
     def create_keys(self, count: int, *, custom_key_store_id: str | None = None) -> list[str]:
         """Create many symmetric keys quickly, in a store whatever its connection state, and return their ids."""
-        if count < 0:
-            raise ValueError("A number of keys must be 0 or more.")
+        if not 0 <= count <= MOST_KEYS:
+            raise ValueError(f"A number of keys must be 0 or more, and at most {MOST_KEYS}.")
         backend = self._backend
         store = backend.known_store(custom_key_store_id) if custom_key_store_id is not None else None
         return backend.create_keys(count, store)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import copy
 import datetime
+import math
 from typing import Any
 
 from moto.kms.models import Key
@@ -22,6 +23,7 @@ from .paging import page
 from .rules import ORIGINS
 from .rules import ConnectionState
 from .stores import CustomKeyStore
+from .visibility import Visibility
 
 
 class CustomStoreKey(Key):  # type: ignore[misc]
@@ -47,8 +49,8 @@ class CustomStoreKey(Key):  # type: ignore[misc]
 
     @property
     def key_state(self) -> str:
-        """Unavailable while the store is not connected, except for a key that is pending deletion (R5)."""
-        connected = self.store.connection.status is ConnectionState.CONNECTED
+        """Unavailable while the store is not seen connected, except for a key that is pending deletion (R5)."""
+        connected = self.store.seen_connection_state == ConnectionState.CONNECTED
         return self._own_state if connected or self._own_state == "PendingDeletion" else "Unavailable"
 
     @key_state.setter
@@ -94,6 +96,29 @@ def check_usable(key: Key) -> None:
         raise KMSInvalidStateException(f"A KMS key that is {key.key_state} cannot be used.")
 
 
+class Keys(dict[str, Key]):
+    """moto's keys by their ids, with the ids in order for the pages of ListKeys: sorted after a change, not for each."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._ids: list[str] = []
+
+    def __setitem__(self, key_id: str, key: Key) -> None:
+        super().__setitem__(key_id, key)
+        self._ids = []
+
+    def pop(self, key_id: str, *default: Any) -> Any:
+        """As of any dictionary."""
+        self._ids = []
+        return super().pop(key_id, *default)
+
+    def ids(self) -> list[str]:
+        """All ids, sorted. Not to be changed."""
+        if len(self._ids) != len(self):
+            self._ids = sorted(self)
+        return self._ids
+
+
 class Usage:
     """The last use of each key, for GetKeyLastUsage (section 3.8)."""
 
@@ -135,9 +160,12 @@ class KeyBackend(KmsBackend):  # type: ignore[misc]
     def __init__(self, region_name: str, account_id: str | None = None) -> None:
         super().__init__(region_name, account_id)
         self.clock = Clock()
+        self.visibility = Visibility(self.clock)
         self.usage = Usage()
+        self.keys: Keys = Keys()
         self._deletions: dict[str, float] = {}
         """When keys that are pending deletion will be gone: seconds since the epoch, by id."""
+        self._next_deletion = math.inf
 
     def create_key(self, *args: Any, **kwargs: Any) -> Key:
         """moto's, but created now."""
@@ -159,6 +187,7 @@ class KeyBackend(KmsBackend):  # type: ignore[misc]
         if key.key_state == "PendingDeletion":
             raise KMSInvalidStateException("The KMS key is pending deletion.")
         due = self._deletions[key.id] = self.clock.now() + pending_window_in_days * 86400
+        self._next_deletion = min(self._next_deletion, due)
         key.enabled = False
         key.key_state = "PendingDeletion"
         # moto wants it without a zone, and means UTC.
@@ -175,17 +204,24 @@ class KeyBackend(KmsBackend):  # type: ignore[misc]
     def forget_deleted_keys(self) -> None:
         """Let the keys go whose time has come."""
         now = self.clock.now()
+        # Asked before each request, hence no look at every key.
+        if now < self._next_deletion:
+            return
         for key_id in [key_id for key_id, due in self._deletions.items() if due <= now]:
             del self._deletions[key_id]
             self.usage.forget(key_id)
             self.delete_key(key_id)
+        self._next_deletion = min(self._deletions.values(), default=math.inf)
 
     def list_keys_page(self, limit: int, marker: str | None) -> dict[str, Any]:
         """ListKeys' answer, in pages; moto's own has but one. Raises InvalidMarkerException."""
-        keys = sorted(self.list_keys(), key=_id)
+        hidden = self.visibility.hidden()
+        key_ids = self.keys.ids()
+        if hidden:
+            key_ids = [key_id for key_id in key_ids if key_id not in hidden]
         prefix = f"keys {self.account_id} {self.region_name} "
-        found, rest = page(keys, _id, limit=limit, marker=marker, prefix=prefix)
-        return {"Keys": [{"KeyArn": key.arn, "KeyId": key.id} for key in found], **rest}
+        found, rest = page(key_ids, str, limit=limit, marker=marker, prefix=prefix)
+        return {"Keys": [{"KeyArn": self.keys[key_id].arn, "KeyId": key_id} for key_id in found], **rest}
 
     def note_use(self, operation: str, key_ids: list[str], request_id: str) -> None:
         """A cryptographic operation has worked with these keys. Raises KMS's error if their states do not allow it."""
@@ -194,8 +230,3 @@ class KeyBackend(KmsBackend):  # type: ignore[misc]
             check_usable(key)
         for key in keys:
             self.usage.record(key, operation, now=self.clock.now(), request_id=request_id)
-
-
-def _id(key: Key) -> str:
-    key_id: str = key.id
-    return key_id

@@ -55,7 +55,6 @@ from .stores import DISCONNECT_MODEL
 from .stores import CustomKeyStore
 from .stores import Request
 from .stores import proxy_configuration
-from .visibility import Visibility
 from .visibility import sort_key
 
 DEFAULT_PAGE = 100
@@ -84,7 +83,6 @@ class CustomKeyStoreBackend(KeyBackend):
             self.lock = RLock()
         self.rules = Rules()
         self.custom_key_stores: dict[str, CustomKeyStore] = {}
-        self.visibility = Visibility(self.clock)
         self.journal = Journal(account_id=self.account_id, region_name=region_name, clock=self.clock)
         self.injections = Injections()
         self.quotas = Quotas(self.clock)
@@ -136,6 +134,7 @@ class CustomKeyStoreBackend(KeyBackend):
             account_id=self.account_id,
             clock=self.clock,
             rules=self.rules,
+            visibility=self.visibility,
         )
         self.custom_key_stores[store_id] = store
         self.backing.tell(store, request)

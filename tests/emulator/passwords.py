@@ -34,6 +34,8 @@ class Kmsuser:
     wrong_logins: int = 0
     logged_in: bool = False
     """Is somebody else than KMS logged in as this user?"""
+    second_factor: bool = False
+    """Does a login need more than the password? KMS has no more, so its logins fail (R16)."""
 
     def log_in(self, told: bytes) -> str | None:
         """Log in as KMS does, with the password it was told. Returns the ConnectionErrorCode if that fails."""
@@ -41,7 +43,7 @@ class Kmsuser:
             return "USER_LOCKED_OUT"
         if self.logged_in:
             return "USER_LOGGED_IN"
-        if self.password not in (None, told):
+        if self.second_factor or self.password not in (None, told):
             self.wrong_logins += 1
             return "INVALID_CREDENTIALS"
         self.password = told
@@ -102,11 +104,11 @@ class Passwords:
         user.password = self._hasher.hashed(password)
         user.wrong_logins = 0
 
-    def create(self, cluster_id: str, password: str) -> None:
+    def create(self, cluster_id: str, password: str, *, second_factor: bool) -> None:
         """Create the user in the cluster (R16)."""
         if self._user(cluster_id) is not None:
-            raise ValueError(f"Cluster {cluster_id} has a kmsuser.")
-        self._users[cluster_id] = Kmsuser(self._hasher.hashed(password))
+            raise ValueError(f"Cluster {cluster_id} has a kmsuser; delete it first.")
+        self._users[cluster_id] = Kmsuser(self._hasher.hashed(password), second_factor=second_factor)
 
     def delete(self, cluster_id: str) -> None:
         """Delete the user from the cluster."""

@@ -16,6 +16,9 @@ from moto.core.exceptions import JsonRESTError
 from moto.core.utils import camelcase_to_underscores
 from moto.kms.responses import KmsResponse
 
+from .access import KmsAccess
+from .access import KmsAccessToCluster
+from .exceptions import NotFoundException
 from .exceptions import SerializationException
 from .exceptions import ThrottlingException
 from .exceptions import UnknownOperationException
@@ -26,6 +29,7 @@ from .keys import CustomStoreKey
 from .models import DEFAULT_PAGE
 from .models import CustomKeyStoreBackend
 from .models import backends
+from .rules import StoreType
 from .validation import check_request
 from .validation import input_shape
 from .validation import kms_model
@@ -45,6 +49,8 @@ CRYPTOGRAPHIC_OPERATIONS = frozenset(
     }
 )
 """Operations of moto's that use a key, and that GetKeyLastUsage tells of."""
+
+CONTENT_TYPE = "application/x-amz-json-1.1"
 
 LISTENER = "keyops.kms_request_listener"
 """Key of the WSGI environment: who wants to be told of each request, called with its Record."""
@@ -85,10 +91,19 @@ class CustomKeyStoreResponse(KmsResponse):  # type: ignore[misc]
         request = self._members()
         store = self.kms_backend.store_for_key(request)
         answer: str = super().create_key()
+        key = self.kms_backend.keys[json.loads(answer)["KeyMetadata"]["KeyId"]]
+        self.kms_backend.visibility.changing(key.id, None)
         if store is None:
             return answer
-        key = self.kms_backend.keys[json.loads(answer)["KeyMetadata"]["KeyId"]]
         return json.dumps(CustomStoreKey.move(key, store, request.get("XksKeyId")).to_dict())
+
+    def describe_key(self) -> str:
+        """moto's; but a new key may not be seen yet (R31)."""
+        answer: str = super().describe_key()
+        key_id = json.loads(answer)["KeyMetadata"]["KeyId"]
+        if key_id in self.kms_backend.visibility.hidden():
+            raise NotFoundException()
+        return answer
 
     def generate_random(self) -> str:
         """moto's; of a custom key store, too (R24)."""
@@ -134,15 +149,34 @@ class CustomKeyStoreResponse(KmsResponse):  # type: ignore[misc]
         Raises ConnectionClosedError for a dropped connection. In process, moto's stub lets it pass to botocore, which
         takes it for its own; EmulatorApplication makes a real one of it.
         """
-        time.sleep(self.kms_backend.latency)
+        latency = self.kms_backend.latency
+        if latency > 0:
+            # Outside of the lock: requests are under way side by side.
+            time.sleep(latency)
         backend = self.kms_backend
         with backend.lock:
             backend.forget_deleted_keys()
             record = backend.journal.open(self._get_action(), self._masked_request())
             try:
-                return self._answer(backend, record)
+                status, headers, body = self._answer(backend, record)
             finally:
                 self.normalized_request.environ.get(LISTENER, lambda _: None)(record)
+        others = {name: value for name, value in headers.items() if name.lower() != "content-type"}
+        return status, {**others, "Content-Type": CONTENT_TYPE}, body
+
+    def _authenticate_and_authorize_normal_action(self, resource: str = "*") -> None:
+        """moto's, called by its call_action: does nothing unless moto's IAM is on (R21)."""
+        self._authenticate_and_authorize_action(KmsAccessToCluster if self._needs_cluster() else KmsAccess, resource)
+
+    def _needs_cluster(self) -> bool:
+        """Is this the creation or connection of a CloudHSM store?"""
+        request = self._members()
+        if self._get_action() == "CreateCustomKeyStore":
+            return bool(request.get("CustomKeyStoreType", StoreType.AWS_CLOUDHSM) == StoreType.AWS_CLOUDHSM)
+        if self._get_action() != "ConnectCustomKeyStore":
+            return False
+        store = self.kms_backend.custom_key_stores.get(request["CustomKeyStoreId"])
+        return store is not None and store.custom_key_store_type is StoreType.AWS_CLOUDHSM
 
     def _masked_request(self) -> Any:
         try:

@@ -121,7 +121,11 @@ class Rules:
         if name not in known:
             raise ValueError(f"There is no rule {name!r}; there are: {', '.join(sorted(known))}.")
         if type(value) is not known[name]:
-            raise ValueError(f"The value of rule {name} must be of type {known[name].__name__}.")
+            raise ValueError(
+                f"The value of {name} must be {'true or false' if known[name] is bool else 'a whole number'}."
+            )
+        if value < 0:
+            raise ValueError(f"The value of {name} must be 0 or more.")
         setattr(self, name, value)
 
     def changeable_when_connected(self, store_type: StoreType) -> frozenset[str]:

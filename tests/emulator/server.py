@@ -38,11 +38,19 @@ if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
 
 
+class Dispatcher(DomainDispatcherApplication):  # type: ignore[misc]
+    """moto's, which looks through the file system for the service of a host name: here once for each name."""
+
+    def __init__(self) -> None:
+        super().__init__(create_backend_app)
+        self.get_backend_for_host = functools.lru_cache(maxsize=1000)(super().get_backend_for_host)
+
+
 class EmulatorApplication:
     """A WSGI application around moto's. Log: gets one line for each KMS request."""
 
     def __init__(self, log: TextIO | None = None) -> None:
-        self._moto = DomainDispatcherApplication(create_backend_app)
+        self._moto = Dispatcher()
         self._log = log
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
@@ -82,6 +90,9 @@ def control(request: Request) -> Response:
 
 
 def _called(name: str, request: Request) -> Any:
+    unknown = sorted(set(request.args) - {"account", "region"})
+    if unknown:
+        raise ValueError(f"there is no query parameter {unknown[0]!r}; there are: account, region")
     target = Control(
         account_id=request.args.get("account", DEFAULT_ACCOUNT_ID), region_name=request.args.get("region", "us-east-1")
     )
@@ -89,7 +100,7 @@ def _called(name: str, request: Request) -> Any:
     if method is None or not getattr(method, "is_command", False):
         members = [member for owner in Control.__mro__ for member in vars(owner).items()]
         names = [key for key, value in members if getattr(value, "is_command", False)]
-        raise ValueError(f"there is no such method; there are: {', '.join(names).replace('_', '-')}")
+        raise ValueError(f"there is no such command; there are: {', '.join(names).replace('_', '-')}")
     if request.method != "POST" and not (request.method == "GET" and _reads(method)):
         raise ValueError("use POST")
     return method(**_arguments(request))
@@ -103,10 +114,10 @@ def _reads(method: Callable[..., Any]) -> bool:
 def _arguments(request: Request) -> dict[str, Any]:
     try:
         arguments = json.loads(request.get_data() or b"{}")
-    except ValueError:
+    except (ValueError, RecursionError):
         arguments = None
     if not isinstance(arguments, dict):
-        raise ValueError("the body must be a JSON object of arguments")
+        raise ValueError("the body must be a JSON object, with an argument for each parameter")
     return arguments
 
 

@@ -20,6 +20,7 @@ from .rules import ConnectionState
 from .rules import Rules
 from .rules import StoreType
 from .visibility import Description
+from .visibility import Visibility
 
 CONNECT_MODEL = "kms::connect_custom_key_store"
 DISCONNECT_MODEL = "kms::disconnect_custom_key_store"
@@ -114,7 +115,15 @@ class CustomKeyStore(BaseModel):  # type: ignore[misc]
     """One custom key store. Secrets are not kept: nothing here needs them, and moto's dashboard shows attributes."""
 
     def __init__(
-        self, *, store_id: str, store_type: StoreType, request: Request, account_id: str, clock: Clock, rules: Rules
+        self,
+        *,
+        store_id: str,
+        store_type: StoreType,
+        request: Request,
+        account_id: str,
+        clock: Clock,
+        rules: Rules,
+        visibility: Visibility,
     ) -> None:
         self.custom_key_store_id = store_id
         self.custom_key_store_type = store_type
@@ -126,8 +135,14 @@ class CustomKeyStore(BaseModel):  # type: ignore[misc]
         self.connect_outcomes: deque[str] = deque()
         self.xks_proxy_configuration: dict[str, str] = {}
         self._account_id = account_id
+        self._visibility = visibility
         if store_type is StoreType.EXTERNAL_KEY_STORE:
             self.xks_proxy_configuration = self.proxy_after(request)
+
+    @property
+    def seen_connection_state(self) -> str:
+        """The connection state that the KMS keys in this store follow: the one that is seen, maybe late (R5, R31)."""
+        return self._visibility.connection_state(self.custom_key_store_id, self.connection.status)
 
     def update(self, request: Request) -> None:
         """Take over what an accepted UpdateCustomKeyStore asks for."""

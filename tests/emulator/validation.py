@@ -61,6 +61,12 @@ def check_request(operation: str, request: dict[str, Any]) -> None:
         raise ValidationException(f"{len(found)} validation {noun} detected: {'; '.join(found)}")
 
 
+def check_value(shape_name: str, value: str, name: str) -> None:
+    """Judge one value as KMS would. Raises ValueError, which does not repeat it."""
+    for failure in failures(kms_model().shape_for(shape_name), value, name):
+        raise ValueError(failure)
+
+
 def failures(shape: Shape, value: Any, path: str) -> Iterator[str]:
     """Each constraint that a value breaks, one clause each. Path: where it is, such as 'tags.1.member.tagKey'."""
     json_type = JSON_TYPES[shape.type_name]

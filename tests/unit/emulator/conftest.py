@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import boto3
@@ -17,8 +16,11 @@ from tests.emulator import EmulatorServer
 from tests.emulator.fixtures import control
 from tests.emulator.fixtures import emulator_server
 from tests.emulator.fixtures import http_control
+from tests.unit.emulator.stores import PASSWORD
+from tests.unit.emulator.stores import Connection
+from tests.unit.emulator.stores import Cycle
 
-__all__ = ["connection", "control", "emulator_server", "http_control", "http_kms", "in_process", "kms"]
+__all__ = ["control", "emulator_server", "http_control"]
 
 
 def client(endpoint_url: str | None = None) -> Any:
@@ -54,7 +56,7 @@ def http_kms(emulator_server: EmulatorServer) -> Any:
 
 
 @pytest.fixture
-def connection(kms: Any) -> Callable[[str], tuple[str, str | None]]:
+def connection(kms: Any) -> Connection:
     """Reads the connection state and error code of a store."""
 
     def read(store_id: str) -> tuple[str, str | None]:
@@ -62,3 +64,15 @@ def connection(kms: Any) -> Callable[[str], tuple[str, str | None]]:
         return store["ConnectionState"], store.get("ConnectionErrorCode")
 
     return read
+
+
+@pytest.fixture
+def cycle(kms: Any, control: Control, connection: Connection) -> Cycle:
+    """Connects and disconnects stores, to the end of each."""
+    return Cycle(kms, control, connection)
+
+
+@pytest.fixture
+def store(kms: Any, control: Control) -> str:
+    """A CloudHSM store, disconnected, whose password is PASSWORD."""
+    return control.create_store(parameters={"KeyStorePassword": PASSWORD})

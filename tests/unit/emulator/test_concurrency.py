@@ -1,26 +1,48 @@
 # Copyright: Contributors to the keyops.aws collection
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Many clients at once, over HTTP: every request counts once, and no state is wrong."""
+"""Many clients at once, over HTTP: every request counts once, and what each client saw is what was so at its turn."""
 
 from __future__ import annotations
 
 import concurrent.futures
 import http.client
 import json
-from collections import Counter
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
+
+import pytest
 
 from tests.emulator import EmulatorServer
 from tests.emulator import HttpControl
 
 CLIENTS = 32
-ROUNDS = 25
+STORES = 8
+ROUNDS = 80
 """Each of four requests."""
+SECONDS = 3.0
+"""How long a connect or disconnect takes, by the frozen clock that the clients move."""
+SWITCH_SECONDS = 0.00002
 
 AUTHORIZATION = "AWS4-HMAC-SHA256 Credential=AKIA/20260101/us-east-1/kms/aws4_request, Signature=0"
 INVALID = "CustomKeyStoreInvalidStateException"
+
+Seen = tuple[str, str]
+"""A store's name and connection state, as a client was told."""
+
+
+@pytest.fixture
+def _threads_that_interrupt_each_other() -> Iterator[None]:
+    """Python changes between threads so seldom that hardly any would be interrupted in the middle of a request."""
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(SWITCH_SECONDS)
+    yield
+    sys.setswitchinterval(before)
 
 
 class Client:
@@ -41,61 +63,99 @@ class Client:
         self._connection.close()
 
 
-def test_no_update_is_lost(emulator_server: EmulatorServer, http_control: HttpControl) -> None:
-    """Four clients share a store. They rename it, turn its connection on and off, and look at it."""
-    http_control.set_transitions(connect_seconds=0, disconnect_seconds=0)
-    store_ids = [http_control.create_store() for _ in range(CLIENTS // 4)]
+@dataclass
+class Expected:
+    """What a store must be, told from the log alone: an emulator of one store, without any concurrency."""
 
-    def work(number: int) -> Counter[tuple[str, str, str]]:
+    name: str
+    state: str = "DISCONNECTED"
+    since: float = 0.0
+
+    def outcome(self, record: dict[str, Any]) -> str:
+        """How this request must end."""
+        if self.since + SECONDS <= record["time"]:
+            self.state = {"CONNECTING": "CONNECTED", "DISCONNECTING": "DISCONNECTED"}.get(self.state, self.state)
+        allowed, after = {
+            "ConnectCustomKeyStore": ({"DISCONNECTED"}, "CONNECTING"),
+            "DisconnectCustomKeyStore": ({"CONNECTED", "CONNECTING"}, "DISCONNECTING"),
+            "UpdateCustomKeyStore": ({"CONNECTED", "DISCONNECTED"}, self.state),
+            "DescribeCustomKeyStores": ({self.state}, self.state),
+        }[record["operation"]]
+        if self.state not in allowed:
+            return INVALID
+        if after != self.state:
+            self.state, self.since = after, record["time"]
+        self.name = record["parameters"].get("NewCustomKeyStoreName", self.name)
+        return "ok"
+
+
+@pytest.mark.usefixtures("_threads_that_interrupt_each_other")
+def test_no_update_is_lost_and_no_state_is_wrong(emulator_server: EmulatorServer, http_control: HttpControl) -> None:
+    """Four clients share a store. They rename it, turn its connection on and off, look at it, and move the clock."""
+    http_control.freeze_clock()
+    http_control.set_transitions(connect_seconds=SECONDS, disconnect_seconds=SECONDS)
+    names = {
+        http_control.create_store(custom_key_store_name=f"store-{number}"): f"store-{number}"
+        for number in range(STORES)
+    }
+    store_ids = list(names)
+
+    def work(number: int) -> tuple[list[str], dict[tuple[str, int], Seen]]:
         client = Client(emulator_server.url)
-        store_id = store_ids[number % len(store_ids)]
-        seen: Counter[tuple[str, str, str]] = Counter()
+        store_id = store_ids[number % STORES]
+        outcomes: list[str] = []
+        seen: dict[tuple[str, int], Seen] = {}
         for turn in range(ROUNDS):
+            # A limit of its own for each look, so that the log tells which one it was.
+            look = number // STORES * ROUNDS + turn + 1
             for operation, members in (
-                ("UpdateCustomKeyStore", {"NewCustomKeyStoreName": f"name-{number}-{turn}"}),
                 ("ConnectCustomKeyStore", {}),
-                ("DescribeCustomKeyStores", {}),
+                ("UpdateCustomKeyStore", {"NewCustomKeyStoreName": f"name-{number}-{turn}"}),
+                ("DescribeCustomKeyStores", {"Limit": look}),
                 ("DisconnectCustomKeyStore", {}),
             ):
                 outcome, answer = client.call(operation, CustomKeyStoreId=store_id, **members)
-                seen[store_id, operation, outcome] += 1
+                outcomes.append(outcome)
                 if operation == "DescribeCustomKeyStores":
                     (store,) = answer["CustomKeyStores"]
-                    assert store["ConnectionState"] in ("CONNECTED", "DISCONNECTED")
+                    seen[store_id, look] = (store["CustomKeyStoreName"], store["ConnectionState"])
+            if turn % 4 == number % 4:
+                http_control.advance(0.5)
         client.close()
-        return seen
+        return outcomes, seen
 
     with concurrent.futures.ThreadPoolExecutor(CLIENTS) as pool:
-        seen = sum(pool.map(work, range(CLIENTS)), Counter[tuple[str, str, str]]())
+        done = list(pool.map(work, range(CLIENTS)))
 
     records = http_control.requests()
-    assert len(records) == CLIENTS * ROUNDS * 4
+    assert len(records) == CLIENTS * ROUNDS * 4 >= 10_000
     assert [record["number"] for record in records] == list(range(1, len(records) + 1))
-    logged = Counter(
-        (entry["parameters"]["CustomKeyStoreId"], entry["operation"], entry["outcome"]) for entry in records
+    assert sorted(outcome for outcomes, _ in done for outcome in outcomes) == sorted(
+        record["outcome"] for record in records
     )
-    assert logged == seen
-    assert {outcome for _, _, outcome in seen} <= {"ok", INVALID}
-
-    client = Client(emulator_server.url)
-    for store_id in store_ids:
-        mine = [entry for entry in records if entry["parameters"]["CustomKeyStoreId"] == store_id]
-        check_order(mine)
-        (store,) = client.call("DescribeCustomKeyStores", CustomKeyStoreId=store_id)[1]["CustomKeyStores"]
-        renames = [entry for entry in mine if entry["operation"] == "UpdateCustomKeyStore"]
-        assert store["CustomKeyStoreName"] == renames[-1]["parameters"]["NewCustomKeyStoreName"]
-        connects = seen[store_id, "ConnectCustomKeyStore", "ok"] - seen[store_id, "DisconnectCustomKeyStore", "ok"]
-        assert connects == (store["ConnectionState"] == "CONNECTED")
-    client.close()
+    expected = {store_id: Expected(name) for store_id, name in names.items()}
+    must_be_seen: dict[tuple[str, int], Seen] = {}
+    for record in records:
+        store_id = record["parameters"]["CustomKeyStoreId"]
+        store = expected[store_id]
+        assert record["outcome"] == store.outcome(record), record
+        if record["operation"] == "DescribeCustomKeyStores":
+            must_be_seen[store_id, record["parameters"]["Limit"]] = (store.name, store.state)
+    assert {look: view for _, seen in done for look, view in seen.items()} == must_be_seen
+    assert {state for _, state in must_be_seen.values()} == {"CONNECTED", "CONNECTING", "DISCONNECTED", "DISCONNECTING"}
 
 
-def check_order(records: list[dict[str, Any]]) -> None:
-    """Connects and disconnects of one store were accepted in turn, and refused for no other reason."""
-    connected = False
-    for entry in records:
-        wants = {"ConnectCustomKeyStore": True, "DisconnectCustomKeyStore": False}.get(entry["operation"])
-        if wants is None:
-            assert entry["outcome"] == "ok"
-            continue
-        assert entry["outcome"] == (INVALID if wants == connected else "ok")
-        connected = wants
+def test_latency_is_waited_side_by_side(
+    emulator_server: EmulatorServer, http_control: HttpControl, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All of 16 requests are under way before any of them is answered."""
+    together = threading.Barrier(16, timeout=30)
+    sleep = time.sleep
+    monkeypatch.setattr(
+        "tests.emulator.responses.time.sleep", lambda seconds: together.wait() if seconds == 0.125 else sleep(seconds)
+    )
+    http_control.set_latency(0.125)
+    with concurrent.futures.ThreadPoolExecutor(16) as pool:
+        outcomes = list(pool.map(lambda _: Client(emulator_server.url).call("ListKeys")[0], range(16)))
+    assert outcomes == ["ok"] * 16
+    assert len(http_control.requests()) == 16

@@ -10,7 +10,6 @@ from typing import Any
 
 import boto3
 import pytest
-import urllib3
 from botocore.exceptions import ClientError
 from botocore.model import Shape
 
@@ -19,6 +18,7 @@ from tests.emulator import EmulatorServer
 from tests.emulator import HttpControl
 from tests.emulator.validation import failures
 from tests.emulator.validation import kms_model
+from tests.unit.emulator.stores import post
 
 CLOUDHSM: dict[str, Any] = {
     "CustomKeyStoreName": "hsm",
@@ -52,22 +52,6 @@ def code_of(error: pytest.ExceptionInfo[ClientError]) -> str:
 def described(kms: Any, store_id: str) -> Any:
     (store,) = kms.describe_custom_key_stores(CustomKeyStoreId=store_id)["CustomKeyStores"]
     return store
-
-
-def post(url: str, operation: str, body: str) -> tuple[int, Any]:
-    """A request that no SDK has checked."""
-    answer = urllib3.request(
-        "POST",
-        url,
-        body=body,
-        headers={
-            "X-Amz-Target": f"TrentService.{operation}",
-            "Content-Type": "application/x-amz-json-1.1",
-            "Authorization": "AWS4-HMAC-SHA256 Credential=AKIA/20260101/us-east-1/kms/aws4_request, Signature=0",
-        },
-        retries=False,
-    )
-    return answer.status, json.loads(answer.data)
 
 
 def test_a_cloudhsm_store_as_described(kms: Any) -> None:
@@ -173,16 +157,6 @@ def test_names_are_unique(kms: Any, control: Control) -> None:
     kms.update_custom_key_store(CustomKeyStoreId=other, NewCustomKeyStoreName="other")
 
 
-def test_quota_of_stores(kms: Any, control: Control) -> None:
-    for _ in range(10):
-        control.create_store()
-    with pytest.raises(ClientError) as error:
-        kms.create_custom_key_store(**CLOUDHSM)
-    assert code_of(error) == "LimitExceededException"
-    control.set_rule("custom_key_store_quota", 11)
-    kms.create_custom_key_store(**CLOUDHSM)
-
-
 def test_accounts_and_regions_are_apart(kms: Any, control: Control) -> None:
     Control(region_name="eu-west-1").create_store()
     Control(account_id="210987654321").create_store()
@@ -235,11 +209,16 @@ def test_answers_are_those_of_botocores_model(emulator_server: EmulatorServer, h
     for name, request in (("hsm", CLOUDHSM), ("vpc", VPC)):
         ids[name] = checked(emulator_server.url, "CreateCustomKeyStore", request)["CustomKeyStoreId"]
     http_control.set_connect_outcomes(ids["hsm"], ["INTERNAL_ERROR"])
+    seen: set[str] = set()
     for store_id in ids.values():
         checked(emulator_server.url, "ConnectCustomKeyStore", {"CustomKeyStoreId": store_id})
         page = checked(emulator_server.url, "DescribeCustomKeyStores", {"Limit": 1})
         assert set(page) == {"CustomKeyStores", "Truncated", "NextMarker"}
-    checked(emulator_server.url, "DescribeCustomKeyStores", {"Marker": page["NextMarker"]})
+        rest = checked(emulator_server.url, "DescribeCustomKeyStores", {"Marker": page["NextMarker"]})
+        for store in page["CustomKeyStores"] + rest["CustomKeyStores"]:
+            seen |= {*store, *(f"XksProxyConfiguration.{name}" for name in store.get("XksProxyConfiguration", {}))}
+    entry = kms_model().shape_for("CustomKeyStoresListEntry").members  # type: ignore[attr-defined]
+    assert seen == {*entry, *(f"XksProxyConfiguration.{name}" for name in entry["XksProxyConfiguration"].members)}
     for store_id in ids.values():
         identified = {"CustomKeyStoreId": store_id}
         checked(emulator_server.url, "DisconnectCustomKeyStore", identified)
@@ -304,21 +283,6 @@ def test_validation_of_raw_requests(
     assert "lower-secret" not in answer["message"]
     (record,) = http_control.requests()
     assert (record["operation"], record["outcome"], record["applied"]) == (operation, code, False)
-
-
-def test_an_empty_name_of_a_vpc_endpoint_service(emulator_server: EmulatorServer, http_control: HttpControl) -> None:
-    store_id = checked(emulator_server.url, "CreateCustomKeyStore", VPC)["CustomKeyStoreId"]
-    change = {
-        "CustomKeyStoreId": store_id,
-        "XksProxyConnectivity": "PUBLIC_ENDPOINT",
-        "XksProxyUriEndpoint": "https://public.example.com",
-        "XksProxyVpcEndpointServiceName": "",
-    }
-    assert post(emulator_server.url, "UpdateCustomKeyStore", json.dumps(change))[0] == 400
-    http_control.set_rule("empty_vpc_service_name_is_valid", True)
-    checked(emulator_server.url, "UpdateCustomKeyStore", change)
-    (store,) = checked(emulator_server.url, "DescribeCustomKeyStores", {})["CustomKeyStores"]
-    assert "VpcEndpointServiceName" not in store["XksProxyConfiguration"]
 
 
 def test_answers_about_keys_are_those_of_botocores_model(

@@ -1,14 +1,13 @@
 # Copyright: Contributors to the keyops.aws collection
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The emulator over HTTP: dropped connections, the control API, the command line of AWS, and its own process."""
+"""The emulator over HTTP: dropped connections, the control API, and its own process."""
 
 from __future__ import annotations
 
 import concurrent.futures
 import io
 import json
-import os
 import signal
 import socket
 import subprocess
@@ -27,7 +26,6 @@ from tests.emulator import HttpControl
 from tests.emulator.client import CONTROL_PATH
 
 ROOT = Path(__file__).parents[3]
-AWS_CLI = Path(sys.executable).with_name("aws")
 
 
 def state(kms: Any, store_id: str) -> str:
@@ -87,35 +85,6 @@ def test_motos_own_control_api_sets_the_duration(
     assert state(http_kms, store_id) == "CONNECTED"
 
 
-@pytest.mark.parametrize(
-    ("method", "path", "body", "message"),
-    [
-        ("POST", "no-such-method", "{}", "no-such-method: there is no such method; there are: set-transitions, "),
-        ("POST", "create_store", "[]", "the body must be a JSON object"),
-        ("POST", "create-store", "no JSON", "the body must be a JSON object"),
-        ("POST", "advance", "{}", "advance: missing a required argument: 'seconds'."),
-        ("POST", "advance", '{"minutes": 1}', "advance: "),
-        ("POST", "advance", '{"seconds": "1"}', "advance: seconds must be of type float."),
-        ("POST", "advance", '{"seconds": true}', "advance: seconds must be of type float."),
-        ("POST", "advance", '{"seconds": NaN}', "advance: The clock can only be moved forward"),
-        ("POST", "set-connect-outcomes", '{"custom_key_store_id": "x", "outcomes": [1]}', "of type list[str]."),
-        ("POST", "advance?region=nowhere", '{"seconds": 1}', "There is no Region 'nowhere'."),
-        ("POST", "advance?account=12", '{"seconds": 1}', "12 digits"),
-        ("POST", "account-id", "{}", "there is no such method"),
-        ("GET", "reset", "", "reset: use POST."),
-        ("GET", "create-store", "", "create-store: use POST."),
-    ],
-)
-def test_bad_input_over_http(
-    emulator_server: EmulatorServer, http_control: HttpControl, method: str, path: str, body: str, message: str
-) -> None:
-    answer = urllib3.request(method, f"{emulator_server.url}{CONTROL_PATH}{path}", body=body)
-    assert answer.status == 400
-    content = json.loads(answer.data)
-    assert set(content) == {"message"}
-    assert message in content["message"]
-
-
 def test_the_log_by_get(emulator_server: EmulatorServer, http_kms: Any, http_control: HttpControl) -> None:
     http_kms.list_keys()
     answer = urllib3.request("GET", f"{emulator_server.url}{CONTROL_PATH}requests?region=us-east-1")
@@ -161,70 +130,6 @@ def test_log_lines() -> None:
 def test_url_of_a_server_that_does_not_run() -> None:
     with pytest.raises(RuntimeError, match="not started"):
         print(EmulatorServer().url)  # noqa: T201
-
-
-class Cli:
-    """AWS's command line, against the emulator."""
-
-    def __init__(self, url: str, home: Path) -> None:
-        self._environment = {
-            "PATH": os.environ["PATH"],
-            "HOME": str(home),
-            "AWS_ENDPOINT_URL": url,
-            "AWS_ACCESS_KEY_ID": "AKIAEXAMPLE",
-            "AWS_SECRET_ACCESS_KEY": "not-a-secret",
-            "AWS_DEFAULT_REGION": "us-east-1",
-            "AWS_EC2_METADATA_DISABLED": "true",
-            "AWS_PAGER": "",
-        }
-
-    def run(self, *words: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [AWS_CLI, "kms", *words, "--output", "json"],
-            env=self._environment,
-            capture_output=True,
-            text=True,
-            timeout=30,
-            check=False,
-        )
-
-    def answer(self, *words: str) -> Any:
-        done = self.run(*words)
-        assert done.returncode == 0, done.stderr
-        return json.loads(done.stdout or "{}")
-
-
-@pytest.mark.skipif(not AWS_CLI.exists(), reason="needs AWS's command line")
-def test_aws_command_line(emulator_server: EmulatorServer, http_control: HttpControl, tmp_path: Path) -> None:
-    """The life of a store, by a client that nobody here wrote."""
-    http_control.set_transitions(connect_seconds=0.5, disconnect_seconds=0)
-    cli = Cli(emulator_server.url, tmp_path)
-    store_id = cli.answer(
-        "create-custom-key-store",
-        *("--custom-key-store-name", "by-cli"),
-        *("--cloud-hsm-cluster-id", "cluster-abcdefghijk"),
-        *("--trust-anchor-certificate", "certificate"),
-        *("--key-store-password", "kmsuser-password"),
-    )["CustomKeyStoreId"]
-    which = ("--custom-key-store-id", store_id)
-
-    def described() -> Any:
-        (store,) = cli.answer("describe-custom-key-stores", *which)["CustomKeyStores"]
-        return store
-
-    assert described()["ConnectionState"] == "DISCONNECTED"
-    assert cli.answer("connect-custom-key-store", *which) == {}
-    deadline = time.monotonic() + 10
-    while described()["ConnectionState"] != "CONNECTED":
-        assert time.monotonic() < deadline
-    assert cli.answer("disconnect-custom-key-store", *which) == {}
-    refused = cli.run("disconnect-custom-key-store", *which)
-    assert refused.returncode in (254, 255)  # version 2 and version 1: the service refused
-    assert "CustomKeyStoreInvalidStateException" in refused.stderr
-    assert cli.answer("update-custom-key-store", *which, "--new-custom-key-store-name", "renamed") == {}
-    assert described()["CustomKeyStoreName"] == "renamed"
-    assert cli.answer("delete-custom-key-store", *which) == {}
-    assert "CustomKeyStoreNotFoundException" in cli.run("describe-custom-key-stores", *which).stderr
 
 
 def test_motos_dashboard_shows_no_secret(emulator_server: EmulatorServer, http_control: HttpControl) -> None:

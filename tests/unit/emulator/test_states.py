@@ -188,36 +188,6 @@ def test_states_set_by_hand_run_on(control: Control, connection: Connection) -> 
 
 
 @pytest.mark.parametrize(
-    ("rule", "value", "operation", "state", "store_type", "expected"),
-    [
-        ("connect_when_connected_is_valid", True, "connect", "CONNECTED", "AWS_CLOUDHSM", "ok"),
-        ("connect_when_connected_is_valid", True, "connect", "CONNECTING", "AWS_CLOUDHSM", "ok"),
-        ("connect_when_connected_is_valid", True, "connect", "FAILED", "AWS_CLOUDHSM", INVALID),
-        ("rename_when_connected_is_valid", False, "rename", "CONNECTED", "AWS_CLOUDHSM", INVALID),
-        ("rename_when_connected_is_valid", False, "rename", "CONNECTED", "EXTERNAL_KEY_STORE", "ok"),
-        ("proxy_update_when_connected_is_valid", False, "new path", "CONNECTED", "EXTERNAL_KEY_STORE", INVALID),
-        ("proxy_update_in_any_state_is_valid", True, "new path", "FAILED", "EXTERNAL_KEY_STORE", "ok"),
-        ("proxy_update_in_any_state_is_valid", True, "new endpoint", "FAILED", "EXTERNAL_KEY_STORE", INVALID),
-    ],
-)
-def test_disputed_rules(
-    kms: Any,
-    control: Control,
-    connection: Connection,
-    rule: str,
-    value: bool,
-    operation: str,
-    state: str,
-    store_type: str,
-    expected: str,
-) -> None:
-    store_id = store_in(control, state, custom_key_store_type=store_type)
-    control.set_rule(rule, value)
-    assert answer(kms, operation, store_id) == expected
-    assert connection(store_id)[0] == state
-
-
-@pytest.mark.parametrize(
     ("transition", "looks"),
     [({"progression": "immediate"}, 0), ({"progression": "manual", "times": 3}, 3)],
 )
