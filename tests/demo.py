@@ -1,7 +1,7 @@
 # Copyright: Contributors to the keyops.aws collection
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The demo: a maintenance window on a custom key store of the emulator, and what KMS was asked for meanwhile.
+"""The demo: a maintenance window over three custom key stores of the emulator, and what KMS was asked for meanwhile.
 
 Usage: python -m tests.demo [KEY_STORE]. With the name of a key store, the same window runs on your own AWS account, with
 your own credentials, and no emulator.
@@ -9,9 +9,13 @@ your own credentials, and no emulator.
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
+import tempfile
+import time
+from pathlib import Path
 
 from tests.emulator import EmulatorServer
 from tests.emulator import HttpControl
@@ -19,12 +23,16 @@ from tests.environment import BIN
 from tests.environment import ROOT
 from tests.environment import ansible_environment
 
-SECONDS = {"connect_seconds": 4.0, "disconnect_seconds": 2.0}
+DISCONNECT_SECONDS = 2
+CONNECT_SECONDS = 7
+STORES = {"payments": "AWS_CLOUDHSM", "ledger": "AWS_CLOUDHSM", "invoices": "EXTERNAL_KEY_STORE"}
+
+PROGRESS_SECONDS = 3
 
 
-def window(key_store: str, environment: dict[str, str], *more: str) -> int:
-    """Run the playbook of a first window; its output goes to the terminal, its exit code is returned."""
-    command = ["ansible-playbook", "playbooks/first_window.yml", "-e", f"key_store={key_store}", *more]
+def window(environment: dict[str, str], *variables: str) -> int:
+    """Run a window; its output goes to the terminal, its exit code is returned."""
+    command = ["ansible-playbook", "playbooks/window.yml", *(word for each in variables for word in ("-e", each))]
     print(f"$ {' '.join(command)}", flush=True)
     with subprocess.Popen([str(BIN / command[0]), *command[1:]], env=environment, cwd=ROOT) as playbook:
         try:
@@ -34,42 +42,74 @@ def window(key_store: str, environment: dict[str, str], *more: str) -> int:
             raise
 
 
+def create_stores(control: HttpControl) -> None:
+    control.set_transitions(connect_seconds=CONNECT_SECONDS, disconnect_seconds=DISCONNECT_SECONDS)
+    for name, store_type in STORES.items():
+        backing = {"CloudHsmClusterId": control.create_cluster()} if store_type == "AWS_CLOUDHSM" else {}
+        control.create_store(
+            custom_key_store_name=name,
+            custom_key_store_type=store_type,
+            connection_state="CONNECTED",
+            parameters=backing,
+        )
+
+
 def tell_requests(control: HttpControl) -> None:
-    """Print what KMS was asked for since the last time; looks at the same store that follow each other in one line."""
+    """Print what KMS was asked to change, and how often it was asked for the states."""
+    operations = [request["operation"] for request in control.requests()]
     print("\nWhat KMS was asked for:")
-    requests = [request["operation"] for request in control.requests()]
-    while requests:
-        count = next((index for index, each in enumerate(requests) if each != requests[0]), len(requests))
-        print(f"  {requests[0]}" + (f"  ({count} times)" if count > 1 else ""))
-        requests = requests[count:]
-    control.clear_requests()
-    print()
+    for operation in dict.fromkeys(operations):
+        print(f"  {operation} ({operations.count(operation)})")
 
 
-def demo() -> int:
-    """Two windows on the emulator, which lives in this process and so ends with it, however that ends."""
+def demo(folder: Path) -> int:
+    """A window on the emulator, which lives in this process and so ends with it, however that ends."""
     with EmulatorServer() as server:
         control = HttpControl(server.url)
-        control.set_transitions(**SECONDS)
-        control.create_store(custom_key_store_name="payments", connection_state="CONNECTED")
-        environment = {**ansible_environment(server.url), "ANSIBLE_FORCE_COLOR": str(sys.stdout.isatty())}
+        create_stores(control)
+        environment = {
+            **ansible_environment(server.url),
+            "ANSIBLE_FORCE_COLOR": str(sys.stdout.isatty()),
+            "ANSIBLE_ASYNC_DIR": str(folder / "jobs"),
+        }
         print(
-            f"An emulated AWS KMS is at {server.url}. It has one custom key store, payments, which is CONNECTED;"
-            f"\nto disconnect takes it {SECONDS['disconnect_seconds']:.0f} seconds, and to connect"
-            f" {SECONDS['connect_seconds']:.0f} (in AWS it takes minutes).\n"
+            f"An emulated AWS KMS is at {server.url}. It has three custom key stores that are CONNECTED: payments and ledger"
+            f"\nin AWS CloudHSM, and invoices in an external key manager. To disconnect takes each {DISCONNECT_SECONDS} seconds,"
+            f" and to connect {CONNECT_SECONDS}\n(in AWS it takes minutes).\n"
         )
-        print("== A maintenance window: disconnect, work, connect again")
-        first = window("payments", environment)
+        variables = {
+            "key_stores": [{"name": name} for name in STORES],
+            "tasks_file": str(ROOT / "tests" / "demo_work.yml"),
+            "key_store_maintenance_memory": str(folder / "memory"),
+            "keyops_aws_progress_seconds": PROGRESS_SECONDS,
+        }
+        (folder / "window.json").write_text(json.dumps(variables))
+        try:
+            exit_code = window(environment, f"@{folder / 'window.json'}")
+        finally:
+            until_no_job_runs(folder / "jobs")
         tell_requests(control)
-        print("== The connecting part once more: there is nothing to do, and nothing is changed")
-        second = window("payments", environment, "--tags", "connect")
-        tell_requests(control)
-    print("The emulator is gone. To see it on a store of your own AWS account: make demo KEY_STORE=name")
-    return first or second
+    print("\nThe emulator is gone. To see a window on a key store of your own AWS account: make demo KEY_STORE=name")
+    return exit_code
+
+
+def until_no_job_runs(jobs: Path) -> None:
+    """After Ctrl-C, what a task has begun goes on in the background: let it end before the emulator does."""
+    for _ in range(300):
+        if not any('"finished": false' in job.read_text() for job in jobs.glob("j*") if job.suffix != ".tmp"):
+            return
+        time.sleep(0.1)
+
+
+def main(arguments: list[str]) -> int:
+    if arguments:
+        return window(dict(os.environ), f"key_store={arguments[0]}")
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+        return demo(Path(folder))
 
 
 if __name__ == "__main__":
     try:
-        sys.exit(window(sys.argv[1], dict(os.environ)) if len(sys.argv) > 1 else demo())
+        sys.exit(main(sys.argv[1:]))
     except KeyboardInterrupt:
         sys.exit(130)

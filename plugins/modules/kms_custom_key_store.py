@@ -417,22 +417,22 @@ error:
       type: str
 """
 
+from dataclasses import replace
 from typing import Any
 
 from ansible_collections.amazon.aws.plugins.module_utils.common import set_collection_info
 from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleAWSModule
 
 from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store import result
-from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.api import Kms
-from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.api import caller_account
 from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.api import client_config
+from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.api import place
 from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.apply import History
-from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.apply import Runner
 from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.clock import Clock
-from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.clock import Deadline
 from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.model import CustomKeyStoreError
+from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.progress import Progress
 from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.properties import SERVICE_OWNER
 from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.properties import desired_store
+from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.task import Task
 from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.version import COLLECTION_NAME
 from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.version import COLLECTION_VERSION
 
@@ -466,7 +466,7 @@ def argument_spec() -> dict[str, dict[str, Any]]:
     }
 
 
-def bring_about(module: AnsibleAWSModule, history: History, clock: Clock) -> dict[str, Any]:
+def bring_about(module: AnsibleAWSModule, history: History, clock: Clock, progress: Progress) -> dict[str, Any]:
     """Do what the task asks for.
 
     Returns:
@@ -478,22 +478,15 @@ def bring_about(module: AnsibleAWSModule, history: History, clock: Clock) -> dic
     desired = desired_store(module.params)
     if SERVICE_OWNER.option in desired.given:
         module.require_botocore_at_least("1.40.70", reason=f"to use {SERVICE_OWNER.option}")
-    deadline = Deadline(clock, desired.wait_timeout)
     client = module.client("kms", config=client_config())
-    kms = Kms(client, deadline, lambda: place(module, client))
-    runner = Runner(kms, desired, history, clock, deadline)
-    plan = runner.plan()
-    if module.check_mode:
-        return result.foretold(history, plan)
-    runner.run(plan)
-    return result.reached(history, plan, waited=desired.wait)
 
+    def where() -> str:
+        return place(client.meta.region_name, module.client("sts", config=client_config(timeout=2)))
 
-def place(module: AnsibleAWSModule, client: Any) -> str:
-    """Where a store was looked for: the Region, and the account where AWS STS tells it within two seconds."""
-    account = caller_account(module.client("sts", config=client_config(timeout=2)))
-    region = f"the Region {client.meta.region_name}"
-    return region if account is None else f"{region} of the account {account}"
+    clock = replace(clock, announce=progress.reporter(desired, history))
+    task = Task(desired, client=client, place=where, history=history, clock=clock)
+    plan = task.plan()
+    return task.foretell(plan) if module.check_mode else task.run(plan)
 
 
 def main() -> None:
@@ -504,11 +497,14 @@ def main() -> None:
         supports_check_mode=True,
     )
     history = History()
+    progress = Progress.of_this_process()
     finish = module.exit_json
     try:
-        outcome = bring_about(module, history, Clock())
+        outcome = bring_about(module, history, Clock(), progress)
     except CustomKeyStoreError as error:
         finish, outcome = module.fail_json, result.failed(history, error)
+    finally:
+        progress.close()
     if not module._diff:
         del outcome["diff"]
     finish(**outcome)

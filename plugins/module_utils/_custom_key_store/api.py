@@ -77,6 +77,8 @@ class Client(Protocol):
 
     def create_custom_key_store(self, **kwargs: Any) -> dict[str, Any]: ...
 
+    def generate_random(self, **kwargs: Any) -> dict[str, Any]: ...
+
 
 class KmsError(CustomKeyStoreError):
     """KMS refused an operation for good, or could not be asked.
@@ -238,6 +240,15 @@ class Kms:
             )
         return self._call("GetKeyLastUsage", method, {"KeyId": key_id})
 
+    def generate_random(self, custom_key_store_id: str) -> None:
+        """Have one random byte made in the cluster behind a CloudHSM store: proves that it works, and touches no key (R24).
+
+        Raises:
+            KmsError: it does not work, or is not permitted.
+        """
+        members = {"CustomKeyStoreId": custom_key_store_id, "NumberOfBytes": 1}
+        self._call("GenerateRandom", self._client.generate_random, members)
+
     def with_deadline(self, deadline: Deadline) -> Kms:
         """The same with more time."""
         return Kms(self._client, deadline, self._place)
@@ -314,6 +325,17 @@ def _not_sent(operation: str, error: Exception) -> KmsError:
             " on the managed host, or give it an instance role."
         )
     return KmsError(f"{operation} could not be sent to KMS: {str(error).rstrip('.')}. {hint}")
+
+
+def place(region: str, sts: Any) -> str:
+    """Where a store was looked for, for a message: the Region, and the account where AWS STS tells it.
+
+    Args:
+        region: its name.
+        sts: a boto3 client for AWS STS.
+    """
+    account = caller_account(sts)
+    return f"the Region {region}" if account is None else f"the Region {region} of the account {account}"
 
 
 def caller_account(sts: Any) -> Optional[str]:

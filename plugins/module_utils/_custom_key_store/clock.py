@@ -25,11 +25,13 @@ class Clock:
         monotonic: seconds, never going back; only differences mean something.
         sleep: waits that many seconds.
         random: uniformly distributed in 0.0 to 1.0, for jitter.
+        announce: is told before each pause how many seconds have elapsed, and how many are allowed.
     """
 
     monotonic: Callable[[], float] = time.monotonic
     sleep: Callable[[float], None] = time.sleep
     random: Callable[[], float] = random.random
+    announce: Callable[[float, float], None] = lambda elapsed, allowed: None
 
 
 class Deadline:
@@ -49,6 +51,7 @@ class Deadline:
 
     def pause(self, seconds: float) -> None:
         """Sleep for C(seconds), but not past the deadline, so that there is always a last look at it."""
+        self._clock.announce(self.elapsed(), self.seconds)
         self._clock.sleep(max(0.0, min(seconds, self.seconds - self.elapsed())))
 
     def back_off(self, attempt: int) -> None:

@@ -132,11 +132,7 @@ def desired_store(params: Mapping[str, Any]) -> DesiredStore:
     check_values(given)
     _check_type(given)
     _check_proxy(given)
-    if params["wait_timeout"] < 1:
-        raise CustomKeyStoreError(
-            f"wait_timeout must be at least 1 second, but is {params['wait_timeout']}:"
-            " to return without waiting for the end state, set wait=false."
-        )
+    check_wait_timeout(params["wait_timeout"], ": to return without waiting for the end state, set wait=false")
     return DesiredStore(
         state=params["state"],
         custom_key_store_id=params["custom_key_store_id"],
@@ -147,6 +143,20 @@ def desired_store(params: Mapping[str, Any]) -> DesiredStore:
         allow_disconnect=params["allow_disconnect"],
         given=given,
     )
+
+
+def check_wait_timeout(seconds: int, instead: str = "") -> None:
+    """Check the time that a task may wait.
+
+    Args:
+        seconds: that time.
+        instead: what the user may have wanted, for the message.
+
+    Raises:
+        CustomKeyStoreError: it is no time at all.
+    """
+    if seconds < 1:
+        raise CustomKeyStoreError(f"wait_timeout must be at least 1 second, but is {seconds}{instead}.")
 
 
 def check_values(given: Mapping[str, Any]) -> None:

@@ -568,7 +568,7 @@ def test_no_credentials(run: ModuleRunner, monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_the_account_is_left_out_where_it_is_not_known(run: ModuleRunner, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(kms_custom_key_store, "caller_account", lambda sts: None)
+    monkeypatch.setattr(api, "caller_account", lambda sts: None)
     assert "in the Region us-east-1. Check" in run(name="unknown")["msg"]
 
 

@@ -1,0 +1,11 @@
+# Copyright: Contributors to the keyops.aws collection
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+from ansible_collections.keyops.aws.plugins.plugin_utils.waiting import WaitingAction
+
+
+class ActionModule(WaitingAction):
+    """Runs the module of the same name, and tells how far it is."""

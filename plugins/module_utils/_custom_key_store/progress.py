@@ -1,0 +1,102 @@
+# Copyright: Contributors to the keyops.aws collection
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# This file is private to the keyops.aws collection: it may change in any release without notice.
+
+
+"""How far a task is, for who waits for it: a small file, which the action plugin on the controller reads."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import threading
+import time
+from typing import Callable
+from typing import Mapping
+from typing import Optional
+
+from .apply import History
+from .model import DesiredStore
+
+VARIABLE = "KEYOPS_AWS_PROGRESS_FILE"
+"""The environment variable that names the file. Without it nobody waits, and nothing is written."""
+
+ENTRIES = "stores"
+WRITTEN = "written"
+
+
+class Progress:
+    """The file with the stores that a task is waiting for.
+
+    It holds C(written), seconds since the epoch, and C(stores), a list of C(store), C(state), C(elapsed) and C(allowed), the
+    latter in seconds.
+
+    Args:
+        path: of the file; None to write nothing.
+        now: seconds since the epoch.
+    """
+
+    def __init__(self, path: Optional[str], now: Callable[[], float] = time.time) -> None:
+        self._path = path
+        self._now = now
+        self._waiting: dict[str, Mapping[str, object]] = {}
+        self._lock = threading.Lock()
+
+    @classmethod
+    def of_this_process(cls) -> Progress:
+        """The file that the environment names."""
+        path = os.environ.get(VARIABLE)
+        return cls(os.path.expanduser(path) if path else None)
+
+    def reporter(self, desired: DesiredStore, history: History) -> Callable[[float, float], None]:
+        """What a clock calls before each pause of the task about this store, with the seconds elapsed and allowed."""
+
+        def announce(elapsed: float, allowed: float) -> None:
+            store = history.store
+            self._tell(
+                str(desired),
+                {
+                    "store": f"with the name {desired.name}" if store is None else str(store),
+                    "state": "not visible yet" if store is None else store.connection_state.value,
+                    "elapsed": round(elapsed),
+                    "allowed": round(allowed),
+                },
+            )
+
+        return announce
+
+    def done(self, desired: DesiredStore) -> None:
+        """Nobody waits for this store any more."""
+        self._tell(str(desired), None)
+
+    def close(self) -> None:
+        """Remove the file: the task has ended."""
+        if self._path is not None:
+            _quietly(os.unlink, self._path)
+
+    def _tell(self, which: str, entry: Optional[Mapping[str, object]]) -> None:
+        if self._path is None:
+            return
+        with self._lock:
+            self._waiting.pop(which, None)
+            if entry is not None:
+                self._waiting[which] = entry
+            content = json.dumps({WRITTEN: self._now(), ENTRIES: list(self._waiting.values())})
+            _quietly(_write, self._path, content)
+
+
+def _write(path: str, content: str) -> None:
+    """All or nothing, so that a reader never sees a half."""
+    draft = f"{path}.tmp"
+    with open(draft, "w", encoding="utf-8") as file:
+        file.write(content)
+    os.replace(draft, path)
+
+
+def _quietly(action: Callable[..., None], *arguments: str) -> None:
+    """The user is told less, and the work goes on: a full disk must not keep a store disconnected."""
+    with contextlib.suppress(OSError):
+        action(*arguments)

@@ -1,0 +1,68 @@
+# Copyright: Contributors to the keyops.aws collection
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# This file is private to the keyops.aws collection: it may change in any release without notice.
+
+
+"""One store, from what is asked for to what the task returns: what the modules for one store and for several share."""
+
+from __future__ import annotations
+
+from typing import Any
+from typing import Callable
+
+from . import result
+from .api import Client
+from .api import Kms
+from .apply import History
+from .apply import Runner
+from .clock import Clock
+from .clock import Deadline
+from .model import DesiredStore
+from .plan import Plan
+
+
+class Task:
+    """What is to be done about one store.
+
+    Args:
+        desired: what is asked for.
+        client: a boto3 client for KMS, made with C(client_config()).
+        place: names Region and account; asked only when there is no such store.
+        history: is kept up to date, so that it tells how far the task came, however it ends.
+        clock: see there. The time that the task may wait begins now.
+    """
+
+    def __init__(
+        self, desired: DesiredStore, *, client: Client, place: Callable[[], str], history: History, clock: Clock
+    ) -> None:
+        deadline = Deadline(clock, desired.wait_timeout)
+        self.kms = Kms(client, deadline, place)
+        self._desired = desired
+        self._history = history
+        self._runner = Runner(self.kms, desired, history, clock, deadline)
+
+    def plan(self) -> Plan:
+        """Look at the store and decide. Changes nothing.
+
+        Raises:
+            CustomKeyStoreError: there is no such store, KMS could not be asked, or what is asked for is refused.
+        """
+        return self._runner.plan()
+
+    def foretell(self, plan: Plan) -> dict[str, Any]:
+        """The result in check mode."""
+        return result.foretold(self._history, plan)
+
+    def run(self, plan: Plan) -> dict[str, Any]:
+        """Carry the plan out.
+
+        Returns:
+            The task's result.
+
+        Raises:
+            CustomKeyStoreError: it could not be done; C(history) tells how far it came.
+        """
+        self._runner.run(plan)
+        return result.reached(self._history, plan, waited=self._desired.wait)

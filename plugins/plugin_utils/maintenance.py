@@ -1,0 +1,403 @@
+# Copyright: Contributors to the keyops.aws collection
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# This file is private to the keyops.aws collection: it may change in any release without notice.
+
+
+"""A maintenance window, as the role key_store_maintenance sees it: what to do with each store, and how it went.
+
+Everything here is pure: results of modules in, plain data out, for filters that the role's tasks use.
+"""
+
+from __future__ import annotations
+
+import datetime
+from dataclasses import dataclass
+from dataclasses import field
+from typing import Any
+from typing import Mapping
+from typing import Optional
+from typing import Sequence
+
+Store = Mapping[str, Any]
+"""One of C(stores) of the result of M(keyops.aws.kms_custom_key_stores)."""
+
+ADDRESS = ("custom_key_store_id", "id", "name", "custom_key_store_name")
+"""The options of a store that say which it is; the others say how it is reached."""
+
+IN_SERVICE = ("CONNECTED", "CONNECTING")
+IN_TRANSITION = ("CONNECTING", "DISCONNECTING")
+
+
+class InputError(Exception):
+    """A value of the user that cannot be used: one sentence for the user."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What is checked before anything is disconnected.
+
+    Attributes:
+        now: the time.
+        not_before: no disconnect before this time; None for no limit.
+        not_after: no disconnect after this time; None for no limit.
+        min_active_hsms: how many active HSMs a cluster needs; 0 to look at no cluster.
+        max_recent_use_minutes: refuse when a key was used less than this ago; 0 to look at no key.
+    """
+
+    now: datetime.datetime
+    not_before: Optional[datetime.datetime] = None
+    not_after: Optional[datetime.datetime] = None
+    min_active_hsms: int = 1
+    max_recent_use_minutes: int = 0
+
+    @property
+    def earliest_use(self) -> Optional[datetime.datetime]:
+        """A key that was used after this is in use; None where that is not looked at."""
+        if self.max_recent_use_minutes <= 0:
+            return None
+        return self.now - datetime.timedelta(minutes=self.max_recent_use_minutes)
+
+
+@dataclass(frozen=True)
+class StorePlan:
+    """What the window does with one store.
+
+    Attributes:
+        number: its place in C(key_store_maintenance_stores), from 0.
+        custom_key_store_id: its id.
+        name: its name.
+        region: its Region.
+        type: its type.
+        found: the connection state in which it was found.
+        unavailable_from: since when it is out of service because of an earlier window that was not ended; or None.
+        disconnects: does this window disconnect it?
+        connects: is it connected at the end, if it is not, or was disconnected, by then?
+        reports: what the user should know about the state it was found in.
+    """
+
+    number: int
+    custom_key_store_id: str
+    name: str
+    region: str
+    type: str
+    found: str
+    unavailable_from: Optional[str]
+    disconnects: bool
+    connects: bool
+    reports: Sequence[str] = field(default_factory=tuple)
+
+    def to_result(self) -> dict[str, Any]:
+        """For tasks: each attribute under its name."""
+        return {**self.__dict__, "reports": list(self.reports)}
+
+    def __str__(self) -> str:
+        return f"{self.name} ({self.custom_key_store_id}) in {self.region}"
+
+
+def plan_window(looks: Sequence[Store], infos: Sequence[Mapping[str, Any]], limits: Limits) -> dict[str, Any]:
+    """Decide what the window does.
+
+    Args:
+        looks: what M(keyops.aws.kms_custom_key_stores) foretold of a disconnect of each store, in the order of the user.
+        infos: results of M(keyops.aws.kms_custom_key_store_info) for the same accounts and Regions, each C(region).
+        limits: see there.
+
+    Returns:
+        C(stores), a C(StorePlan) each; C(refusals), sentences that say why nothing may be disconnected.
+    """
+    plans = [_store_plan(number, look) for number, look in enumerate(looks) if look["custom_key_store_id"]]
+    described = {store["custom_key_store_id"]: store for info in infos for store in info.get("custom_key_stores", [])}
+    refusals = [f"{look['name'] or look['custom_key_store_id']}: {look['msg']}" for look in looks if look["failed"]]
+    disconnected = [plan for plan in plans if plan.disconnects]
+    if any(plan.found in IN_SERVICE for plan in disconnected):
+        refusals += _outside(limits)
+    for plan in disconnected:
+        description = described.get(plan.custom_key_store_id, {})
+        refusals += [f"{plan}: {reason}" for reason in [*_cluster(description, limits), *_use(description, limits)]]
+    for info in infos:
+        refusals += _missing(info, limits)
+    return {"stores": [plan.to_result() for plan in plans], "refusals": refusals}
+
+
+def _store_plan(number: int, look: Store) -> StorePlan:
+    found = look["connection_states"][0] if look["connection_states"] else "UNKNOWN"
+    note = look["remembered"] if found not in IN_SERVICE else None
+    takes_part = found in IN_SERVICE or note is not None
+    return StorePlan(
+        number=number,
+        custom_key_store_id=look["custom_key_store_id"],
+        name=look["name"],
+        region=look["region"],
+        type=look["custom_key_store"].get("custom_key_store_type", "AWS_CLOUDHSM"),
+        found=found,
+        unavailable_from=note["time"] if note else None,
+        disconnects=takes_part,
+        connects=takes_part,
+        reports=_reports(look, found, note),
+    )
+
+
+def _reports(look: Store, found: str, note: Optional[Mapping[str, str]]) -> list[str]:
+    reports = []
+    if note is not None:
+        reports.append(
+            f"It was in service until {note['time']}, when a window began that has not brought it back: this one will."
+        )
+    elif found in IN_TRANSITION:
+        ends = "connected" if found == "CONNECTING" else "left disconnected"
+        reports.append(f"Somebody else is just {found.lower()} it; at the end of the window it is {ends}.")
+    if found == "FAILED":
+        error = look.get("connection_error", {})
+        reports.append(f"Its last connect failed with {error.get('code')}: {error.get('cause')}")
+        reports.append("It is connected at the end of the window." if note else "The window leaves it as it is.")
+    return reports
+
+
+def _outside(limits: Limits) -> list[str]:
+    now = f"It is {limits.now.isoformat(timespec='minutes')}"
+    if limits.not_before is not None and limits.now < limits.not_before:
+        return [f"{now}, and nothing may be disconnected before {limits.not_before.isoformat(timespec='minutes')}."]
+    if limits.not_after is not None and limits.now > limits.not_after:
+        return [f"{now}, and nothing may be disconnected after {limits.not_after.isoformat(timespec='minutes')}."]
+    return []
+
+
+def _cluster(description: Store, limits: Limits) -> list[str]:
+    """Could the store be connected again (R20)?"""
+    cluster = description.get("cloud_hsm_cluster")
+    if cluster is None or limits.min_active_hsms <= 0:
+        return []
+    which = f"cluster {description['cloud_hsm_cluster_id']}"
+    if cluster.get("problem"):
+        return [f"whether {which} could connect it again is not known. {cluster['problem']}"]
+    if cluster["state"] != "ACTIVE":
+        return [f"{which} is {cluster['state']}, and could not connect it again: it must be ACTIVE."]
+    if cluster["active_hsms"] < limits.min_active_hsms:
+        return [
+            f"{which} has {cluster['active_hsms']} active HSMs, and needs {limits.min_active_hsms} to connect it again."
+            " Add HSMs to the cluster first."
+        ]
+    return []
+
+
+def _use(description: Store, limits: Limits) -> list[str]:
+    """Is any key of the store in use?"""
+    earliest = limits.earliest_use
+    if earliest is None:
+        return []
+    return [reason for key in description.get("keys", []) for reason in _use_of_key(key, earliest, limits)]
+
+
+def _use_of_key(key: Mapping[str, Any], earliest: datetime.datetime, limits: Limits) -> list[str]:
+    last = key["last_usage"]
+    names = f" ({', '.join(key['aliases'])})" if key["aliases"] else ""
+    if last is None:
+        return []
+    if "unknown" in last:
+        return [f"when its key {key['key_id']}{names} was last used is not known. {last['unknown']}"]
+    if datetime.datetime.fromisoformat(last["timestamp"]) <= earliest:
+        return []
+    return [
+        f"its key {key['key_id']}{names} was used at {last['timestamp']} ({last['operation']}), less than"
+        f" {limits.max_recent_use_minutes} minutes ago."
+    ]
+
+
+def _missing(info: Mapping[str, Any], limits: Limits) -> list[str]:
+    """What could not be looked at."""
+    if "custom_key_stores" not in info:
+        return [str(info.get("msg", "The stores could not be described."))]
+    missing = info.get("keys_not_described", [])
+    if limits.earliest_use is None or not missing:
+        return []
+    return [
+        f"{len(missing)} KMS keys could not be described, so that it is not known whether they are in these stores and in use."
+        f" {missing[0]['reason']}"
+    ]
+
+
+@dataclass(frozen=True)
+class Row:
+    """How the window went for one store; the names are those of the summary.
+
+    Attributes:
+        before: the connection state in which it was found.
+        during: that while the user's tasks ran.
+        after: that at the end.
+        unavailable_from: when it was seen to leave CONNECTED, in ISO 8601; None if it did not.
+        unavailable_until: when it was seen CONNECTED again; None if it was not.
+        minutes_unavailable: between the two, or until now if it is not back; None if it did not leave CONNECTED.
+        verified: was it proved that it works?
+        error: why it is not as it should be; None if it is.
+        remedy: what to do, step by step.
+        reports: see C(StorePlan).
+    """
+
+    custom_key_store_id: str
+    name: str
+    region: str
+    before: str
+    during: str
+    after: str
+    unavailable_from: Optional[str]
+    unavailable_until: Optional[str]
+    minutes_unavailable: Optional[float]
+    verified: bool
+    error: Optional[str]
+    remedy: Sequence[str]
+    reports: Sequence[str]
+
+
+def summarise(
+    plans: Sequence[Mapping[str, Any]],
+    disconnected: Sequence[Store],
+    connected: Sequence[Store],
+    now: datetime.datetime,
+) -> list[dict[str, Any]]:
+    """Tell how the window went.
+
+    Args:
+        plans: C(stores) of plan_window().
+        disconnected: what came of the disconnect of each store that was to be.
+        connected: the same of the connect.
+        now: the time.
+
+    Returns:
+        A C(Row) for each store.
+    """
+    by_id = {
+        kind: {store["custom_key_store_id"]: store for store in stores}
+        for kind, stores in (("disconnected", disconnected), ("connected", connected))
+    }
+    return [
+        _row(
+            plan,
+            by_id["disconnected"].get(plan["custom_key_store_id"]),
+            by_id["connected"].get(plan["custom_key_store_id"]),
+            now,
+        ).__dict__
+        for plan in plans
+    ]
+
+
+def _row(
+    plan: Mapping[str, Any], disconnected: Optional[Store], connected: Optional[Store], now: datetime.datetime
+) -> Row:
+    during = _last_state(disconnected) or plan["found"]
+    left = plan["unavailable_from"] or _left_service(disconnected)
+    back = _back_in_service(connected) if left else None
+    broken = next((store for store in (connected, disconnected) if store is not None and store["failed"]), None)
+    return Row(
+        custom_key_store_id=plan["custom_key_store_id"],
+        name=plan["name"],
+        region=plan["region"],
+        before=plan["found"],
+        during=during,
+        after=_last_state(connected) or during,
+        unavailable_from=left,
+        unavailable_until=back,
+        minutes_unavailable=_minutes(left, back, now),
+        verified=bool(connected and connected["verified"]),
+        error=broken["msg"] if broken else None,
+        remedy=broken.get("connection_error", {}).get("remedy", []) if broken else [],
+        reports=plan["reports"],
+    )
+
+
+def _last_state(store: Optional[Store]) -> Optional[str]:
+    return store["connection_states"][-1] if store and store["connection_states"] else None
+
+
+def _left_service(store: Optional[Store]) -> Optional[str]:
+    """When it was first seen to have left CONNECTED."""
+    moves = store["transitions"] if store else []
+    return next((move["time"] for move in moves if move["connection_state"] != "CONNECTED"), None)
+
+
+def _back_in_service(store: Optional[Store]) -> Optional[str]:
+    if store is None or _last_state(store) != "CONNECTED":
+        return None
+    return str(store["transitions"][-1]["time"])
+
+
+def _minutes(left: Optional[str], back: Optional[str], now: datetime.datetime) -> Optional[float]:
+    if left is None:
+        return None
+    until = datetime.datetime.fromisoformat(back) if back else now
+    return round((until - datetime.datetime.fromisoformat(left)).total_seconds() / 60, 1)
+
+
+def targets(stores: Sequence[Store], plans: Sequence[Mapping[str, Any]]) -> list[Store]:
+    """The stores of some plans as the user gave them, by their ids: a window may give a store another name.
+
+    Args:
+        stores: all of the user's.
+        plans: some of plan_window()'s.
+    """
+    reached = [
+        {option: value for option, value in stores[plan["number"]].items() if option not in ADDRESS} for plan in plans
+    ]
+    return [{"custom_key_store_id": plan["custom_key_store_id"], **how} for plan, how in zip(plans, reached)]
+
+
+def plan_table(plans: Sequence[Mapping[str, Any]]) -> list[str]:
+    """What the window does, as lines of text, in columns."""
+    cells = [["store", "id", "region", "found", "in this window"]]
+    for plan in plans:
+        done = "disconnect, work, connect" if plan["disconnects"] else "left as it is"
+        cells.append([plan["name"], plan["custom_key_store_id"], plan["region"], plan["found"], done])
+    return _columns(cells) + _reported(plans)
+
+
+def summary_table(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """How the window went, as lines of text, in columns."""
+    heads = ["store", "region", "before", "during", "after", "unavailable (UTC)", "minutes", "works"]
+    errors = [f"{row['name']}: {row['error']}" for row in rows if row["error"]]
+    return _columns([heads, *([str(cell) for cell in _cells(row)] for row in rows)]) + _reported(rows) + errors
+
+
+def _columns(cells: Sequence[Sequence[str]]) -> list[str]:
+    widths = [max(len(line[column]) for line in cells) for column in range(len(cells[0]))]
+    return ["  ".join(cell.ljust(width) for cell, width in zip(line, widths)).rstrip() for line in cells]
+
+
+def _reported(stores: Sequence[Mapping[str, Any]]) -> list[str]:
+    return [f"{store['name']}: {report}" for store in stores for report in store["reports"]]
+
+
+def _cells(row: Mapping[str, Any]) -> list[Any]:
+    left, back, minutes = row["unavailable_from"], row["unavailable_until"], row["minutes_unavailable"]
+    span = f"{_clock(left)} - {_clock(back) if back else 'now'}" if left else "-"
+    works = "proved" if row["verified"] else "no" if row["error"] else "-"
+    states = [row["before"], row["during"], row["after"]]
+    return [row["name"], row["region"], *states, span, "-" if minutes is None else minutes, works]
+
+
+def _clock(time: str) -> str:
+    return datetime.datetime.fromisoformat(time).strftime("%m-%d %H:%M:%S")
+
+
+def moment(value: Optional[str], name: str) -> Optional[datetime.datetime]:
+    """A time of the user's.
+
+    Args:
+        value: in ISO 8601, with its distance from UTC; None or empty for none.
+        name: of the variable, for the error.
+
+    Raises:
+        InputError: it is no such time.
+    """
+    if not value:
+        return None
+    try:
+        time = datetime.datetime.fromisoformat(value.replace("Z", "+00:00"))
+    except ValueError:
+        time = datetime.datetime.min
+    if time.tzinfo is None:
+        raise InputError(
+            f'{name} is "{value}", but must be a date and time in ISO 8601 with its distance from UTC, such as'
+            " 2026-01-31T22:00:00+01:00."
+        )
+    return time
