@@ -15,8 +15,8 @@ from pathlib import Path
 from .server import EmulatorServer
 
 
-def arguments() -> argparse.Namespace:
-    """The command line."""
+def command_line() -> argparse.ArgumentParser:
+    """What the command line takes."""
     parser = argparse.ArgumentParser(prog=f"python -m {__package__}", description="AWS KMS with custom key stores.")
     parser.add_argument("--host", default="127.0.0.1", help="where to listen (%(default)s)")
     parser.add_argument("--port", type=int, default=5566, help="0 takes any free one (%(default)s)")
@@ -25,12 +25,12 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--log", action="store_true", help="print one line for each KMS request")
     parser.add_argument("--ready-file", type=Path, metavar="PATH", help="file to write the URL to, once ready")
     parser.add_argument("--pid-file", type=Path, metavar="PATH", help="file to write the process id to, before that")
-    return parser.parse_args()
+    return parser
 
 
 def main() -> int:
     """Run. Returns the exit code: 0 after SIGTERM or Ctrl-C, 2 if it cannot listen."""
-    args = arguments()
+    args = command_line().parse_args()
     ended = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: ended.set())

@@ -21,6 +21,16 @@ __all__ = ["emulator_server", "http_control"]
 
 @pytest.fixture
 def ansible(emulator_server: EmulatorServer, http_control: HttpControl, tmp_path: Path) -> Ansible:
-    """Runs ansible-playbook against an empty KMS in which transitions take 0.3 seconds."""
+    """Runs ansible-playbook against an empty KMS in which transitions take 0.3 seconds, with a home of its own."""
     http_control.set_transitions(connect_seconds=0.3, disconnect_seconds=0.3)
-    return Ansible(tmp_path, http_control, ansible_environment(emulator_server.url))
+    home = tmp_path / "home"
+    home.mkdir()
+    return Ansible(
+        tmp_path,
+        http_control,
+        {
+            **ansible_environment(emulator_server.url),
+            "HOME": str(home),
+            "ANSIBLE_ASYNC_DIR": str(home / ".ansible_async"),
+        },
+    )

@@ -35,13 +35,14 @@ def all_have_ended(process_group: int) -> bool:
     return False
 
 
-def test_the_demo_shows_a_window_and_a_second_run_without_change() -> None:
+def test_the_demo_shows_a_window_over_three_stores() -> None:
     done = subprocess.run(DEMO, cwd=ROOT, text=True, capture_output=True, timeout=120)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "Disconnecting: CONNECTED > DISCONNECTING > DISCONNECTED" in done.stdout
-    assert "Connecting: DISCONNECTED > CONNECTING > CONNECTED" in done.stdout
-    assert [int(count) for count in re.findall(r"changed=(\d+)", done.stdout)] == [2, 0]
-    assert done.stdout.count("DisconnectCustomKeyStore\n") == 1
+    for name in ("payments", "ledger", "invoices"):
+        assert re.search(rf"{name} +us-east-1  CONNECTED  DISCONNECTED  CONNECTED", done.stdout)
+        assert re.search(rf'\("{name}"\) is CONNECTING, \d+ of at most 1800 seconds', done.stdout)
+    assert "Working on payments, ledger, invoices." in done.stdout
+    assert "  DisconnectCustomKeyStore (3)\n  ConnectCustomKeyStore (3)\n" in done.stdout
     assert emulator_is_gone(done.stdout)
 
 
@@ -51,7 +52,7 @@ def test_ctrl_c_ends_the_demo_and_the_emulator() -> None:
     ) as demo:
         assert demo.stdout is not None
         output = ""
-        while "TASK [Disconnect the key store]" not in output:
+        while ": Disconnect the key stores, all together]" not in output:
             line = demo.stdout.readline()
             assert line, output
             output += line

@@ -6,8 +6,11 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shlex
+import socket
+import subprocess
 import textwrap
 from pathlib import Path
 from typing import Any
@@ -16,6 +19,7 @@ import pytest
 import yaml
 
 from tests.emulator import HttpControl
+from tests.environment import BIN
 from tests.environment import ROOT
 from tests.integration.harness import INFO_MODULE
 from tests.integration.harness import Ansible
@@ -109,3 +113,58 @@ def test_the_commands_of_the_guide_work(prepared: Ansible) -> None:
         assert program == "ansible-playbook"
         done = prepared.run(*arguments)
         assert done.exit_code == 0, done.output
+
+
+def plain_environment(home: Path) -> dict[str, str]:
+    """The environment of a user who has the tools of this one, and no settings of AWS, Ansible or pytest."""
+    foreign = ("AWS_", "ANSIBLE_", "PYTEST_", "PYTHON")
+    own = {name: value for name, value in os.environ.items() if not name.startswith(foreign)}
+    return {**own, "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}", "HOME": str(home)}
+
+
+def shell(environment: dict[str, str], script: str) -> str:
+    """The output of lines for a shell in the checkout, each of which must succeed."""
+    done = subprocess.run(
+        ["bash", "-eu", "-o", "pipefail", "-c", script],
+        cwd=ROOT,
+        env=environment,
+        text=True,
+        capture_output=True,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def test_the_emulator_is_started_and_steered_as_the_guide_says(tmp_path: Path) -> None:
+    """All at a free port, and with an environment for make that is ready."""
+    start, *rest = blocks("guide_emulator", "shell")
+    assert start == "make emulator\n"
+    environment = plain_environment(tmp_path)
+    command = shell(environment, f"{start.strip()} --silent --dry-run --old-file=.venv/ready")
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+    emulator = subprocess.Popen(
+        [*shlex.split(command), "--port", str(port)], cwd=ROOT, env=environment, text=True, stdout=subprocess.PIPE
+    )
+    with emulator:
+        assert emulator.stdout is not None
+        assert emulator.stdout.readline() == f"KMS emulator ready at http://127.0.0.1:{port}\n"
+        output = shell(environment, "".join(rest).replace("127.0.0.1:5566", f"127.0.0.1:{port}"))
+        emulator.terminate()
+        assert " DescribeCustomKeyStores payments ok\n" in emulator.stdout.read()
+    assert emulator.returncode == 0
+    assert '"ConnectionState": "CONNECTED"' in output
+    assert '"operation": "DescribeCustomKeyStores"' in output
+    assert '"account_id": "123456789012", "region": "us-east-1"' in output
+
+
+def test_the_python_of_the_guide_to_the_emulator_works(tmp_path: Path) -> None:
+    (program,) = blocks("guide_emulator", "python")
+    shell(plain_environment(tmp_path), f"python -c {shlex.quote(program)}")
+
+
+def test_one_rule_of_the_emulator_is_tested_as_the_guide_says(tmp_path: Path) -> None:
+    (command,) = blocks("guide_emulator_rules", "shell")
+    output = shell(plain_environment(tmp_path), f"{command.strip()} -n 0 -p no:cacheprovider")
+    assert re.search(r"\b[1-9]\d* passed\b", output)

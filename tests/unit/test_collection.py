@@ -43,7 +43,8 @@ def test_the_action_group_has_every_module_and_those_of_amazon_aws() -> None:
 
 def test_the_readme_names_every_module_and_playbook() -> None:
     readme = (ROOT / "README.md").read_text()
-    for name in (*MODULES, *(path.stem for path in (ROOT / "playbooks").glob("*.yml"))):
+    roles = (path.name for path in (ROOT / "roles").iterdir())
+    for name in (*MODULES, *roles, *(path.stem for path in (ROOT / "playbooks").glob("*.yml"))):
         assert name in readme, name
 
 
@@ -105,6 +106,7 @@ def test_the_archive_has_nothing_but_the_collection(archive: Path) -> None:
         "plugins",
         "pyproject.toml",
         "requirements.txt",
+        "roles",
         "tests",
     }
 
