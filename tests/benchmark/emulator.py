@@ -3,11 +3,12 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What a request to the emulator costs, next to DescribeKey of moto alone.
 
-Usage: python -m tests.benchmark.emulator [ROUNDS]. Both are servers in a process of their own, each with one key store or none
-and one key: moto's own, which knows nothing of the emulator, and the emulator. In each round each contender makes the same number of
-requests, with 1 client and with 8 at once, in an order that changes from round to round. Clients are connections that are kept, in
-threads of one process, without an SDK, whose own time would hide the differences. Ratios are taken within a round, so that what else the
-machine does meanwhile counts on both sides. Median, and in brackets the lowest and the highest.
+Usage: python -m tests.benchmark.emulator [ROUNDS]. Both are servers in a process of their own, each with one key
+store or none and one key: moto's own, which knows nothing of the emulator, and the emulator. In each round each
+contender makes the same number of requests, with 1 client and with 8 at once, in an order that changes from round
+to round. Clients are connections that are kept, in threads of one process, without an SDK, whose own time would
+hide the differences. Ratios are taken within a round, so that what else the machine does meanwhile counts on both
+sides. Median, and in brackets the lowest and the highest.
 """
 
 from __future__ import annotations

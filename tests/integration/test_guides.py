@@ -139,7 +139,7 @@ def shell(environment: dict[str, str], script: str) -> str:
 def test_the_emulator_is_started_and_steered_as_the_guide_says(tmp_path: Path) -> None:
     """All at a free port, and with an environment for make that is ready."""
     start, *rest = blocks("guide_emulator", "shell")
-    assert start == "make emulator\n"
+    assert start.strip() == "make emulator"
     environment = plain_environment(tmp_path)
     command = shell(environment, f"{start.strip()} --silent --dry-run --old-file=.venv/ready")
     with socket.create_server(("127.0.0.1", 0)) as listener:
