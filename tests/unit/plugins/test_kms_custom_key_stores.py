@@ -1,0 +1,158 @@
+# Copyright: Contributors to the keyops.aws collection
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Several stores at once: what is refused before anything is done, what is noted, and what one failure leaves of the others."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ansible_collections.keyops.aws.plugins.modules import kms_custom_key_stores
+from tests.emulator import Control
+from tests.unit.harness import ModuleRunner
+from tests.unit.harness import SimulatedTime
+
+CHANGES = ("ConnectCustomKeyStore", "DisconnectCustomKeyStore")
+
+
+@pytest.fixture
+def run(control: Control) -> ModuleRunner:
+    control.freeze_clock()
+    return ModuleRunner(control, SimulatedTime(control), kms_custom_key_stores)
+
+
+def changes(run: ModuleRunner) -> list[str]:
+    return [call for call in run.calls if call in CHANGES]
+
+
+def test_two_stores_and_nothing_the_second_time(run: ModuleRunner, control: Control) -> None:
+    ids = [control.create_store(custom_key_store_name=name) for name in ("payments", "ledger")]
+    stores = [{"name": "payments"}, {"custom_key_store_id": ids[1]}]
+    first = run(state="connected", stores=stores)
+    assert first["changed"] is True
+    assert [store["custom_key_store_id"] for store in first["stores"]] == ids
+    assert [store["name"] for store in first["stores"]] == ["payments", "ledger"]
+    assert {store["region"] for store in first["stores"]} == {"us-east-1"}
+    for store in first["stores"]:
+        assert store["operations"] == ["ConnectCustomKeyStore"]
+        assert [move["connection_state"] for move in store["transitions"]] == store["connection_states"]
+        assert store["connection_states"] == ["DISCONNECTED", "CONNECTING", "CONNECTED"]
+    again = run(state="connected", stores=stores)
+    assert again["changed"] is False
+    assert changes(run) == []
+
+
+def test_check_mode_foretells_and_changes_nothing(run: ModuleRunner, control: Control) -> None:
+    control.create_store(custom_key_store_name="payments", connection_state="CONNECTED")
+    foretold = run(check=True, diff=True, state="disconnected", stores=[{"name": "payments"}])
+    assert changes(run) == []
+    real = run(diff=True, state="disconnected", stores=[{"name": "payments"}])
+    assert foretold["changed"] is real["changed"] is True
+    assert foretold["diff"] == real["diff"]
+    assert foretold["stores"][0]["operations"] == real["stores"][0]["operations"] == ["DisconnectCustomKeyStore"]
+
+
+def test_where_one_is_not_there_none_is_disconnected(run: ModuleRunner, control: Control) -> None:
+    control.create_store(custom_key_store_name="payments", connection_state="CONNECTED")
+    result = run(state="disconnected", stores=[{"name": "payments"}, {"name": "nothing"}])
+    assert result["msg"] == (
+        "1 of 2 custom key stores could not be disconnected. None of the stores was changed. nothing in us-east-1: There is no"
+        ' custom key store named "nothing" in the Region us-east-1 of the account 123456789012. Check the id or name, the'
+        " Region, and whose credentials the task uses."
+    )
+    assert [store["failed"] for store in result["stores"]] == [False, True]
+    assert changes(run) == []
+
+
+def test_where_one_is_not_there_the_others_are_connected(run: ModuleRunner, control: Control) -> None:
+    control.create_store(custom_key_store_name="payments")
+    result = run(state="connected", stores=[{"name": "payments"}, {"name": "nothing"}])
+    assert result["msg"].startswith(
+        "1 of 2 custom key stores could not be connected. nothing in us-east-1: There is no"
+    )
+    assert result["stores"][0]["connection_states"][-1] == "CONNECTED"
+    assert result["changed"] is True
+
+
+def test_a_connect_that_fails_tells_cause_and_remedy(run: ModuleRunner, control: Control) -> None:
+    control.create_store(custom_key_store_name="payments")
+    broken = control.create_store(custom_key_store_name="ledger")
+    control.set_connect_outcomes(broken, ["NETWORK_ERRORS"])
+    result = run(state="connected", stores=[{"name": "payments"}, {"name": "ledger"}])
+    assert [store["failed"] for store in result["stores"]] == [False, True]
+    assert result["stores"][1]["connection_error"]["code"] == "NETWORK_ERRORS"
+    assert result["stores"][1]["connection_error"]["remedy"]
+
+
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        ({"stores": []}, "stores is empty: name at least one custom key store."),
+        ({"stores": [{"name": "a"}], "wait_timeout": 0}, "wait_timeout must be at least 1 second, but is 0."),
+        ({"stores": [{"name": "a"}, {"name": "x" * 257}]}, "In number 2 of stores: name "),
+        ({"stores": [{"region": "us-east-1"}]}, "one of the following is required: custom_key_store_id, name"),
+        (
+            {"stores": [{"name": "a", "profile": "p", "access_key": "k", "secret_key": "LongCanarySecret"}]},
+            "parameters are mutually exclusive: profile|access_key",
+        ),
+    ],
+)
+def test_bad_input_is_refused_before_anything_is_asked(run: ModuleRunner, options: dict[str, Any], text: str) -> None:
+    result = run(state="connected", **options)
+    assert text in result["msg"]
+    assert "LongCanarySecret" not in json.dumps(result)
+    assert run.calls == []
+
+
+def test_a_note_is_kept_while_a_store_is_out_of_service(run: ModuleRunner, control: Control, tmp_path: Path) -> None:
+    store_id = control.create_store(custom_key_store_name="payments", connection_state="CONNECTED")
+    off = control.create_store(custom_key_store_name="off")
+    stores = [{"name": "payments"}, {"name": "off"}]
+    memory = str(tmp_path / "memory")
+    first = run(state="disconnected", stores=stores, memory=memory)
+    assert [store["remembered"] for store in first["stores"]] == [None, None]
+    note = json.loads((tmp_path / "memory" / f"{store_id}.json").read_text())
+    assert (note["custom_key_store_id"], note["name"], note["connection_state"]) == (store_id, "payments", "CONNECTED")
+    assert not (tmp_path / "memory" / f"{off}.json").exists()
+    later = run(check=True, state="disconnected", stores=stores, memory=memory)
+    assert later["stores"][0]["remembered"] == note
+    run(state="connected", stores=[{"name": "payments"}], memory=memory)
+    assert list((tmp_path / "memory").iterdir()) == []
+
+
+def test_without_a_note_nothing_is_disconnected(run: ModuleRunner, control: Control, tmp_path: Path) -> None:
+    control.create_store(custom_key_store_name="payments", connection_state="CONNECTED")
+    (tmp_path / "file").touch()
+    result = run(state="disconnected", stores=[{"name": "payments"}], memory=str(tmp_path / "file" / "memory"))
+    assert f"The note {tmp_path}/file/memory/" in result["msg"]
+    assert "be written: " in result["msg"] or "be read: " in result["msg"]
+    assert changes(run) == []
+
+
+def test_a_note_that_cannot_be_read_is_told(run: ModuleRunner, control: Control, tmp_path: Path) -> None:
+    store_id = control.create_store(custom_key_store_name="payments", connection_state="CONNECTED")
+    (tmp_path / f"{store_id}.json").write_text("{")
+    result = run(state="disconnected", stores=[{"name": "payments"}], memory=str(tmp_path))
+    assert f"The note {tmp_path}/{store_id}.json cannot be read:" in result["msg"]
+    assert "Make it readable; or remove it if the store is where it should be." in result["msg"]
+    assert changes(run) == []
+
+
+def test_only_a_store_in_cloudhsm_is_proved_to_work(run: ModuleRunner, control: Control) -> None:
+    control.create_store(custom_key_store_name="payments")
+    control.create_store(custom_key_store_name="invoices", custom_key_store_type="EXTERNAL_KEY_STORE")
+    result = run(state="connected", stores=[{"name": "payments"}, {"name": "invoices"}], verify=True)
+    assert [store["verified"] for store in result["stores"]] == [True, False]
+    assert run.calls.count("GenerateRandom") == 1
+
+
+def test_a_store_that_is_connected_and_does_not_work(run: ModuleRunner, control: Control) -> None:
+    control.create_store(custom_key_store_name="payments", connection_state="CONNECTED")
+    control.add_fault("GenerateRandom", error="AccessDeniedException")
+    result = run(state="connected", stores=[{"name": "payments"}], verify=True)
+    assert '("payments") is CONNECTED, but does not work. GenerateRandom of cks-' in result["msg"]
+    assert "kms:GenerateRandom" in result["msg"]
