@@ -45,15 +45,22 @@ QUICK_LOOKS = 100
 """How often the managed host looks ten times a second whether the job has ended; later it looks twice a second."""
 
 STILL_RUNNING = 3
+KILLED = 4
 
 WAIT = r"""
 runs() {{ grep -q '"finished": *\(0\|false\)' {job}; }}
+alive() {{ pid=$(sed -n 's/.*"pid": \([0-9]*\).*/\1/p' {progress} 2>/dev/null); [ -z "$pid" ] || kill -0 "$pid" 2>/dev/null; }}
 tries={tries}
-while [ "$tries" -gt 0 ] && runs; do sleep {pause} 2>/dev/null || sleep 1; tries=$((tries - 1)); done
-if runs; then date +%s; cat {progress} 2>/dev/null; exit {still_running}; fi
+while [ "$tries" -gt 0 ] && runs && alive; do sleep {pause} 2>/dev/null || sleep 1; tries=$((tries - 1)); done
+alive || sleep 1
+if runs && alive; then date +%s; cat {progress} 2>/dev/null; exit {still_running}; fi
+if runs; then rm -f {job} {progress}; exit {killed}; fi
 cat {job} && rm -f {job} {progress}
 """
-"""Waits where the job runs, so that its end is noticed at once. Prints the job's result, or the time and how far it is."""
+"""Waits where the job runs, so that its end is noticed at once. Prints the job's result, or the time and how far it is.
+
+Where the module was killed, Ansible's wrapper says so a moment later; unless it was killed, too, as when the host went down.
+"""
 
 
 @dataclass
@@ -79,6 +86,7 @@ class Job:
             tries=max(1, round(seconds / pause)),
             pause=pause,
             still_running=STILL_RUNNING,
+            killed=KILLED,
         )
 
 
@@ -165,6 +173,8 @@ class WaitingAction(ActionBase):  # type: ignore[misc]
                 Display().display(line)
 
     def _result(self, job: Job, answer: dict[str, Any]) -> dict[str, Any]:
+        if answer["rc"] == KILLED:
+            return {"failed": True, "msg": _KILLED}
         if answer["rc"] != 0:
             raise AnsibleActionFail(f"The result of the task is not at {job.result_path} any more. {_RUN_AGAIN}")
         # From ansible-core 2.19 on, it must be told how the module's result is written.
@@ -174,15 +184,12 @@ class WaitingAction(ActionBase):  # type: ignore[misc]
         # That of a module is shown only where there is no result.
         stderr = result.pop("stderr", "")
         if "cmd" in result and result.get("failed"):
-            return {
-                "failed": True,
-                "msg": f"The task was ended before it was done. {_RUN_AGAIN}",
-                "module_stderr": stderr,
-            }
+            return {"failed": True, "msg": _KILLED, "module_stderr": stderr}
         return result
 
 
 _RUN_AGAIN = "What it had begun goes on in KMS: run the task again, it goes on from the state that it finds."
+_KILLED = f"The task was ended before it was done. {_RUN_AGAIN}"
 
 
 def _seconds(value: Any, *, default: int) -> int:

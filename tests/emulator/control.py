@@ -263,9 +263,13 @@ class Control(BackingCommands, KeyCommands):
         return [dict(intrusion) for intrusion in self._backend.intrusions]
 
     @command
-    def freeze_clock(self) -> None:
-        """Stop the clock of this account and Region: only advance() moves it then, until reset()."""
-        self._backend.clock.freeze()
+    def freeze_clock(self, seconds_per_request: float = 0) -> None:
+        """Stop the clock of this account and Region, until reset(): only advance() moves it then, and each request.
+
+        With seconds_per_request, how many looks see a transition does not depend on how fast a machine is.
+        """
+        _check_seconds(seconds_per_request)
+        self._backend.clock.freeze(seconds_per_request)
 
     @command
     def advance(self, seconds: float) -> None:

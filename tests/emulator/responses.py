@@ -155,6 +155,7 @@ class CustomKeyStoreResponse(KmsResponse):  # type: ignore[misc]
             time.sleep(latency)
         backend = self.kms_backend
         with backend.lock:
+            backend.clock.request_came()
             backend.forget_deleted_keys()
             record = backend.journal.open(self._get_action(), self._masked_request())
             try:

@@ -13,6 +13,7 @@ from tests.emulator import EmulatorServer
 from tests.emulator import HttpControl
 from tests.emulator.fixtures import emulator_server
 from tests.emulator.fixtures import http_control
+from tests.environment import ROOT
 from tests.environment import ansible_environment
 from tests.integration.harness import Ansible
 
@@ -32,5 +33,6 @@ def ansible(emulator_server: EmulatorServer, http_control: HttpControl, tmp_path
             **ansible_environment(emulator_server.url),
             "HOME": str(home),
             "ANSIBLE_ASYNC_DIR": str(home / ".ansible_async"),
+            "ANSIBLE_FILTER_PLUGINS": str(ROOT / "tests" / "integration" / "filter_plugins"),
         },
     )

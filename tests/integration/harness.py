@@ -76,13 +76,11 @@ class Ansible:
         """Run one task with a module and return its result; the emulator's log then has its requests."""
         self.control.clear_requests()
         result_path = self.folder / "result.json"
-        tasks = [
+        tasks: list[dict[str, Any]] = [
             {"name": "Try", module: options, "register": "result", "ignore_errors": True, "vars": variables or {}},
             {
                 "name": "Keep the result",
-                "ansible.builtin.copy": {"content": "{{ result | to_json }}", "dest": str(result_path), "mode": "0600"},
-                "check_mode": False,
-                "diff": False,
+                "ansible.builtin.debug": {"msg": f"{{{{ result | to_json | written_to('{result_path}') }}}}"},
             },
         ]
         done = self.playbook(tasks, *arguments)

@@ -59,7 +59,7 @@ SCENARIOS = {
         [LOOK, CONNECT, LOOK],
         ["DISCONNECTED", "CONNECTING", "CONNECTED"],
         by="name",
-        stale_seconds=1,
+        stale_seconds=1.5,
     ),
     "s4": Scenario("CONNECTED", "connected", [LOOK], ["CONNECTED"]),
     "s5": Scenario("CONNECTING", "connected", [LOOK], ["CONNECTING", "CONNECTED"]),
@@ -97,6 +97,7 @@ def test_scenario(ansible: Ansible, name: str) -> None:
     assert ansible.calls == [LOOK]
     assert ansible.request_count == 1
 
+    control.freeze_clock(seconds_per_request=1)
     control.set_transitions(connect_seconds=2, disconnect_seconds=2)
     control.set_connection_state(store_id, scenario.start, scenario.failed_code)
     control.set_visibility_delay(scenario.stale_seconds)

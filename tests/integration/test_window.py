@@ -77,15 +77,10 @@ class Window:
                 **variables,
             },
         }
+        summary, path = "key_store_maintenance_summary | default([])", self.ansible.folder / "summary.json"
         keep = {
             "name": "Keep",
-            "ansible.builtin.copy": {
-                "content": "{{ key_store_maintenance_summary | default([]) | to_json }}",
-                "dest": str(self.ansible.folder / "summary.json"),
-                "mode": "0600",
-            },
-            "check_mode": False,
-            "diff": False,
+            "ansible.builtin.debug": {"msg": f"{{{{ {summary} | to_json | written_to('{path}') }}}}"},
             "tags": "always",
         }
         play = {

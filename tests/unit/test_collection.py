@@ -6,6 +6,8 @@
 from __future__ import annotations
 
 import importlib
+import inspect
+import json
 import subprocess
 import sys
 import tarfile
@@ -15,6 +17,7 @@ from typing import Any
 import pytest
 import yaml
 
+from ansible_collections.keyops.aws.plugins.filter.maintenance import FilterModule
 from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store import version
 from ansible_collections.keyops.aws.plugins.modules import kms_custom_key_store
 from ansible_collections.keyops.aws.plugins.modules import kms_custom_key_store_info
@@ -23,6 +26,14 @@ from tests.environment import ROOT
 from tests.environment import ansible_environment
 
 MODULES = sorted(path.stem for path in (ROOT / "plugins" / "modules").glob("*.py"))
+
+
+def ansible_doc(*arguments: str) -> str:
+    """What ansible-doc says of the collection in this environment."""
+    environment = ansible_environment("http://127.0.0.1:9")
+    return subprocess.run(
+        [str(BIN / "ansible-doc"), *arguments], env=environment, check=True, capture_output=True, text=True
+    ).stdout
 
 
 def load(*parts: str) -> Any:
@@ -65,6 +76,31 @@ def test_the_argument_spec_is_what_the_documentation_says(name: str) -> None:
     module = importlib.import_module(f"ansible_collections.keyops.aws.plugins.modules.{name}")
     documented = yaml.safe_load(module.DOCUMENTATION)["options"]
     assert as_documented(module.argument_spec()) == as_documented(documented)
+
+
+def test_every_plugin_that_a_playbook_may_name_is_documented() -> None:
+    """By ansible-doc, as a user reads it: modules from their own text, filters from the files beside them, roles from theirs."""
+    filters = [f"keyops.aws.{name}" for name in FilterModule().filters()]
+    roles = [f"keyops.aws.{path.name}" for path in (ROOT / "roles").iterdir()]
+    for kind, names in (("module", [f"keyops.aws.{name}" for name in MODULES]), ("filter", filters), ("role", roles)):
+        documented = ansible_doc("--json", "-t", kind, *names)
+        assert sorted(json.loads(documented)) == sorted(names)
+    assert {f"{name.rpartition('.')[2]}.yml" for name in filters} == {
+        path.name for path in (ROOT / "plugins" / "filter").glob("*.yml")
+    }
+
+
+@pytest.mark.parametrize("name", sorted(FilterModule().filters()))
+def test_a_filter_takes_what_its_documentation_says(name: str) -> None:
+    documentation = load("plugins", "filter", f"{name}.yml")["DOCUMENTATION"]
+    options = documentation["options"]
+    parameters = list(inspect.signature(FilterModule().filters()[name]).parameters.values())[1:]
+    assert [parameter.name for parameter in parameters] == [option for option in options if option != "_input"]
+    positional = [parameter.name for parameter in parameters if parameter.default is parameter.empty]
+    assert documentation.get("positional", "").split(", ") == (positional or [""])
+    for parameter in parameters:
+        if parameter.default is not parameter.empty:
+            assert options[parameter.name].get("default") == parameter.default
 
 
 def test_both_modules_describe_a_store_in_the_same_words() -> None:

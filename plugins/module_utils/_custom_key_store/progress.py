@@ -31,8 +31,8 @@ WRITTEN = "written"
 class Progress:
     """The file with the stores that a task is waiting for.
 
-    It holds C(written), seconds since the epoch, and C(stores), a list of C(store), C(state), C(elapsed) and C(allowed), the
-    latter in seconds.
+    It holds C(pid), of this process; C(written), seconds since the epoch; and C(stores), a list of C(store), C(state),
+    C(elapsed) and C(allowed), the latter in seconds.
 
     Args:
         path: of the file; None to write nothing.
@@ -47,9 +47,11 @@ class Progress:
 
     @classmethod
     def of_this_process(cls) -> Progress:
-        """The file that the environment names."""
+        """The file that the environment names. It is there from now on, so that who waits knows which process to look for."""
         path = os.environ.get(VARIABLE)
-        return cls(os.path.expanduser(path) if path else None)
+        progress = cls(os.path.expanduser(path) if path else None)
+        progress._write()
+        return progress
 
     def reporter(self, desired: DesiredStore, history: History) -> Callable[[float, float], None]:
         """What a clock calls before each pause of the task about this store, with the seconds elapsed and allowed."""
@@ -78,17 +80,19 @@ class Progress:
             _quietly(os.unlink, self._path)
 
     def _tell(self, which: str, entry: Optional[Mapping[str, object]]) -> None:
-        if self._path is None:
-            return
         with self._lock:
             self._waiting.pop(which, None)
             if entry is not None:
                 self._waiting[which] = entry
-            content = json.dumps({WRITTEN: self._now(), ENTRIES: list(self._waiting.values())})
-            _quietly(_write, self._path, content)
+            self._write()
+
+    def _write(self) -> None:
+        if self._path is not None:
+            content = {"pid": os.getpid(), WRITTEN: self._now(), ENTRIES: list(self._waiting.values())}
+            _quietly(_replace, self._path, json.dumps(content))
 
 
-def _write(path: str, content: str) -> None:
+def _replace(path: str, content: str) -> None:
     """All or nothing, so that a reader never sees a half."""
     draft = f"{path}.tmp"
     with open(draft, "w", encoding="utf-8") as file:

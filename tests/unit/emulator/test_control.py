@@ -90,6 +90,20 @@ def test_a_change_is_not_visible_yet(kms: Any, control: Control, connection: Con
     assert connection(store_id) == ("FAILED", "INTERNAL_ERROR")
 
 
+def test_a_clock_that_requests_move(kms: Any, control: Control, connection: Connection) -> None:
+    store_id = control.create_store()
+    control.set_transitions(connect_seconds=3)
+    control.freeze_clock(seconds_per_request=1)
+    kms.connect_custom_key_store(CustomKeyStoreId=store_id)
+    states = [connection(store_id)[0] for _look in range(4)]
+    assert states == ["CONNECTING", "CONNECTING", "CONNECTED", "CONNECTED"]
+    control.reset()
+    store_id = control.create_store()
+    control.freeze_clock()
+    kms.connect_custom_key_store(CustomKeyStoreId=store_id)
+    assert {connection(store_id)[0] for _look in range(4)} == {"CONNECTING"}
+
+
 def test_a_deleted_store_is_still_visible(kms: Any, control: Control) -> None:
     store_id = control.create_store(custom_key_store_name="gone")
     control.set_visibility_delay(5)

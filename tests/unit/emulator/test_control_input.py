@@ -54,6 +54,7 @@ IN_WORDS = {
     "create_store.connection_state": "a string",
     "create_store.connection_error_code": "a string or null",
     "create_store.parameters": "an object or null",
+    "freeze_clock.seconds_per_request": "a number",
     "advance.seconds": "a number",
     "create_cluster.active_hsms": "a whole number",
     "create_cluster.availability_zones": "a whole number",
@@ -181,6 +182,7 @@ def test_seconds_that_are_none(emulator_server: EmulatorServer, command: str, va
     ("command", "arguments", "words"),
     [
         ("set_transitions", {"connect_seconds": 1, "disconnect_seconds": -1}, SECONDS),
+        ("freeze_clock", {"seconds_per_request": -1}, SECONDS),
         (
             "set_connect_outcomes",
             {"custom_key_store_id": "cks-0", "outcomes": []},

@@ -40,7 +40,8 @@ def test_two_stores_and_nothing_the_second_time(run: ModuleRunner, control: Cont
     for store in first["stores"]:
         assert store["operations"] == ["ConnectCustomKeyStore"]
         assert [move["connection_state"] for move in store["transitions"]] == store["connection_states"]
-        assert store["connection_states"] == ["DISCONNECTED", "CONNECTING", "CONNECTED"]
+        # Two threads move the simulated time, so that one may be CONNECTED before it is looked at again.
+        assert [store["connection_states"][0], store["connection_states"][-1]] == ["DISCONNECTED", "CONNECTED"]
     again = run(state="connected", stores=stores)
     assert again["changed"] is False
     assert changes(run) == []
