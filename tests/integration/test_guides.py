@@ -12,6 +12,7 @@ import shlex
 import socket
 import subprocess
 import textwrap
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -113,6 +114,55 @@ def test_the_commands_of_the_guide_work(prepared: Ansible) -> None:
         assert program == "ansible-playbook"
         done = prepared.run(*arguments)
         assert done.exit_code == 0, done.output
+
+
+@pytest.fixture
+def accounts(prepared: Ansible) -> Iterator[Ansible]:
+    """What the guide to windows takes for granted beside that: a second store, other Regions, and another account."""
+    url = prepared.environment["AWS_URL"]
+    places = [("123456789012", "us-east-1"), ("123456789012", "eu-central-1"), ("222222222222", "us-west-2")]
+    controls = [HttpControl(url, account_id=account, region_name=region) for account, region in places]
+    names = [["ledger"], ["payments"], ["archive"]]
+    for control, made_here in zip(controls, names):
+        for name in made_here:
+            cluster_id = control.create_cluster()
+            control.create_store(
+                custom_key_store_name=name,
+                connection_state="CONNECTED",
+                parameters={"CloudHsmClusterId": cluster_id},
+            )
+    (config,) = blocks("guide_windows", "ini")
+    (prepared.folder / "config").write_text(config)
+    prepared.environment["AWS_CONFIG_FILE"] = str(prepared.folder / "config")
+    yield prepared
+    for control in controls[1:]:
+        control.reset()
+
+
+def test_the_windows_of_the_guide(accounts: Ansible) -> None:
+    """Over several stores, over Regions and an account in which a role is taken, and brought back by a tag."""
+    one, work, many, check = (yaml.safe_load(block) for block in blocks("guide_windows", "yaml"))
+    tag, ready = blocks("guide_windows", "shell")
+    (accounts.folder / "work.yml").write_text(json.dumps(work))
+    one[0]["post_tasks"] = check
+    runs = []
+    for play in (one, many):
+        (accounts.folder / "window.yml").write_text(json.dumps(play))
+        runs.append(accounts.run("window.yml"))
+    assert "payments in us-east-1 was CONNECTED" in runs[0].output
+    _program, *arguments = shlex.split(tag)
+    runs.append(accounts.run(*arguments))
+    _program, *arguments = shlex.split(ready.replace("$PWD", str(accounts.folder)))
+    runs.append(accounts.run(*arguments))
+    for done in runs:
+        assert done.exit_code == 0, done.output
+    url = accounts.environment["AWS_URL"]
+    other = HttpControl(url, account_id="222222222222", region_name="us-west-2")
+    assert [request["operation"] for request in other.requests() if "Describe" not in request["operation"]] == [
+        "DisconnectCustomKeyStore",
+        "ConnectCustomKeyStore",
+        "GenerateRandom",
+    ]
 
 
 def plain_environment(home: Path) -> dict[str, str]:

@@ -98,7 +98,7 @@ def test_scenario(ansible: Ansible, name: str) -> None:
     assert ansible.request_count == 1
 
     control.freeze_clock(seconds_per_request=1)
-    control.set_transitions(connect_seconds=2, disconnect_seconds=2)
+    control.set_transitions(connect_seconds=3, disconnect_seconds=3)
     control.set_connection_state(store_id, scenario.start, scenario.failed_code)
     control.set_visibility_delay(scenario.stale_seconds)
     result = ansible.module("--diff", **options)
