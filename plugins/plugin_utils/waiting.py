@@ -48,8 +48,16 @@ STILL_RUNNING = 3
 KILLED = 4
 
 WAIT = r"""
-runs() {{ grep -q '"finished": *\(0\|false\)' {job}; }}
-alive() {{ pid=$(sed -n 's/.*"pid": \([0-9]*\).*/\1/p' {progress} 2>/dev/null); [ -z "$pid" ] || kill -0 "$pid" 2>/dev/null; }}
+runs() {{
+  read -r result 2>/dev/null <{job}
+  case $result in *'"finished": 0'*|*'"finished": false'*) return 0 ;; esac
+  return 1
+}}
+alive() {{
+  pid=; read -r pid 2>/dev/null <{progress}
+  pid=${{pid#*\"pid\": }}; pid=${{pid%%[!0-9]*}}
+  [ -z "$pid" ] || kill -0 "$pid" 2>/dev/null
+}}
 tries={tries}
 while [ "$tries" -gt 0 ] && runs && alive; do sleep {pause} 2>/dev/null || sleep 1; tries=$((tries - 1)); done
 alive || sleep 1
@@ -58,6 +66,7 @@ if runs; then rm -f {job} {progress}; exit {killed}; fi
 cat {job} && rm -f {job} {progress}
 """
 """Waits where the job runs, so that its end is noticed at once. Prints the job's result, or the time and how far it is.
+Between two looks it starts nothing but sleep, so that many who wait do not keep a host busy.
 
 Where the module was killed, Ansible's wrapper says so a moment later; unless it was killed, too, as when the host went down.
 """
