@@ -423,6 +423,7 @@ from typing import Any
 from ansible_collections.amazon.aws.plugins.module_utils.common import set_collection_info
 from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleAWSModule
 
+from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store import background
 from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store import result
 from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.api import client_config
 from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.api import place
@@ -489,7 +490,8 @@ def bring_about(module: AnsibleAWSModule, history: History, clock: Clock, progre
     return task.foretell(plan) if module.check_mode else task.run(plan)
 
 
-def main() -> None:
+def run_task(progress: Progress) -> None:
+    """Do what the task asks for, print the result, and exit."""
     set_collection_info(COLLECTION_NAME, COLLECTION_VERSION)
     module = AnsibleAWSModule(
         argument_spec=argument_spec(),
@@ -497,7 +499,6 @@ def main() -> None:
         supports_check_mode=True,
     )
     history = History()
-    progress = Progress.of_this_process()
     finish = module.exit_json
     try:
         outcome = bring_about(module, history, Clock(), progress)
@@ -508,6 +509,10 @@ def main() -> None:
     if not module._diff:
         del outcome["diff"]
     finish(**outcome)
+
+
+def main() -> None:
+    background.run(run_task)
 
 
 if __name__ == "__main__":

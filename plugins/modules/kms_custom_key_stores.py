@@ -242,6 +242,7 @@ from typing import Sequence
 from ansible_collections.amazon.aws.plugins.module_utils.common import set_collection_info
 from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleAWSModule
 
+from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store import background
 from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.api import client_config
 from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.api import place
 from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.clock import Clock
@@ -372,11 +373,11 @@ def label(store: Mapping[str, Any]) -> str:
     return f"{store['name'] or store['custom_key_store_id']} in {store['region']}"
 
 
-def main() -> None:
+def run_task(progress: Progress) -> None:
+    """Do what the task asks for, print the result, and exit."""
     set_collection_info(COLLECTION_NAME, COLLECTION_VERSION)
     module = AnsibleAWSModule(argument_spec=argument_spec(), supports_check_mode=True)
     clock = Clock()
-    progress = Progress.of_this_process()
     try:
         group = members(module, Clients(module, clock))
         results = bring_about(
@@ -396,6 +397,10 @@ def main() -> None:
         del outcome["diff"]
     finish = module.fail_json if "msg" in outcome else module.exit_json
     finish(**outcome)
+
+
+def main() -> None:
+    background.run(run_task)
 
 
 if __name__ == "__main__":

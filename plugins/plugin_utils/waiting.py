@@ -7,8 +7,9 @@
 
 """Runs a module that may take long, and tells in the terminal how far it is.
 
-All waiting is done by the module. It runs as one of Ansible's own background jobs, writes down how far it is, and goes on should
-the controller or the connection be lost: a store that was disconnected for a change is brought back even so.
+All waiting is done by the module. When it begins to wait, it goes on in the background of the managed host, and writes down how
+far it is. So it goes on should the controller or the connection be lost: a store that was disconnected for a change is brought
+back even so.
 """
 
 from __future__ import annotations
@@ -18,9 +19,7 @@ import json
 import secrets
 import shlex
 import time
-from dataclasses import dataclass
 from typing import Any
-from typing import Optional
 
 from ansible.errors import AnsibleActionFail
 from ansible.errors import AnsibleConnectionFailure
@@ -28,15 +27,15 @@ from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 from ansible.vars.clean import remove_internal_keys
 
+from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.background import KILLED
+from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.background import RESULT_KEY
+from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.background import VARIABLE
+from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.background import Job
 from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.progress import ENTRIES
-from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.progress import VARIABLE
 from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.progress import WRITTEN
 
 INTERVAL = "keyops_aws_progress_seconds"
 """The variable with the seconds between two lines. Not more than 25, or else somebody who watches begins to wonder."""
-
-SECONDS_FOR_THE_REST = 3600
-"""What a task may take beside its wait_timeout, such as putting a store back. Then Ansible ends the job."""
 
 LOST_AFTER = 300
 """Seconds without a connection to the managed host after which a task is given up. The job is not."""
@@ -45,58 +44,39 @@ QUICK_LOOKS = 100
 """How often the managed host looks ten times a second whether the job has ended; later it looks twice a second."""
 
 STILL_RUNNING = 3
-KILLED = 4
+WAS_KILLED = 4
 
 WAIT = r"""
-runs() {{
-  read -r result 2>/dev/null <{job}
-  case $result in *'"finished": 0'*|*'"finished": false'*) return 0 ;; esac
-  return 1
-}}
-alive() {{
-  pid=; read -r pid 2>/dev/null <{progress}
-  pid=${{pid#*\"pid\": }}; pid=${{pid%%[!0-9]*}}
-  [ -z "$pid" ] || kill -0 "$pid" 2>/dev/null
-}}
+ended() {{ [ -f {result} ]; }}
+runs() {{ kill -0 {pid} 2>/dev/null; }}
 tries={tries}
-while [ "$tries" -gt 0 ] && runs && alive; do sleep {pause} 2>/dev/null || sleep 1; tries=$((tries - 1)); done
-alive || sleep 1
-if runs && alive; then date +%s; cat {progress} 2>/dev/null; exit {still_running}; fi
-if runs; then rm -f {job} {progress}; exit {killed}; fi
-cat {job} && rm -f {job} {progress}
+while [ "$tries" -gt 0 ] && ! ended && runs; do sleep {pause} 2>/dev/null || sleep 1; tries=$((tries - 1)); done
+if ! ended && runs; then date +%s; cat {progress}; exit {still_running}; fi
+cat {errors} >&2
+if ended; then cat {result}; code=$?; else code={was_killed}; fi
+rm -f {result} {progress} {errors} {part}
+exit $code
 """
 """Waits where the job runs, so that its end is noticed at once. Prints the job's result, or the time and how far it is.
-Between two looks it starts nothing but sleep, so that many who wait do not keep a host busy.
 
-Where the module was killed, Ansible's wrapper says so a moment later; unless it was killed, too, as when the host went down.
+Between two looks it starts nothing but sleep, so that many who wait do not keep a host busy.
 """
 
 
-@dataclass
-class Job:
-    """The module, running in the background.
-
-    Attributes:
-        result_path: where Ansible says whether it runs, and keeps its result, on the managed host.
-        progress_path: where the module says how far it is.
-        time_limit: seconds after which Ansible ends it.
-    """
-
-    result_path: str
-    progress_path: str
-    time_limit: int
-
-    def wait_command(self, seconds: float, *, quick: bool) -> str:
-        """A shell command that waits for the end, for about so many seconds."""
-        pause = 0.1 if quick else 0.5
-        return WAIT.strip().format(
-            job=shlex.quote(self.result_path),
-            progress=shlex.quote(self.progress_path),
-            tries=max(1, round(seconds / pause)),
-            pause=pause,
-            still_running=STILL_RUNNING,
-            killed=KILLED,
-        )
+def wait_command(job: Job, seconds: float, *, quick: bool) -> str:
+    """A shell command that waits for the end of a job, for about so many seconds."""
+    pause = 0.1 if quick else 0.5
+    return WAIT.strip().format(
+        pid=job.pid,
+        result=shlex.quote(job.result),
+        progress=shlex.quote(job.progress),
+        errors=shlex.quote(job.errors),
+        part=shlex.quote(job.part),
+        tries=max(1, round(seconds / pause)),
+        pause=pause,
+        still_running=STILL_RUNNING,
+        was_killed=WAS_KILLED,
+    )
 
 
 class WaitingAction(ActionBase):  # type: ignore[misc]
@@ -105,7 +85,7 @@ class WaitingAction(ActionBase):  # type: ignore[misc]
     _supports_check_mode = True
     _supports_async = True
 
-    def run(self, tmp: Any = None, task_vars: Optional[dict[str, Any]] = None) -> dict[str, Any]:
+    def run(self, tmp: Any = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         """Run the module.
 
         Returns:
@@ -116,41 +96,33 @@ class WaitingAction(ActionBase):  # type: ignore[misc]
         """
         outcome: dict[str, Any] = super().run(tmp, task_vars)
         task_vars = task_vars or {}
-        in_background = bool(self._task.async_val) and not self._connection.has_native_async
-        job = None if self._task.async_val or self._runs_in_foreground() else self._begin(task_vars)
-        if job is not None:
-            outcome.update(self._wait(job, task_vars))
-            return outcome
-        outcome.update(self._execute_module(task_vars=task_vars, wrap_async=in_background))
-        if not in_background:
+        wrap_async = bool(self._task.async_val) and not self._connection.has_native_async
+        if self._task.async_val or self._task.check_mode:
+            outcome.update(self._execute_module(task_vars=task_vars, wrap_async=wrap_async))
+        else:
+            outcome.update(self._execute_with_progress(task_vars))
+        if not wrap_async:
             self._remove_tmp_path(self._connection._shell.tmpdir)
         return outcome
 
-    def _runs_in_foreground(self) -> bool:
-        """In check mode nothing is waited for; and some connections have no shell that could look after a job."""
-        connection = self._connection
-        return bool(self._task.check_mode or connection.always_pipeline_modules or connection.has_native_async)
-
-    def _begin(self, task_vars: dict[str, Any]) -> Optional[Job]:
-        """Start the module as a job. None where the managed host has no place for jobs, so that nothing was started."""
-        folder = self._remote_expand_user(self.get_shell_option("async_dir", default="~/.ansible_async"))
-        progress_path = self._connection._shell.join_path(folder, f"keyops-aws-{secrets.token_hex(8)}.progress")
-        time_limit = _seconds(self._task.args.get("wait_timeout"), default=1800) + SECONDS_FOR_THE_REST
-        self._task.environment = [*(self._task.environment or []), {VARIABLE: progress_path}]
-        self._task.async_val = time_limit
+    def _execute_with_progress(self, task_vars: dict[str, Any]) -> dict[str, Any]:
+        """Run the module, and wait for it if it goes on in the background."""
+        folder = self.get_shell_option("async_dir", default="~/.ansible_async")
+        path = self._connection._shell.join_path(folder, f"keyops-aws-{secrets.token_hex(8)}")
+        self._task.environment = [*(self._task.environment or []), {VARIABLE: path}]
         try:
-            started = self._execute_module(task_vars=task_vars, wrap_async=True)
+            outcome: dict[str, Any] = self._execute_module(task_vars=task_vars)
         finally:
-            self._task.async_val = 0
             self._task.environment = self._task.environment[:-1]
-        return Job(started["results_file"], progress_path, time_limit) if started.get("started") else None
+        job = outcome.get(RESULT_KEY)
+        return outcome if job is None else self._wait(Job(**job), task_vars)
 
     def _wait(self, job: Job, task_vars: dict[str, Any]) -> dict[str, Any]:
         """Wait for the end of the job, telling how far it is."""
         interval = min(max(_seconds(task_vars.get(INTERVAL), default=20), 1), 25)
         begin = connected = time.monotonic()
-        while time.monotonic() - begin < job.time_limit + LOST_AFTER:
-            command = job.wait_command(interval, quick=time.monotonic() - begin < QUICK_LOOKS * 0.1)
+        while True:
+            command = wait_command(job, interval, quick=time.monotonic() - begin < QUICK_LOOKS * 0.1)
             try:
                 answer = self._low_level_execute_command(command)
             except AnsibleConnectionFailure:
@@ -162,7 +134,6 @@ class WaitingAction(ActionBase):  # type: ignore[misc]
             if answer["rc"] != STILL_RUNNING:
                 return self._result(job, answer)
             self._tell(answer["stdout"], task_vars)
-        raise AnsibleActionFail(f"The task has not ended after {job.time_limit} seconds. {_RUN_AGAIN}")
 
     def _tell(self, seen: str, task_vars: dict[str, Any]) -> None:
         """Show a line for each store that is waited for."""
@@ -182,23 +153,18 @@ class WaitingAction(ActionBase):  # type: ignore[misc]
                 Display().display(line)
 
     def _result(self, job: Job, answer: dict[str, Any]) -> dict[str, Any]:
-        if answer["rc"] == KILLED:
-            return {"failed": True, "msg": _KILLED}
+        if answer["rc"] == WAS_KILLED:
+            return {"failed": True, "msg": KILLED, "module_stderr": answer["stderr"]}
         if answer["rc"] != 0:
-            raise AnsibleActionFail(f"The result of the task is not at {job.result_path} any more. {_RUN_AGAIN}")
+            raise AnsibleActionFail(
+                f"The result of the task is not at {job.result} any more. Run the task again, it goes on from"
+                " the state that it finds."
+            )
         # From ansible-core 2.19 on, it must be told how the module's result is written.
         profile = ("legacy",) if "profile" in inspect.signature(self._parse_returned_data).parameters else ()
         result: dict[str, Any] = self._parse_returned_data(answer, *profile)
         remove_internal_keys(result)
-        # That of a module is shown only where there is no result.
-        stderr = result.pop("stderr", "")
-        if "cmd" in result and result.get("failed"):
-            return {"failed": True, "msg": _KILLED, "module_stderr": stderr}
         return result
-
-
-_RUN_AGAIN = "What it had begun goes on in KMS: run the task again, it goes on from the state that it finds."
-_KILLED = f"The task was ended before it was done. {_RUN_AGAIN}"
 
 
 def _seconds(value: Any, *, default: int) -> int:

@@ -21,9 +21,6 @@ from typing import Optional
 from .apply import History
 from .model import DesiredStore
 
-VARIABLE = "KEYOPS_AWS_PROGRESS_FILE"
-"""The environment variable that names the file. Without it nobody waits, and nothing is written."""
-
 ENTRIES = "stores"
 WRITTEN = "written"
 
@@ -31,27 +28,28 @@ WRITTEN = "written"
 class Progress:
     """The file with the stores that a task is waiting for.
 
-    It holds C(pid), of this process; C(written), seconds since the epoch; and C(stores), a list of C(store), C(state),
-    C(elapsed) and C(allowed), the latter in seconds.
+    It holds C(written), seconds since the epoch, and C(stores), a list of C(store), C(state), C(elapsed) and C(allowed), the
+    latter in seconds.
 
     Args:
         path: of the file; None to write nothing.
+        begins: is called when the task begins to wait, once.
         now: seconds since the epoch.
     """
 
-    def __init__(self, path: Optional[str], now: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        path: Optional[str],
+        *,
+        begins: Callable[[], object] = lambda: None,
+        now: Callable[[], float] = time.time,
+    ) -> None:
         self._path = path
+        self._begins = begins
+        self._begun = False
         self._now = now
         self._waiting: dict[str, Mapping[str, object]] = {}
         self._lock = threading.Lock()
-
-    @classmethod
-    def of_this_process(cls) -> Progress:
-        """The file that the environment names. It is there from now on, so that who waits knows which process to look for."""
-        path = os.environ.get(VARIABLE)
-        progress = cls(os.path.expanduser(path) if path else None)
-        progress._write()
-        return progress
 
     def reporter(self, desired: DesiredStore, history: History) -> Callable[[float, float], None]:
         """What a clock calls before each pause of the task about this store, with the seconds elapsed and allowed."""
@@ -80,16 +78,17 @@ class Progress:
             _quietly(os.unlink, self._path)
 
     def _tell(self, which: str, entry: Optional[Mapping[str, object]]) -> None:
+        if self._path is None:
+            return
         with self._lock:
             self._waiting.pop(which, None)
             if entry is not None:
                 self._waiting[which] = entry
-            self._write()
-
-    def _write(self) -> None:
-        if self._path is not None:
-            content = {"pid": os.getpid(), WRITTEN: self._now(), ENTRIES: list(self._waiting.values())}
-            _quietly(_replace, self._path, json.dumps(content))
+            content = json.dumps({WRITTEN: self._now(), ENTRIES: list(self._waiting.values())})
+            _quietly(_replace, self._path, content)
+            if entry is not None and not self._begun:
+                self._begun = True
+                self._begins()
 
 
 def _replace(path: str, content: str) -> None:

@@ -6,27 +6,26 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
 from unittest import mock
 
 import pytest
 from ansible.errors import AnsibleActionFail
 
 from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.apply import History
+from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.background import Job
 from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.model import CustomKeyStore
 from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.model import DesiredStore
-from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.progress import VARIABLE
 from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.progress import Progress
 from ansible_collections.keyops.aws.plugins.plugin_utils import waiting
-from ansible_collections.keyops.aws.plugins.plugin_utils.waiting import KILLED
 from ansible_collections.keyops.aws.plugins.plugin_utils.waiting import STILL_RUNNING
-from ansible_collections.keyops.aws.plugins.plugin_utils.waiting import Job
+from ansible_collections.keyops.aws.plugins.plugin_utils.waiting import WAS_KILLED
 from ansible_collections.keyops.aws.plugins.plugin_utils.waiting import WaitingAction
+from ansible_collections.keyops.aws.plugins.plugin_utils.waiting import wait_command
 
 DESCRIBED = {
     "CustomKeyStoreId": "cks-1",
@@ -50,7 +49,7 @@ def test_what_is_waited_for_is_written_down_and_taken_away(tmp_path: Path) -> No
     progress.reporter(ledger, History())(0.2, 1800)
     first = {"store": 'cks-1 ("payments")', "state": "CONNECTING", "elapsed": 61, "allowed": 1800}
     second = {"store": "with the name ledger", "state": "not visible yet", "elapsed": 0, "allowed": 1800}
-    assert json.loads(path.read_text()) == {"pid": os.getpid(), "written": 1000.0, "stores": [first, second]}
+    assert json.loads(path.read_text()) == {"written": 1000.0, "stores": [first, second]}
     progress.done(payments)
     assert json.loads(path.read_text())["stores"] == [second]
     progress.close()
@@ -64,81 +63,63 @@ def test_where_nothing_can_be_written_the_work_goes_on(tmp_path: Path) -> None:
     progress.close()
 
 
-def test_the_environment_names_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("HOME", str(tmp_path))
-    monkeypatch.setenv(VARIABLE, "~/progress")
-    progress = Progress.of_this_process()
-    assert json.loads((tmp_path / "progress").read_text())["stores"] == []
-    progress.reporter(DesiredStore(state="connected", name="payments"), history())(1, 2)
-    assert (tmp_path / "progress").exists()
-    monkeypatch.delenv(VARIABLE)
-    progress.close()
-    Progress.of_this_process().done(DesiredStore(state="connected", name="payments"))
-    assert list(tmp_path.iterdir()) == []
+def test_the_first_wait_is_told_once(tmp_path: Path) -> None:
+    told = []
+    progress = Progress(str(tmp_path / "progress"), begins=lambda: told.append((tmp_path / "progress").exists()))
+    payments = DesiredStore(state="connected", name="payments")
+    progress.done(payments)
+    assert told == []
+    for elapsed in range(3):
+        progress.reporter(payments, history())(elapsed, 2)
+    assert told == [True]
 
 
 @pytest.fixture
-def job(tmp_path: Path) -> Job:
-    return Job(str(tmp_path / "the result"), str(tmp_path / "the progress"), 60)
+def job(tmp_path: Path) -> Iterator[Job]:
+    """A job whose process is there, and that has said how far it is."""
+    with subprocess.Popen(["/bin/sleep", "60"]) as process:
+        made = Job.at(str(tmp_path / "the job"), process.pid)
+        Path(made.progress).write_text('{"written": 1}')
+        Path(made.errors).write_text("a warning")
+        yield made
+        process.kill()
 
 
 def wait(job: Job, seconds: float, *, quick: bool) -> subprocess.CompletedProcess[str]:
-    command = job.wait_command(seconds, quick=quick)
+    command = wait_command(job, seconds, quick=quick)
     return subprocess.run(["/bin/sh", "-c", command], text=True, capture_output=True, timeout=30)
 
 
-@pytest.mark.parametrize("finished", ["true", "1"])
-def test_a_job_that_has_ended_is_not_waited_for(job: Job, finished: str) -> None:
-    result = f'{{"changed": true, "finished": {finished}}}'
-    Path(job.result_path).write_text(result)
-    Path(job.progress_path).write_text("{}")
+def test_a_job_that_has_ended_is_not_waited_for(job: Job, tmp_path: Path) -> None:
+    Path(job.result).write_text('{"changed": true}')
     done = wait(job, 3600, quick=False)
-    assert (done.returncode, done.stdout, done.stderr) == (0, result, "")
-    assert not os.path.exists(job.result_path)
-    assert not os.path.exists(job.progress_path)
+    assert (done.returncode, done.stdout, done.stderr) == (0, '{"changed": true}', "a warning")
+    assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("finished", ["false", "0"])
-@pytest.mark.parametrize("progress", ["", '{"written": 1}'])
-def test_a_job_that_runs_tells_how_far_it_is(job: Job, finished: str, progress: str) -> None:
-    Path(job.result_path).write_text(f'{{"started": 1, "finished": {finished}, "ansible_job_id": "j1"}}')
-    if progress:
-        Path(job.progress_path).write_text(progress)
+def test_a_job_that_runs_tells_how_far_it_is(job: Job) -> None:
     done = wait(job, 0.1, quick=True)
     assert done.returncode == STILL_RUNNING
     now, _newline, told = done.stdout.partition("\n")
     assert abs(int(now) - time.time()) < 30
-    assert told == progress
-    assert os.path.exists(job.result_path)
+    assert told == '{"written": 1}'
 
 
-def test_a_job_whose_process_is_gone(job: Job) -> None:
-    """It has not written a result, and neither has Ansible's wrapper."""
-    Path(job.result_path).write_text('{"started": 1, "finished": 0, "ansible_job_id": "j1"}')
+def test_a_job_whose_process_is_gone_without_a_result(tmp_path: Path) -> None:
     with subprocess.Popen(["/bin/true"]) as gone:
         pass
-    Path(job.progress_path).write_text(json.dumps({"pid": gone.pid, "written": 1, "stores": []}))
+    job = Job.at(str(tmp_path / "the job"), gone.pid)
+    Path(job.part).write_text('{"chan')
+    Path(job.errors).write_text("Killed")
     done = wait(job, 3600, quick=False)
-    assert (done.returncode, done.stdout) == (KILLED, "")
-    assert not os.path.exists(job.result_path)
-    assert not os.path.exists(job.progress_path)
-
-
-def test_a_job_whose_process_is_there_is_waited_for(job: Job) -> None:
-    Path(job.result_path).write_text('{"started": 1, "finished": 0, "ansible_job_id": "j1"}')
-    Path(job.progress_path).write_text(json.dumps({"pid": os.getpid(), "written": 1, "stores": []}))
-    assert wait(job, 0.1, quick=True).returncode == STILL_RUNNING
-
-
-def test_a_job_that_has_left_nothing(job: Job) -> None:
-    done = wait(job, 3600, quick=True)
-    assert done.returncode not in (0, STILL_RUNNING)
+    assert (done.returncode, done.stdout, done.stderr) == (WAS_KILLED, "", "Killed")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_it_looks_often_at_first_and_never_not_at_all(job: Job) -> None:
-    assert "tries=200\n" in job.wait_command(20, quick=True)
-    assert "tries=40\n" in job.wait_command(20, quick=False)
-    assert "tries=1\n" in job.wait_command(0, quick=False)
+    assert "tries=200\n" in wait_command(job, 20, quick=True)
+    assert "tries=40\n" in wait_command(job, 20, quick=False)
+    assert "tries=1\n" in wait_command(job, 0, quick=False)
 
 
 def action(*, no_log: bool = False) -> WaitingAction:
@@ -175,16 +156,17 @@ def test_nothing_is_shown_where_nothing_is_known(seen: str) -> None:
     assert told(seen) == []
 
 
-def test_a_result_that_is_gone_and_a_module_that_was_ended() -> None:
-    gone: dict[str, Any] = {"rc": 1, "stdout": "", "stderr": ""}
+def test_a_result_that_is_gone_and_a_module_that_was_killed() -> None:
+    job = Job.at("/jobs/j1", 1)
     with pytest.raises(AnsibleActionFail) as caught:
-        action()._result(Job("/jobs/j1", "/jobs/p1", 60), gone)
-    again = "What it had begun goes on in KMS: run the task again, it goes on from the state that it finds."
-    assert str(caught.value).startswith(f"The result of the task is not at /jobs/j1 any more. {again}")
-    killed = {"failed": True, "cmd": "module", "msg": "no JSON", "data": "", "stderr": "Terminated", "finished": 1}
-    result = action()._result(Job("/jobs/j1", "/jobs/p1", 60), {"rc": 0, "stdout": json.dumps(killed), "stderr": ""})
-    assert result["failed"] is True
-    assert result["msg"] == f"The task was ended before it was done. {again}"
-    assert result["module_stderr"] == "Terminated"
-    result = action()._result(Job("/jobs/j1", "/jobs/p1", 60), {"rc": KILLED, "stdout": "", "stderr": ""})
-    assert result == {"failed": True, "msg": f"The task was ended before it was done. {again}"}
+        action()._result(job, {"rc": 1, "stdout": "", "stderr": ""})
+    assert str(caught.value).startswith(
+        "The result of the task is not at /jobs/j1.result any more. Run the task again, it goes on from the state that it finds."
+    )
+    result = action()._result(job, {"rc": WAS_KILLED, "stdout": "", "stderr": "Killed"})
+    assert result == {
+        "failed": True,
+        "msg": "The task was ended before it was done. What it had begun goes on in KMS: run the task again, it goes on from"
+        " the state that it finds.",
+        "module_stderr": "Killed",
+    }
