@@ -42,8 +42,9 @@ AUTHORIZATION = "AWS4-HMAC-SHA256 Credential=AKIA/20260101/us-east-1/kms/aws4_re
 Request = tuple[str, dict[str, Any]]
 
 MOTO = """
-import pathlib, signal, sys
+import logging, pathlib, signal, sys
 from moto.moto_server.threaded_moto_server import ThreadedMotoServer
+logging.getLogger("werkzeug").setLevel(logging.ERROR)  # a line for each request would count against moto
 server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
 server.start()
 pathlib.Path(sys.argv[1]).write_text("http://127.0.0.1:%d\\n" % server.get_host_and_port()[1])
