@@ -43,6 +43,11 @@ class Journal:
         """A copy of the log."""
         return copy.deepcopy(self._records)
 
+    @property
+    def count(self) -> int:
+        """How many there are."""
+        return len(self._records)
+
     def clear(self) -> None:
         """Forget all requests; the next one is number 1 again."""
         self._records = []

@@ -16,6 +16,9 @@ from typing import Callable
 LONGEST_PAUSE = 15.0
 """Seconds. The longest that anything here sleeps: neither the end of a transition nor of a throttling is noticed later."""
 
+SHORTEST_PAUSE = 0.001
+"""Seconds. What is left until a deadline can be so little that a clock does not move by it, and there would be no end."""
+
 
 @dataclass(frozen=True)
 class Clock:
@@ -50,9 +53,9 @@ class Deadline:
         return self.elapsed() >= self.seconds
 
     def pause(self, seconds: float) -> None:
-        """Sleep for C(seconds), but not past the deadline, so that there is always a last look at it."""
+        """Sleep for C(seconds), but no longer than until the deadline, so that there is always a last look at it."""
         self._clock.announce(self.elapsed(), self.seconds)
-        self._clock.sleep(max(0.0, min(seconds, self.seconds - self.elapsed())))
+        self._clock.sleep(max(SHORTEST_PAUSE, min(seconds, self.seconds - self.elapsed())))
 
     def back_off(self, attempt: int) -> None:
         """Sleep before trying again what KMS did not answer: half a second at first, doubling, half of it jitter.

@@ -17,6 +17,19 @@ from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleA
 
 from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.diagnosis import explain_exception
 from tests.unit.harness import ModuleRunner
+from tests.unit.options import CERTIFICATE
+from tests.unit.options import CLOUDHSM
+from tests.unit.options import CLUSTER
+from tests.unit.options import KEY_ID
+from tests.unit.options import KINDS
+from tests.unit.options import OTHER_CLUSTER
+from tests.unit.options import OTHER_KEY_ID
+from tests.unit.options import PASSWORD
+from tests.unit.options import PROXY
+from tests.unit.options import PUBLIC
+from tests.unit.options import SECRET
+from tests.unit.options import SERVICE
+from tests.unit.options import VPC
 
 DESCRIBE = "DescribeCustomKeyStores"
 CREATE = "CreateCustomKeyStore"
@@ -25,46 +38,6 @@ DISCONNECT = "DisconnectCustomKeyStore"
 UPDATE = "UpdateCustomKeyStore"
 DELETE = "DeleteCustomKeyStore"
 LIST_KEYS = "ListKeys"
-
-CLUSTER = "cluster-2345abcdefg"
-OTHER_CLUSTER = "cluster-7654gfedcba"
-CERTIFICATE = "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n"
-PASSWORD = "CanaryKmsUserPassword77"  # noqa: S105
-SECRET = "CanaryRawSecretAccessKey0123456789abcdefghijklmn"  # noqa: S105
-KEY_ID = "ABCDEFGHIJKLMNOPQRST"
-OTHER_KEY_ID = "TSRQPONMLKJIHGFEDCBA"
-SERVICE = "com.amazonaws.vpce.us-east-1.vpce-svc-0123456789abcdef0"
-
-CLOUDHSM: dict[str, Any] = {
-    "name": "payments",
-    "custom_key_store_type": "AWS_CLOUDHSM",
-    "cloud_hsm_cluster_id": CLUSTER,
-    "trust_anchor_certificate": CERTIFICATE,
-    "key_store_password": PASSWORD,
-}
-PROXY = {
-    "connectivity": "PUBLIC_ENDPOINT",
-    "uri_endpoint": "https://xks.example.com",
-    "uri_path": "/payments/kms/xks/v1",
-    "access_key_id": KEY_ID,
-    "raw_secret_access_key": SECRET,
-}
-PUBLIC: dict[str, Any] = {
-    "name": "payments",
-    "custom_key_store_type": "EXTERNAL_KEY_STORE",
-    "xks_proxy_configuration": PROXY,
-}
-VPC: dict[str, Any] = {
-    **PUBLIC,
-    "xks_proxy_configuration": {
-        **PROXY,
-        "connectivity": "VPC_ENDPOINT_SERVICE",
-        "uri_endpoint": "https://private.example.com",
-        "vpc_endpoint_service_name": SERVICE,
-        "vpc_endpoint_service_owner": "210987654321",
-    },
-}
-KINDS = {"cloudhsm": CLOUDHSM, "public": PUBLIC, "vpc": VPC}
 
 
 @pytest.fixture(autouse=True)
