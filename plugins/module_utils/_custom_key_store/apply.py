@@ -14,6 +14,7 @@ from dataclasses import field
 from dataclasses import replace
 from typing import Callable
 from typing import Optional
+from typing import Tuple
 
 from .api import InUse
 from .api import InvalidState
@@ -34,6 +35,7 @@ from .plan import CONNECT
 from .plan import CREATE
 from .plan import DELETE
 from .plan import DISCONNECT
+from .plan import ENDS
 from .plan import UPDATE
 from .plan import Call
 from .plan import Plan
@@ -44,8 +46,10 @@ from .plan import make_plan
 from .plan import plan_creation
 from .plan import plan_deletion
 from .plan import refuse_deletion_in_service
+from .properties import Change
 from .properties import shows
 from .properties import wants_creation
+from .wait import STALE_SECONDS
 from .wait import End
 from .wait import WaitTimeout
 from .wait import wait_for
@@ -123,6 +127,7 @@ class Runner:
         self._in_place = True
         self._known_id = desired.custom_key_store_id
         self._last_call = ""
+        self._sent: Tuple[Change, ...] = ()
 
     def plan(self) -> Plan:
         """Look at the store and decide.
@@ -227,14 +232,22 @@ class Runner:
 
     def _carry_out(self, plan: Plan) -> bool:
         """True when all steps are done, False when the store is not where the plan took it to be."""
+        self._sent = plan.changes
         for step in plan.steps:
             done = self._call(step) if isinstance(step, Call) else self._wait(step)
             if not done:
                 return False
+        if self._desired.wait and not self._is_where_it_should_be():
+            return False
         last = plan.steps[-1] if plan.steps else None
         if isinstance(last, Call) and last.operation not in (CREATE, DELETE):
             self._look()  # nobody waits, but the result shows what the call has begun
         return True
+
+    def _is_where_it_should_be(self) -> bool:
+        """Somebody else may have moved the store while the task waited for something else."""
+        wanted, store = self._still_desired().state, self._history.store
+        return wanted not in ENDS or store is None or store.connection_state is ENDS[wanted]
 
     # ---- calls
 
@@ -267,11 +280,15 @@ class Runner:
     def _update(self, step: Call) -> bool:
         try:
             self._change(step)
-        except InvalidState:
-            before = self._history.store
-            if before is not None and before.connection_state is self._look().connection_state:
-                self._in_place = False  # nobody has moved the store: KMS does not change this in place
-            return False
+        except InvalidState as error:
+            before, now = self._history.store, self._look()
+            if not (error.maybe_applied and any(change.shown for change in self._sent) and shows(now, self._sent)):
+                if before is not None and before.connection_state is now.connection_state:
+                    self._in_place = False  # nobody has moved the store: KMS does not change this in place
+                return False
+            self._history.did(
+                UPDATE
+            )  # somebody has moved the store, but not before it was changed: its answer was lost
         # All is sent. Should the rest have to be decided anew, nothing is sent twice: neither because KMS still shows the
         # old values, nor a password that a connect has made worthless meanwhile (R12).
         self._desired = replace(self._desired, given={})
@@ -284,6 +301,10 @@ class Runner:
             if not error.maybe_applied:
                 raise
             custom_key_store_id = None  # ours, whose answer was lost: it is found by its name
+        except KmsError as error:
+            if error.maybe_applied:
+                error.message += self._find_out(CREATE)
+            raise
         self._history.did(CREATE)
         if not self._until(lambda: self._sees(custom_key_store_id)):
             raise WaitTimeout(
@@ -312,25 +333,37 @@ class Runner:
         return True
 
     def _find_out(self, operation: str) -> str:
-        """One last look at what became of an operation that KMS never answered, and a sentence where that is not known.
+        """What became of an operation that KMS never answered: looks for as long as KMS may show the state from before.
 
-        Where not even the look is answered, the operation counts as made: better a needless look by the user than a store
-        that is believed untouched.
+        Where that cannot be found out, it counts as made: better a needless look by the user than a store that is believed
+        untouched.
+
+        Returns:
+            A sentence for the user.
         """
+        tells = operation != UPDATE or any(change.shown for change in self._sent)
         try:
-            state = self._look().connection_state
-        except NotFound:
-            if operation == DELETE:
-                self._history.store = None
-            self._history.did(operation)
-            return ""
+            deadline = Deadline(self._clock, STALE_SECONDS)
+            if tells and not wait_until(lambda: self._has_effect(operation), clock=self._clock, deadline=deadline):
+                return f" KMS has not carried out {operation}."
         except KmsError:
-            self._history.did(operation)
-        else:
-            if state in _EFFECTS.get(operation, ()):
-                self._history.did(operation)
-                return ""
+            tells = False
+        self._history.did(operation)
+        if tells:
+            return ""
         return f" Whether KMS has carried out {operation} is not known: look at the store before you rely on either."
+
+    def _has_effect(self, operation: str) -> bool:
+        if operation == CREATE:
+            return self._sees(None)
+        try:
+            store = self._look()
+        except NotFound:
+            self._history.store = None
+            return operation == DELETE
+        if operation == UPDATE:
+            return shows(store, self._sent)
+        return store.connection_state in _EFFECTS.get(operation, ())
 
     # ---- waits
 

@@ -99,6 +99,9 @@ _TO_CONNECTED: Mapping[ConnectionState, Tuple[Step, ...]] = {
 }
 _WAYS = {"disconnected": _TO_DISCONNECTED, "connected": _TO_CONNECTED}
 
+ENDS = {"disconnected": ConnectionState.DISCONNECTED, "connected": ConnectionState.CONNECTED}
+"""The connection states that a task can ask for."""
+
 _UNDER_WAY = {CONNECT: ConnectionState.CONNECTING, DISCONNECT: ConnectionState.DISCONNECTING}
 
 
@@ -110,11 +113,13 @@ class Plan:
         steps: in order; none when the store is as it should be.
         predicted: the store as it will be described when they are done; None when it will not be there.
         secrets: the options of the secrets that are sent.
+        changes: of properties, which one of the steps sends.
     """
 
     steps: Tuple[Step, ...]
     predicted: Optional[CustomKeyStore]
     secrets: Tuple[str, ...] = ()
+    changes: Tuple[Change, ...] = ()
 
     @property
     def operations(self) -> list[str]:
@@ -140,7 +145,7 @@ def make_plan(store: CustomKeyStore, desired: DesiredStore, *, in_place: bool = 
     if not desired.wait:
         steps = _without_last_wait(steps)
     secrets = tuple(change.secret for change in wanted if change.secret is not None)
-    return Plan(steps, _predict(with_changes(store, wanted), steps), secrets)
+    return Plan(steps, _predict(with_changes(store, wanted), steps), secrets, wanted)
 
 
 def _way(store: CustomKeyStore, desired: DesiredStore) -> Tuple[Step, ...]:

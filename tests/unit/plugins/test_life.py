@@ -538,14 +538,48 @@ def test_putting_back_waits_for_a_stale_reading_to_end(run: ModuleRunner) -> Non
 
 
 @pytest.mark.parametrize("operation", [UPDATE, DELETE])
-def test_an_answer_that_never_comes_is_called_unknown(run: ModuleRunner, operation: str) -> None:
+@pytest.mark.parametrize("applied", [False, True])
+def test_what_became_of_a_request_without_an_answer_is_looked_up(
+    run: ModuleRunner, operation: str, applied: bool
+) -> None:
     store_id = created(run, "cloudhsm", "DISCONNECTED")
-    run.control.add_fault(operation, drop=True, times=1000)
+    run.control.set_visibility_delay(60)
+    run.control.add_fault(operation, drop=True, applied=applied, times=1000)
     change: dict[str, Any] = {"state": "absent"} if operation == DELETE else {"cloud_hsm_cluster_id": OTHER_CLUSTER}
     result = run(id=store_id, wait_timeout=60, **change)
     assert f"{operation} got no answer from KMS" in result["msg"]
-    assert f"Whether KMS has carried out {operation} is not known: look at the store before you" in result["msg"]
-    assert result["operations"] == []
+    assert (f"KMS has not carried out {operation}." in result["msg"]) is not applied
+    assert result["operations"] == ([operation] if applied else [])
+    assert result["changed"] is applied
+
+
+def test_an_update_whose_answer_was_lost_before_somebody_moves_the_store(run: ModuleRunner) -> None:
+    """The second request is refused for the new state, and the first has had its effect."""
+    store_id = created(run, "cloudhsm", "CONNECTED")
+    run.control.add_fault(UPDATE, drop=True, applied=True)
+    run.control.add_intruder(UPDATE, skip=1, action=DISCONNECT, parameters={"CustomKeyStoreId": store_id})
+    result = run(id=store_id, name="renamed", state="connected")
+    assert result["operations"] == [UPDATE, CONNECT]
+    assert result["custom_key_store"]["custom_key_store_name"] == "renamed"
+
+
+def test_what_became_of_a_password_without_an_answer_is_not_known(run: ModuleRunner) -> None:
+    store_id = created(run, "cloudhsm", "DISCONNECTED")
+    run.control.add_fault(UPDATE, drop=True, times=1000)
+    result = run(id=store_id, wait_timeout=60, key_store_password=PASSWORD, update_credentials="always")
+    assert (
+        "Whether KMS has carried out UpdateCustomKeyStore is not known: look at the store before you" in result["msg"]
+    )
+    assert result["changed"] is True
+
+
+@pytest.mark.parametrize("applied", [False, True])
+def test_what_became_of_a_creation_without_an_answer_is_looked_up(run: ModuleRunner, applied: bool) -> None:
+    run.control.add_fault(CREATE, error="KMSInternalException", applied=applied, times=1000)
+    result = run(**PUBLIC, wait_timeout=60)
+    assert result["changed"] is applied
+    if not applied:
+        assert "KMS has not carried out CreateCustomKeyStore." in result["msg"]
 
 
 # ---- rename
