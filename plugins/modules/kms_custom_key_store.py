@@ -18,6 +18,8 @@ description:
   - Only properties that differ are sent. Where one can only change while the store is disconnected, and O(allow_disconnect)
     allows it, the store is disconnected, changed, and connected again. When KMS refuses the change, the store is connected again
     with its old settings, and the task fails with the reason.
+  - Before that, it leaves a note in the folder C(~/.keyops-aws) of the managed host. Should the task be killed, or not be done in
+    time, running it again within a day connects the store, also with O(state=present), and warns of it.
   - A transition that is under way already, whoever began it, is joined and not begun again.
   - A task that changes nothing makes one request.
 author:
@@ -417,6 +419,7 @@ error:
       type: str
 """
 
+import os
 from dataclasses import replace
 from typing import Any
 
@@ -430,6 +433,7 @@ from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.api i
 from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.apply import History
 from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.clock import Clock
 from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.model import CustomKeyStoreError
+from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.notes import Notes
 from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.progress import Progress
 from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.properties import SERVICE_OWNER
 from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.properties import desired_store
@@ -467,6 +471,10 @@ def argument_spec() -> dict[str, dict[str, Any]]:
     }
 
 
+INTERRUPTED = "~/.keyops-aws/interrupted"
+"""On the managed host: a note for each store that a task has disconnected for a change and not yet connected again."""
+
+
 def bring_about(module: AnsibleAWSModule, history: History, clock: Clock, progress: Progress) -> dict[str, Any]:
     """Do what the task asks for.
 
@@ -485,8 +493,14 @@ def bring_about(module: AnsibleAWSModule, history: History, clock: Clock, progre
         return place(client.meta.region_name, module.client("sts", config=client_config(timeout=2)))
 
     clock = replace(clock, announce=progress.reporter(desired, history))
-    task = Task(desired, client=client, place=where, history=history, clock=clock)
+    notes = Notes(os.path.expanduser(INTERRUPTED), expires_after=24 * 3600)
+    task = Task(desired, client=client, place=where, history=history, clock=clock, notes=notes)
     plan = task.plan()
+    if history.interrupted is not None:
+        module.warn(
+            f"The custom key store {history.store} was disconnected at {history.interrupted['time']} by a task that was ended"
+            " before it had connected it again. This one connects it."
+        )
     return task.foretell(plan) if module.check_mode else task.run(plan)
 
 

@@ -5,6 +5,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from pathlib import Path
+
 import pytest
 
 from ansible_collections.keyops.aws.plugins.modules import kms_custom_key_store_info
@@ -16,6 +19,14 @@ from tests.unit.harness import ModuleRunner
 from tests.unit.harness import SimulatedTime
 
 __all__ = ["control", "emulator_server", "http_control"]
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path) -> Iterator[Path]:
+    """A home of its own for each test, in which a module may leave its notes."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HOME", str(tmp_path / "home"))
+        yield tmp_path / "home"
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass
 from dataclasses import field
 from dataclasses import replace
@@ -27,10 +28,13 @@ from .diagnosis import ConnectionFailure
 from .diagnosis import diagnose
 from .keys import keys_in_store
 from .model import IN_SERVICE
+from .model import OUT_OF_SERVICE
 from .model import ConnectionState
 from .model import CustomKeyStore
 from .model import CustomKeyStoreError
 from .model import DesiredStore
+from .notes import Note
+from .notes import Notes
 from .plan import CONNECT
 from .plan import CREATE
 from .plan import DELETE
@@ -82,6 +86,7 @@ class History:
         found: the store as first described; None while none was found.
         store: the store as last described; None where there is none.
         failure: why it is or was FAILED, as last seen.
+        interrupted: the note of an earlier task that took the store out of service and was ended before it had brought it back.
     """
 
     operations: list[str] = field(default_factory=list)
@@ -89,6 +94,7 @@ class History:
     found: Optional[CustomKeyStore] = None
     store: Optional[CustomKeyStore] = None
     failure: Optional[ConnectionFailure] = None
+    interrupted: Optional[Note] = None
 
     def saw(self, store: CustomKeyStore) -> CustomKeyStore:
         """Remember a reading."""
@@ -116,9 +122,13 @@ class Runner:
         history: is kept up to date.
         clock: see there.
         deadline: see there.
+        notes: of stores that a task was to bring back, should it be killed before it has.
     """
 
-    def __init__(self, kms: Kms, desired: DesiredStore, history: History, clock: Clock, deadline: Deadline) -> None:
+    def __init__(
+        self, kms: Kms, desired: DesiredStore, history: History, clock: Clock, deadline: Deadline, notes: Notes
+    ) -> None:
+        self._notes = notes
         self._kms = kms
         self._desired = desired
         self._history = history
@@ -141,13 +151,18 @@ class Runner:
             self._history.store = None
             return self._plan_without_store(error)
         self._known_id = store.id
+        if self._desired.state == "present" and store.connection_state in OUT_OF_SERVICE:
+            self._history.interrupted = self._history.interrupted or self._note_of(store)
         if self._desired.state != "absent":
             return make_plan(store, self._still_desired(), in_place=self._in_place)
         refuse_deletion_in_service(store, self._desired)
         return plan_deletion(store, self._desired, keys_in_store(self._kms, store.id))
 
     def _still_desired(self) -> DesiredStore:
-        """What is left to ask for: who has taken a store out of service brings it back, whatever comes between."""
+        """What is left to ask for: who has taken a store out of service brings it back, whatever comes between.
+
+        So does who repeats a task that was ended before it had.
+        """
         if self._desired.state == "present" and self._took_out_of_service():
             return replace(self._desired, state="connected")
         return self._desired
@@ -172,11 +187,33 @@ class Runner:
         try:
             self._run(plan)
         except CustomKeyStoreError as error:
-            if self._took_out_of_service() and self._moves()[-1] == DISCONNECT:
+            if self._took_out_of_service() and self._moves()[-1:] != [CONNECT]:
                 error.message += (
                     _BRING_BACK if isinstance(error, WaitTimeout) or self._last_call == CONNECT else self._put_back()
                 )
+            self._tidy_notes()
             raise
+        self._tidy_notes()
+
+    def _note_of(self, store: CustomKeyStore) -> Optional[Note]:
+        """A note that cannot be read or written must not keep anybody from anything: it is for a rare case."""
+        with contextlib.suppress(CustomKeyStoreError):
+            return self._notes.of(store.id)
+        return None
+
+    def _write_note(self) -> None:
+        """Note a store that is about to be disconnected and shall be connected again."""
+        store = self._history.store
+        if self._desired.state == "present" and store is not None and store.connection_state in IN_SERVICE:
+            with contextlib.suppress(CustomKeyStoreError):
+                self._notes.write(store)
+
+    def _tidy_notes(self) -> None:
+        """Forget a store that is not out of service any more, or shall be; of one that is FAILED the user is told."""
+        store = self._history.store
+        out_of_service = store is not None and store.connection_state in OUT_OF_SERVICE
+        if self._known_id is not None and not (out_of_service and self._desired.state == "present"):
+            self._notes.remove(self._known_id)
 
     def _run(self, plan: Plan) -> None:
         """When somebody else moves the store meanwhile, look and decide again, a bounded number of times."""
@@ -195,6 +232,8 @@ class Runner:
     def _took_out_of_service(self) -> bool:
         """Has this task disconnected a store that was in service, without being asked to leave it so?"""
         found = self._history.found
+        if self._history.interrupted is not None:
+            return self._desired.state == "present"
         return (
             self._desired.state != "disconnected"
             and DISCONNECT in self._history.operations
@@ -210,7 +249,8 @@ class Runner:
         """Connect the store with the settings that it has, and say how that went."""
         deadline = Deadline(self._clock, self._deadline.seconds)  # however much of the task's own time is left
         connected = DesiredStore("connected", self._id, wait_timeout=self._desired.wait_timeout)
-        runner = Runner(self._kms.with_deadline(deadline), connected, self._history, self._clock, deadline)
+        kms = self._kms.with_deadline(deadline)
+        runner = Runner(kms, connected, self._history, self._clock, deadline, self._notes)
         try:
             runner._wait_for_state(ConnectionState.DISCONNECTED)  # or else a reading from before hides it
             runner._run(runner.plan())
@@ -269,6 +309,8 @@ class Runner:
 
     def _move(self, step: Call) -> bool:
         """Connect or disconnect."""
+        if step.operation == DISCONNECT:
+            self._write_note()
         try:
             self._change(step)
         except InvalidState as error:

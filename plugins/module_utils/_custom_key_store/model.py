@@ -35,6 +35,9 @@ class ConnectionState(Enum):
 IN_SERVICE = (ConnectionState.CONNECTED, ConnectionState.CONNECTING)
 """The states of a store whose keys can be used, or are about to be: a disconnect would take something away."""
 
+OUT_OF_SERVICE = (ConnectionState.DISCONNECTED, ConnectionState.DISCONNECTING)
+"""The states that a store is in because somebody has disconnected it."""
+
 
 class CustomKeyStoreError(Exception):
     """A failure that the user is told in one message.

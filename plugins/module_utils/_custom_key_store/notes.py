@@ -30,10 +30,12 @@ class Notes:
 
     Args:
         folder: made when it is needed; None to note nothing.
+        expires_after: seconds after which a note does not count any more; None for never.
     """
 
-    def __init__(self, folder: Optional[str]) -> None:
+    def __init__(self, folder: Optional[str], *, expires_after: Optional[float] = None) -> None:
         self._folder = folder
+        self._expires_after = expires_after
 
     def of(self, custom_key_store_id: str) -> Optional[Note]:
         """The note of a store, or None.
@@ -46,14 +48,19 @@ class Notes:
         path = self._path(custom_key_store_id)
         try:
             with open(path, encoding="utf-8") as file:
-                return dict(json.load(file))
+                note: Note = dict(json.load(file))
+                return None if self._has_expired(note) else note
         except FileNotFoundError:
             return None
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, KeyError) as error:
             raise CustomKeyStoreError(
                 f"The note {path} cannot be read: {error}. It tells whether the store was in service before it was"
                 " disconnected. Make it readable; or remove it if the store is where it should be."
             ) from error
+
+    def _has_expired(self, note: Note) -> bool:
+        age = datetime.datetime.now(datetime.timezone.utc) - datetime.datetime.fromisoformat(note["time"])
+        return self._expires_after is not None and age.total_seconds() > self._expires_after
 
     def write(self, store: CustomKeyStore) -> None:
         """Note, before it is disconnected, that a store is in service.

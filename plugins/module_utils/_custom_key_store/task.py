@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from typing import Any
 from typing import Callable
+from typing import Optional
 
 from . import result
 from .api import Client
@@ -20,6 +21,7 @@ from .apply import Runner
 from .clock import Clock
 from .clock import Deadline
 from .model import DesiredStore
+from .notes import Notes
 from .plan import Plan
 
 
@@ -32,16 +34,24 @@ class Task:
         place: names Region and account; asked only when there is no such store.
         history: is kept up to date, so that it tells how far the task came, however it ends.
         clock: see there. The time that the task may wait begins now.
+        notes: of stores that a task was to bring back, should it be killed before it has.
     """
 
     def __init__(
-        self, desired: DesiredStore, *, client: Client, place: Callable[[], str], history: History, clock: Clock
+        self,
+        desired: DesiredStore,
+        *,
+        client: Client,
+        place: Callable[[], str],
+        history: History,
+        clock: Clock,
+        notes: Optional[Notes] = None,
     ) -> None:
         deadline = Deadline(clock, desired.wait_timeout)
         self.kms = Kms(client, deadline, place)
         self._desired = desired
         self._history = history
-        self._runner = Runner(self.kms, desired, history, clock, deadline)
+        self._runner = Runner(self.kms, desired, history, clock, deadline, notes or Notes(None))
 
     def plan(self) -> Plan:
         """Look at the store and decide. Changes nothing.
