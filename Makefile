@@ -3,13 +3,20 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test check quick emulator build clean
+.PHONY: demo test soak quick emulator build clean
 
 demo: $(VENV)/ready
 	@$(BIN)/python -m tests.demo $(KEY_STORE)
 
 test: $(VENV)/ready
 	$(BIN)/python -m pytest
+
+# Hours, if you like: 100,000 generated histories; processes killed at each request; 200 tasks of ansible-playbook at once.
+HISTORIES ?= 100000
+SEED ?= 0
+soak: $(VENV)/ready
+	$(BIN)/python -m tests.histories --histories $(HISTORIES) --seed $(SEED)
+	$(BIN)/python -m pytest tests/soak -n 2
 
 quick: $(VENV)/ready
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy

@@ -6,8 +6,18 @@
 from __future__ import annotations
 
 import os
+from typing import Any
 
 
 def pytest_xdist_auto_num_workers() -> int:
     """Twice as many workers as processors: half of what an integration test does is wait."""
     return 2 * (os.cpu_count() or 1)
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """Show what tests have counted."""
+    for report in terminalreporter.getreports("passed"):
+        for name, text in report.user_properties:
+            if name == "counted":
+                terminalreporter.section(report.nodeid)
+                terminalreporter.write_line(text)

@@ -4,8 +4,9 @@
 
 """Make a collections path inside the virtual environment, so that any checkout works, wherever it lies.
 
-amazon.aws comes out of the C(ansible) package, which pip reaches where Ansible Galaxy may be out of reach; keyops.aws is a
-link to this checkout. Usage: C(python tests/install_collections.py [VERSION OF ansible])
+amazon.aws comes out of the C(ansible) package, which pip reaches where Ansible Galaxy may be out of reach, and so does
+ansible.posix, for the test of its JSON callback; keyops.aws is a link to this checkout.
+ Usage: C(python tests/install_collections.py [VERSION OF ansible])
 """
 
 from __future__ import annotations
@@ -22,14 +23,17 @@ ANSIBLE_VERSION = "13.8.0"
 """Has amazon.aws 10.3.2. Its own need of a newer Python is that of other collections in it, so it is not installed."""
 
 
-def install_amazon_aws(collections: Path, version: str) -> None:
-    """Unpack amazon.aws from the package C(ansible) of that version."""
+FOLDERS = ("ansible_collections/amazon/aws/", "ansible_collections/ansible/posix/")
+
+
+def install_from_package(collections: Path, version: str) -> None:
+    """Unpack collections from the package C(ansible) of that version."""
     with tempfile.TemporaryDirectory() as folder:
         pip = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--ignore-requires-python"]
         subprocess.run([*pip, "--dest", folder, f"ansible=={version}"], check=True)
         (wheel,) = Path(folder).glob("ansible-*.whl")
         with zipfile.ZipFile(wheel) as archive:
-            members = [name for name in archive.namelist() if name.startswith("ansible_collections/amazon/aws/")]
+            members = [name for name in archive.namelist() if name.startswith(FOLDERS)]
             archive.extractall(collections, members)
 
 
@@ -49,6 +53,6 @@ def let_python_find(collections: Path) -> None:
 
 if __name__ == "__main__":
     target = Path(sys.prefix) / "collections"
-    install_amazon_aws(target, sys.argv[1] if len(sys.argv) > 1 else ANSIBLE_VERSION)
+    install_from_package(target, sys.argv[1] if len(sys.argv) > 1 else ANSIBLE_VERSION)
     link_checkout(target)
     let_python_find(target)

@@ -52,6 +52,9 @@ class DirectKms:
             record = backend.journal.open(operation, {})
             backend.let_intruders_in(operation)
             fault = backend.injections.fault_for(operation)
+            if fault is None and backend.quotas.exceeded(operation):
+                record["outcome"] = "ThrottlingException"
+                raise _client_error(operation, "ThrottlingException", "")
             if fault is None or fault.applied:
                 answer = self._handle(record, members)
             if fault is None:

@@ -44,6 +44,9 @@ def changed_is_true_if_and_only_if_kms_accepted_a_change(task: TaskRun) -> None:
     assert told["changed"] is bool(told["operations"])
     if "is not known" in done.message:
         assert set(done.applied) <= set(told["operations"]), (done.applied, told["operations"])
+    elif task.was_joined and task.options.get("update_credentials") == "always":
+        # Whether a lost password was taken cannot be seen, so it is sent again after somebody has moved the store.
+        assert set(told["operations"]) == set(done.applied) or _cannot_be_told_apart(task)
     elif not _cannot_be_told_apart(task):
         assert _once(told["operations"]) == done.applied, (told["operations"], done.applied)
 

@@ -232,6 +232,8 @@ class World:
         again = None if done.failed else self._run(options, check=False)
         self.control.advance(LATER)  # nothing that a task is not told of is out of date when it begins
         stores = list(self.backend.custom_key_stores)
+        for another in stores[1:]:  # made because somebody else had just given the first another name
+            del self.backend.custom_key_stores[another]
         self.store_id = stores[0] if stores else None
         return TaskRun(
             options=options,

@@ -69,6 +69,7 @@ _EFFECTS = {
 """The states that show that an operation was applied."""
 
 
+_NOT_KNOWN = " Whether KMS has carried out {} is not known: look at the store before you rely on either."
 _BRING_BACK = " The store was in service before: to bring it back, run the task with state=connected."
 
 
@@ -299,7 +300,14 @@ class Runner:
     def _change(self, step: Call) -> None:
         try:
             self._kms.change(step.operation, self._id, step.members)
-        except (InvalidState, NotFound):
+        except InvalidState:
+            raise
+        except NotFound as error:
+            if (
+                error.maybe_applied and step.operation != DELETE
+            ):  # somebody has deleted the store since the first attempt
+                self._history.did(step.operation)
+                error.message += _NOT_KNOWN.format(step.operation)
             raise
         except KmsError as error:
             if error.maybe_applied:
@@ -324,17 +332,21 @@ class Runner:
             self._change(step)
         except InvalidState as error:
             before, now = self._history.store, self._look()
-            if not (error.maybe_applied and any(change.shown for change in self._sent) and shows(now, self._sent)):
-                if before is not None and before.connection_state is now.connection_state:
-                    self._in_place = False  # nobody has moved the store: KMS does not change this in place
-                return False
-            self._history.did(
-                UPDATE
-            )  # somebody has moved the store, but not before it was changed: its answer was lost
-        # All is sent. Should the rest have to be decided anew, nothing is sent twice: neither because KMS still shows the
-        # old values, nor a password that a connect has made worthless meanwhile (R12).
-        self._desired = replace(self._desired, given={})
+            if error.maybe_applied and any(change.shown for change in self._sent) and shows(now, self._sent):
+                self._history.did(UPDATE)  # somebody has moved the store since it was changed: only the answer was lost
+                self._send_nothing_more()
+            elif before is not None and before.connection_state is now.connection_state:
+                self._in_place = False  # nobody has moved the store: KMS does not change this in place
+            return False
+        self._send_nothing_more()
         return True
+
+    def _send_nothing_more(self) -> None:
+        """All is sent. Should the rest have to be decided anew, nothing is sent twice.
+
+        Neither because KMS still shows the old values, nor a password that a connect has made worthless meanwhile (R12).
+        """
+        self._desired = replace(self._desired, given={})
 
     def _create(self, step: Call) -> bool:
         try:
@@ -393,7 +405,7 @@ class Runner:
         self._history.did(operation)
         if tells:
             return ""
-        return f" Whether KMS has carried out {operation} is not known: look at the store before you rely on either."
+        return _NOT_KNOWN.format(operation)
 
     def _has_effect(self, operation: str) -> bool:
         if operation == CREATE:

@@ -563,6 +563,16 @@ def test_an_update_whose_answer_was_lost_before_somebody_moves_the_store(run: Mo
     assert result["custom_key_store"]["custom_key_store_name"] == "renamed"
 
 
+def test_an_update_whose_answer_was_lost_before_somebody_deletes_the_store(run: ModuleRunner) -> None:
+    store_id = created(run, "cloudhsm", "DISCONNECTED")
+    run.control.add_fault(UPDATE, drop=True, applied=True)
+    run.control.add_intruder(UPDATE, skip=1, action=DELETE, parameters={"CustomKeyStoreId": store_id})
+    result = run(id=store_id, name="renamed")
+    assert "The custom key store is not there any more" in result["msg"]
+    assert "Whether KMS has carried out UpdateCustomKeyStore is not known" in result["msg"]
+    assert result["changed"] is True
+
+
 def test_what_became_of_a_password_without_an_answer_is_not_known(run: ModuleRunner) -> None:
     store_id = created(run, "cloudhsm", "DISCONNECTED")
     run.control.add_fault(UPDATE, drop=True, times=1000)
