@@ -301,7 +301,7 @@ def _refused(operation: str, arguments: Mapping[str, Any], error: Any, maybe_app
     of_which = next((f" of {arguments[name]}" for name in _NAMING if name in arguments), "")
     said = f' KMS said: "{text}"' if text else ""
     problem = kind(
-        f"{operation}{of_which} failed with {code}. {explain_exception(code, operation)}{said}",
+        f"{operation}{of_which} failed with {code}. {explain_exception(code, operation, text)}{said}",
         error={"code": code, "message": text},
     )
     problem.maybe_applied = maybe_applied

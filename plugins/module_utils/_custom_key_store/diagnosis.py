@@ -12,6 +12,7 @@ The codes and what mends them are those of KMS's model and of the KMS developer 
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Any
 from typing import Mapping
@@ -323,6 +324,7 @@ _EXCEPTIONS: Mapping[str, str] = {
     ),
     "CustomKeyStoreNotFoundException": (
         "The custom key store is not there any more: somebody deleted it, or changed its name, while this task ran."
+        " Find out who, and run the task again."
     ),
     "InvalidMarkerException": "KMS did not accept its own marker for the next page. Run the task again.",
     "KMSInternalException": "KMS has a fault of its own. Run the task again; if it lasts, look at AWS's health dashboard.",
@@ -344,13 +346,22 @@ _EXCEPTIONS: Mapping[str, str] = {
 }
 
 
-def explain_exception(code: str, operation: str) -> str:
+_ELSEWHERE = re.compile(r"\b(?:cloudhsm|iam|ec2):[A-Z][A-Za-z]+")
+"""Actions of other services."""
+
+
+def explain_exception(code: str, operation: str, said: str = "") -> str:
     """Cause and remedy of an error code that an operation was answered with.
 
     Args:
         code: C(Error.Code) of the answer.
         operation: of KMS's model, such as C(ConnectCustomKeyStore).
+        said: C(Error.Message) of the answer. It may name another action that the caller lacks: KMS looks at the clusters with
+            the caller's permissions (R21).
     """
+    action = _ELSEWHERE.search(said)
+    if code == "AccessDeniedException" and action:
+        return _EXCEPTIONS[code].replace("{action}", action[0])
     if code == "AccessDeniedException" and operation in _ON_KEYS:
         return _KEY_POLICY.replace("{action}", f"kms:{operation}")
     text = _EXCEPTIONS.get(code, "Run the task again; if it lasts, look the code up in the KMS API reference.")

@@ -1,0 +1,138 @@
+# Copyright: Contributors to the keyops.aws collection
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Each policy of the guide suffices for what it is for; and without any one of its actions the task says which is missing."""
+
+from __future__ import annotations
+
+import json
+import re
+import textwrap
+from collections.abc import Callable
+from typing import Any
+
+import boto3
+import pytest
+from moto.core import set_initial_no_auth_action_count
+
+from ansible_collections.keyops.aws.plugins.modules import kms_custom_key_store
+from ansible_collections.keyops.aws.plugins.modules import kms_custom_key_store_info
+from ansible_collections.keyops.aws.plugins.modules import kms_custom_key_stores
+from tests.environment import ROOT
+from tests.unit.harness import ModuleRunner
+from tests.unit.options import CLOUDHSM
+from tests.unit.options import OTHER_CLUSTER
+from tests.unit.options import PUBLIC
+
+GUIDE = (ROOT / "docs" / "docsite" / "rst" / "guide_permissions.rst").read_text()
+TITLE_AND_POLICY = re.compile(
+    r"^(\S.*)\n-+\n(?:(?!.*\n---).*\n)*?\.\. code-block:: json\n\n((?:   .*\n)+)", re.MULTILINE
+)
+POLICIES: dict[str, dict[str, Any]] = {
+    found[1]: json.loads(textwrap.dedent(found[2])) for found in TITLE_AND_POLICY.finditer(GUIDE)
+}
+
+IAM_IS_ON = set_initial_no_auth_action_count(0)
+
+
+def stores(state: str, **more: Any) -> dict[str, Any]:
+    return {"module": kms_custom_key_stores, "state": state, "stores": [{"name": "payments"}], **more}
+
+
+BY_NAME = {"name": "payments"}
+CHANGE = {**BY_NAME, "cloud_hsm_cluster_id": OTHER_CLUSTER, "allow_disconnect": True}
+TASKS: dict[str, tuple[str | None, list[dict[str, Any]]]] = {
+    "Look, and change a name": ("CONNECTED", [BY_NAME, {"id": "{id}", "name": "renamed"}]),
+    "Change what needs a disconnect": ("CONNECTED", [CHANGE]),
+    "Connect": ("FAILED", [{**BY_NAME, "state": "connected"}]),
+    "Disconnect": ("CONNECTED", [{**BY_NAME, "state": "disconnected"}]),
+    "Create a store in AWS CloudHSM": (None, [{**CLOUDHSM, "state": "connected"}]),
+    "Create an external store": (None, [{**PUBLIC, "state": "connected"}]),
+    "Delete": ("CONNECTED", [{**BY_NAME, "state": "absent", "allow_disconnect": True}]),
+    "Look at keys and clusters": (
+        "CONNECTED",
+        [{"module": kms_custom_key_store_info, "include_keys": True, "include_cloud_hsm_cluster": True}],
+    ),
+    "Maintenance windows": ("CONNECTED", [stores("disconnected"), stores("connected", verify=True)]),
+}
+"""By the name of the policy: the state in which the store is found, and the tasks."""
+
+IN_SERVICE = ("CONNECTED", "CONNECTING")
+
+
+def actions(policy: dict[str, Any]) -> list[str]:
+    (statement,) = policy["Statement"]
+    return list(statement["Action"])
+
+
+@pytest.fixture
+def restricted(run: ModuleRunner) -> Callable[..., list[dict[str, Any]]]:
+    """Runs the tasks of a policy as somebody who may do these actions and no more; returns the results."""
+    control = run.control
+
+    def do(name: str, allowed: list[str]) -> list[dict[str, Any]]:
+        control.reset()
+        control.freeze_clock()
+        state, tasks = TASKS[name]
+        store_id = ""
+        if state is not None:
+            cluster_id = control.create_cluster()
+            store_id = control.create_store(
+                custom_key_store_name="payments",
+                connection_state=state,
+                connection_error_code="NETWORK_ERRORS" if state == "FAILED" else None,
+                parameters={"CloudHsmClusterId": cluster_id},
+            )
+            other = control.create_cluster(source_cluster_id=cluster_id)
+            control.create_keys(1, custom_key_store_id=None if name == "Delete" else store_id)
+        iam = boto3.client("iam", region_name="us-east-1")
+        user = f"operator-{len(iam.list_users()['Users'])}"
+        iam.create_user(UserName=user)
+        key = iam.create_access_key(UserName=user)["AccessKey"]
+        statement = {"Effect": "Allow", "Action": [*allowed, "sts:GetCallerIdentity"], "Resource": "*"}
+        document = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+        iam.put_user_policy(UserName=user, PolicyName="p", PolicyDocument=document)
+        results = []
+        for task in tasks:
+            options = {key: value for key, value in task.items() if key != "module"}
+            if "id" in options:
+                options["id"] = store_id
+            if "cloud_hsm_cluster_id" in options and state is not None:
+                options["cloud_hsm_cluster_id"] = other
+            run.module = task.get("module", kms_custom_key_store)
+            as_user = {"access_key": key["AccessKeyId"], "secret_key": key["SecretAccessKey"]}
+            results.append(IAM_IS_ON(run)(**options, **as_user))
+        return results
+
+    return do
+
+
+def test_the_guide_and_these_tests_know_the_same_policies() -> None:
+    assert sorted(POLICIES) == sorted(TASKS)
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_the_policy_suffices(restricted: Callable[..., list[dict[str, Any]]], name: str) -> None:
+    for result in restricted(name, actions(POLICIES[name])):
+        assert "failed" not in result, result["msg"]
+        assert "not permitted" not in json.dumps(result)
+        assert "AccessDenied" not in json.dumps(result)
+
+
+@pytest.mark.parametrize(
+    ("name", "missing"), [(name, action) for name, policy in POLICIES.items() for action in actions(policy)]
+)
+def test_a_missing_action_is_named(restricted: Callable[..., list[dict[str, Any]]], name: str, missing: str) -> None:
+    allowed = [action for action in actions(POLICIES[name]) if action != missing]
+    results = restricted(name, allowed)
+    told = json.dumps(results)
+    assert missing in told
+    assert any("failed" in result for result in results) or name == "Look at keys and clusters"
+    for result in results:
+        store = result.get("custom_key_store", {})
+        if (
+            "failed" in result
+            and TASKS[name][0] == "CONNECTED"
+            and store.get("connection_state") not in (None, *IN_SERVICE)
+        ):
+            assert "run the task with state=connected" in result["msg"] or "NOT be connected again" in result["msg"]
