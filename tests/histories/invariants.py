@@ -32,6 +32,7 @@ WHAT_TO_DO = (
     "set ",
     "Find out who",
     "Allow ",
+    "wait_timeout",
 )
 """One of these is in each message after which the user has something to do."""
 
