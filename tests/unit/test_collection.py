@@ -8,6 +8,7 @@ from __future__ import annotations
 import importlib
 import inspect
 import json
+import re
 import subprocess
 import sys
 import tarfile
@@ -101,6 +102,16 @@ def test_a_filter_takes_what_its_documentation_says(name: str) -> None:
     for parameter in parameters:
         if parameter.default is not parameter.empty:
             assert options[parameter.name].get("default") == parameter.default
+
+
+def test_what_happens_is_shown_by_tests_that_there_are() -> None:
+    guide = ROOT.joinpath("docs", "docsite", "rst", "guide_what_happens.rst").read_text()
+    named = re.findall(r"``(\S+\.py)::(test_\w+)``", guide)
+    assert len(named) > 40
+    for path, test in named:
+        assert f"def {test}(" in (ROOT / "tests" / path).read_text(), (path, test)
+    rows = guide.count("   * - ") - guide.count("   * - When\n")
+    assert len(re.findall(r"(?m)^     - (?:``\S+::|Nothing can)", guide)) == rows
 
 
 def test_both_modules_describe_a_store_in_the_same_words() -> None:
