@@ -15,11 +15,13 @@ import sys
 import time
 import traceback
 from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
 
 from hypothesis import HealthCheck
 from hypothesis import Phase
 from hypothesis import seed as with_seed
 from hypothesis import settings
+from hypothesis.configuration import set_hypothesis_home_dir
 from hypothesis.stateful import run_state_machine_as_test
 from moto import mock_aws
 
@@ -27,6 +29,10 @@ from tests.emulator import Control
 from tests.emulator import install
 from tests.histories.machine import Histories
 from tests.histories.tally import Tally
+
+set_hypothesis_home_dir(
+    Path(sys.prefix) / "hypothesis"
+)  # what it keeps, it keeps in the environment and not in the checkout
 
 BATCH = 500
 STEPS = 6
