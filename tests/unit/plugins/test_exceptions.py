@@ -12,10 +12,13 @@ import botocore.session
 import pytest
 
 from tests.emulator import Control
+from tests.emulator.rules import ERROR_CODES
+from tests.emulator.rules import StoreType
 from tests.histories import invariants
 from tests.histories.world import Mishaps
 from tests.histories.world import World
 from tests.unit.options import CLOUDHSM
+from tests.unit.options import KINDS
 from tests.unit.options import OTHER_CLUSTER
 
 MODEL = botocore.session.get_session().get_service_model("kms")
@@ -38,6 +41,7 @@ SEQUENCES: dict[str, tuple[str | None, dict[str, Any]]] = {
 """The state in which the store is found, and the task."""
 
 
+LOCKOUTS = ("INVALID_CREDENTIALS", "USER_LOCKED_OUT", "USER_LOGGED_IN", "USER_NOT_FOUND")
 NOT_FOUND = "CustomKeyStoreNotFoundException"
 IN_OTHER_WORDS = ("There is no custom key store", "was still", "Somebody else keeps changing", "does not show it yet")
 
@@ -65,6 +69,33 @@ def calls(control: Control, name: str) -> list[tuple[str, int]]:
     operations = [request["operation"] for request in run.done.requests]
     numbered = [(operation, operations[:place].count(operation)) for place, operation in enumerate(operations)]
     return [call for call in numbered if call[1] < 4 or call == numbered[-1]]
+
+
+CODES = [(store_type, code) for store_type, codes in ERROR_CODES.items() for code in sorted(codes)]
+
+
+@pytest.mark.parametrize("found", [False, True], ids=["by this connect", "before"])
+@pytest.mark.parametrize(("store_type", "code"), CODES)
+def test_every_connection_error_code_both_ways(control: Control, store_type: StoreType, code: str, found: bool) -> None:
+    """With cause and remedy; and tried once more only where that cannot lock kmsuser."""
+    made = World(control, directly=True)
+    kind = "cloudhsm" if store_type is StoreType.AWS_CLOUDHSM else "public"
+    made.task({**KINDS[kind], "state": "disconnected"}, Mishaps(), undisturbed=True)
+    assert made.store_id is not None
+    control.set_connect_outcomes(made.store_id, [code] * 4)
+    if found:
+        control.set_connection_state(made.store_id, "FAILED", code)
+    run = made.task({"name": "payments", "state": "connected"}, Mishaps(), undisturbed=False)
+    error = run.done.result["connection_error"]
+    assert error["code"] == code
+    assert run.done.failed
+    for text in (code, error["cause"], *error["remedy"]):
+        assert text in run.done.message
+    refused = found and kind == "cloudhsm" and code in LOCKOUTS
+    once_more = ["DisconnectCustomKeyStore", "ConnectCustomKeyStore"] if found else ["ConnectCustomKeyStore"]
+    assert run.done.applied == ([] if refused else once_more)
+    for invariant in invariants.INVARIANTS:
+        invariant(run)
 
 
 @pytest.mark.parametrize("name", SEQUENCES)
