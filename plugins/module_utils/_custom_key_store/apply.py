@@ -139,6 +139,7 @@ class Runner:
         self._known_id = desired.custom_key_store_id
         self._last_call = ""
         self._sent: Tuple[Change, ...] = ()
+        self._unsettled: Tuple[Change, ...] = ()
 
     def plan(self) -> Plan:
         """Look at the store and decide.
@@ -152,6 +153,7 @@ class Runner:
             self._history.store = None
             return self._plan_without_store(error)
         self._known_id = store.id
+        self._settled(store)
         if self._desired.state == "present" and store.connection_state in OUT_OF_SERVICE:
             self._history.interrupted = self._history.interrupted or self._note_of(store)
         if self._desired.state != "absent":
@@ -332,12 +334,21 @@ class Runner:
             self._change(step)
         except InvalidState as error:
             before, now = self._history.store, self._look()
-            if error.maybe_applied and any(change.shown for change in self._sent) and shows(now, self._sent):
-                self._history.did(UPDATE)  # somebody has moved the store since it was changed: only the answer was lost
-                self._send_nothing_more()
-            elif before is not None and before.connection_state is now.connection_state:
+            if error.maybe_applied:
+                self._unsettled = tuple(change for change in self._sent if change.shown)
+            if not self._settled(now) and before is not None and before.connection_state is now.connection_state:
                 self._in_place = False  # nobody has moved the store: KMS does not change this in place
             return False
+        self._unsettled = ()
+        self._send_nothing_more()
+        return True
+
+    def _settled(self, store: CustomKeyStore) -> bool:
+        """Does the store show by now that an update whose answer was lost had its effect?"""
+        if not self._unsettled or not shows(store, self._unsettled):
+            return False
+        self._unsettled = ()
+        self._history.did(UPDATE)
         self._send_nothing_more()
         return True
 

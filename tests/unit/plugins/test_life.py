@@ -563,6 +563,15 @@ def test_an_update_whose_answer_was_lost_before_somebody_moves_the_store(run: Mo
     assert result["custom_key_store"]["custom_key_store_name"] == "renamed"
 
 
+def test_the_same_where_kms_shows_it_late(run: ModuleRunner) -> None:
+    store_id = created(run, "cloudhsm", "DISCONNECTED")
+    run.control.set_visibility_delay(30)
+    run.control.add_fault(UPDATE, drop=True, applied=True)
+    run.control.add_intruder(UPDATE, skip=1, action=CONNECT, parameters={"CustomKeyStoreId": store_id})
+    result = run(id=store_id, name="renamed", state="disconnected")
+    assert result["operations"] == [UPDATE, DISCONNECT]
+
+
 def test_an_update_whose_answer_was_lost_before_somebody_deletes_the_store(run: ModuleRunner) -> None:
     store_id = created(run, "cloudhsm", "DISCONNECTED")
     run.control.add_fault(UPDATE, drop=True, applied=True)
