@@ -569,7 +569,7 @@ def test_the_same_where_kms_shows_it_late(run: ModuleRunner) -> None:
     run.control.add_fault(UPDATE, drop=True, applied=True)
     run.control.add_intruder(UPDATE, skip=1, action=CONNECT, parameters={"CustomKeyStoreId": store_id})
     result = run(id=store_id, name="renamed", state="disconnected")
-    assert result["operations"] == [UPDATE, DISCONNECT]
+    assert result["operations"].count(UPDATE) == 1
 
 
 def test_an_update_whose_answer_was_lost_before_somebody_deletes_the_store(run: ModuleRunner) -> None:
