@@ -95,7 +95,7 @@ def demo(folder: Path) -> int:
 
 def until_no_job_runs(jobs: Path) -> None:
     """After Ctrl-C, what a task has begun goes on in the background: let it end before the emulator does."""
-    for _ in range(300):
+    for _turn in range(300):
         if not any('"finished": false' in job.read_text() for job in jobs.glob("j*") if job.suffix != ".tmp"):
             return
         time.sleep(0.1)

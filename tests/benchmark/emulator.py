@@ -103,7 +103,7 @@ def server(*arguments: str) -> Iterator[str]:
 def measure(contender: Contender, clients: int) -> float:
     """Seconds of wall time that a request takes, on average, as seen by all clients together."""
     each = REQUESTS // clients
-    connections = [Client(contender.url) for _ in range(clients)]
+    connections = [Client(contender.url) for _turn in range(clients)]
 
     def work(number: int) -> None:
         wanted = contender.requests[number]
@@ -127,7 +127,7 @@ def contenders(moto_url: str, url: str) -> list[Contender]:
     control = HttpControl(url)
     control.set_transitions(connect_seconds=0, disconnect_seconds=0)
     most = max(CLIENTS)
-    store_ids = [control.create_store() for _ in range(most)]
+    store_ids = [control.create_store() for _turn in range(most)]
     (key_id,) = control.create_keys(1)
     moto_key_id = Client(moto_url).call("CreateKey", {})["KeyMetadata"]["KeyId"]
     cycles = [

@@ -20,7 +20,7 @@ class KmsAccess(IAMRequest):  # type: ignore[misc]
     def _raise_access_denied(self) -> NoReturn:
         raise AccessDeniedException(f"{self._access_key.arn} is not authorized to perform {self._action}.")
 
-    def _raise_invalid_access_key(self, _: str) -> NoReturn:
+    def _raise_invalid_access_key(self, _reason: str) -> NoReturn:
         raise UnrecognizedClientException()
 
     def _raise_signature_does_not_match(self) -> NoReturn:

@@ -26,7 +26,7 @@ HSM_TYPE = "hsm2m.medium"
 
 def made_up_id(prefix: str) -> str:
     """An id such as CloudHSM makes: the prefix and 11 characters of Base32."""
-    letters = "".join(mock_random.choice("234567abcdefghijklmnopqrstuvwxyz") for _ in range(11))
+    letters = "".join(mock_random.choice("234567abcdefghijklmnopqrstuvwxyz") for _turn in range(11))
     return f"{prefix}-{letters}"
 
 

@@ -303,7 +303,7 @@ class CustomKeyStoreBackend(KeyBackend):
         if count == 0:
             return []
         template = self.create_key(None, "ENCRYPT_DECRYPT", "SYMMETRIC_DEFAULT", "", None)
-        keys = [template, *(another(template) for _ in range(count - 1))]
+        keys = [template, *(another(template) for _turn in range(count - 1))]
         for key in keys:
             self.keys[key.id] = key
             if store is not None:
@@ -314,7 +314,7 @@ class CustomKeyStoreBackend(KeyBackend):
     def settle(self) -> None:
         """Let what was to happen by now happen, such as the rotation of a password by a connect."""
         for store in self.custom_key_stores.values():
-            _ = store.connection.status
+            _settled = store.connection.status
 
     def known_store(self, store_id: str) -> CustomKeyStore:
         """The store with this id. Raises ValueError if there is none."""

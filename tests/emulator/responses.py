@@ -210,7 +210,7 @@ class CustomKeyStoreResponse(KmsResponse):  # type: ignore[misc]
 
     def _note_use(self, operation: str, answer: TYPE_RESPONSE) -> None:
         """Judge the keys once it is known which they are; the operations change nothing."""
-        _, headers, body = answer
+        _status, headers, body = answer
         named = json.loads(body)
         key_ids = [named[member] for member in ("SourceKeyId", "KeyId") if member in named]
         request_id = {name.lower(): value for name, value in headers.items()}["x-amzn-requestid"]

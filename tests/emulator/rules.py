@@ -120,7 +120,7 @@ class Rules:
         known = {field.name: type(field.default) for field in dataclasses.fields(self)}
         if name not in known:
             raise ValueError(f"There is no rule {name!r}; there are: {', '.join(sorted(known))}.")
-        if type(value) is not known[name]:
+        if not isinstance(value, known[name]) or isinstance(value, bool) is not (known[name] is bool):
             raise ValueError(
                 f"The value of {name} must be {'true or false' if known[name] is bool else 'a whole number'}."
             )

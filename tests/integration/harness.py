@@ -65,7 +65,7 @@ class Ansible:
         """Run ansible-playbook with these arguments."""
         command = [str(BIN / "ansible-playbook"), *arguments]
         done = subprocess.run(
-            command, env=self.environment, cwd=self.folder, text=True, capture_output=True, timeout=120
+            command, env=self.environment, cwd=self.folder, text=True, capture_output=True, timeout=120, check=False
         )
         self.output = done.stdout + done.stderr
         return PlaybookRun(done.returncode, self.output)

@@ -51,7 +51,9 @@ def environment(tmp_path: Path) -> dict[str, str]:
 
 def run(environment: dict[str, str], folder: Path, *command: str) -> tuple[str, str]:
     """The output of a command that must succeed, and what it wrote to standard error."""
-    done = subprocess.run(command, env=environment, cwd=folder, text=True, capture_output=True, timeout=240)
+    done = subprocess.run(
+        command, env=environment, cwd=folder, text=True, capture_output=True, timeout=240, check=False
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout, done.stderr
 
@@ -69,20 +71,20 @@ def nobody_listens(port: int) -> bool:
 
 
 def test_pytest(environment: dict[str, str], examples: Path) -> None:
-    output, _ = run(environment, examples / "pytest", "pytest")
+    output, _ignored = run(environment, examples / "pytest", "pytest")
     assert re.search(r"\b2 passed\b", output)
 
 
 def test_molecule(environment: dict[str, str], examples: Path) -> None:
     port = free_port()
-    _, log = run({**environment, "EMULATOR_PORT": str(port)}, examples, "molecule", "test")
+    _ignored, log = run({**environment, "EMULATOR_PORT": str(port)}, examples, "molecule", "test")
     steps = ["destroy", "create", "converge", "idempotence", "verify", "destroy"]
     assert re.findall(r"\[default > (\w+)\] Executed: Successful", log) == steps
     assert nobody_listens(port)
 
 
 def test_shell(environment: dict[str, str], examples: Path) -> None:
-    output, _ = run({**environment, "AWS_PROFILE": "of-the-user"}, examples, "shell/window.sh")
+    output, _ignored = run({**environment, "AWS_PROFILE": "of-the-user"}, examples, "shell/window.sh")
     assert output.endswith("\nThe store was disconnected and connected.\n")
     (port,) = re.findall(r"ready at http://127\.0\.0\.1:(\d+)\n", output)
     assert nobody_listens(int(port))

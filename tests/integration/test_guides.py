@@ -181,6 +181,7 @@ def shell(environment: dict[str, str], script: str) -> str:
         text=True,
         capture_output=True,
         timeout=120,
+        check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout

@@ -33,7 +33,7 @@ def used_key(ansible: Ansible) -> str:
         custom_key_store_name="payments", connection_state="CONNECTED", parameters={"CloudHsmClusterId": cluster_id}
     )
     used: str
-    used, _ = ansible.control.create_keys(2, custom_key_store_id=store_id)
+    used, _ignored = ansible.control.create_keys(2, custom_key_store_id=store_id)
     ansible.control.create_keys(40)
     kms = ansible.kms()
     kms.create_alias(AliasName="alias/cards", TargetKeyId=used)

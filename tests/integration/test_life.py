@@ -174,7 +174,9 @@ def test_scenario(ansible: Ansible, name: str) -> None:
 def test_s17_a_store_that_holds_keys_is_not_touched(ansible: Ansible) -> None:
     store_id = kept(ansible, **CLOUDHSM, state="connected")["custom_key_store"]["custom_key_store_id"]
     kms = ansible.kms()
-    ids = [kms.create_key(CustomKeyStoreId=store_id, Origin="AWS_CLOUDHSM")["KeyMetadata"]["KeyId"] for _ in range(3)]
+    ids = [
+        kms.create_key(CustomKeyStoreId=store_id, Origin="AWS_CLOUDHSM")["KeyMetadata"]["KeyId"] for _turn in range(3)
+    ]
     kms.create_key()  # one elsewhere
     deleted = kms.schedule_key_deletion(KeyId=ids[0], PendingWindowInDays=7)["DeletionDate"]
     for arguments in (("--check",), ()):

@@ -224,7 +224,7 @@ def kill_in_the_middle(window: Window, *, at: str) -> None:
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     ) as running:
-        for _ in range(600):
+        for _turn in range(600):
             asked = [request["operation"] for request in window.control.requests()]
             if at in asked or (window.ansible.folder / at).exists():
                 break

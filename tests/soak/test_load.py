@@ -48,6 +48,7 @@ def test_all_finish_and_none_fails_for_throttling(ansible: Ansible) -> None:
         text=True,
         capture_output=True,
         timeout=1200,
+        check=False,
     )
     assert done.returncode == 0, done.stdout[:4000]
     described = ansible.kms().describe_custom_key_stores()["CustomKeyStores"]

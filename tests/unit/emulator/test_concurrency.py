@@ -130,7 +130,7 @@ def test_no_update_is_lost_and_no_state_is_wrong(emulator_server: EmulatorServer
     records = http_control.requests()
     assert len(records) == CLIENTS * ROUNDS * 4 >= 10_000
     assert [record["number"] for record in records] == list(range(1, len(records) + 1))
-    assert sorted(outcome for outcomes, _ in done for outcome in outcomes) == sorted(
+    assert sorted(outcome for outcomes, _seen in done for outcome in outcomes) == sorted(
         record["outcome"] for record in records
     )
     expected = {store_id: Expected(name) for store_id, name in names.items()}
@@ -141,8 +141,13 @@ def test_no_update_is_lost_and_no_state_is_wrong(emulator_server: EmulatorServer
         assert record["outcome"] == store.outcome(record), record
         if record["operation"] == "DescribeCustomKeyStores":
             must_be_seen[store_id, record["parameters"]["Limit"]] = (store.name, store.state)
-    assert {look: view for _, seen in done for look, view in seen.items()} == must_be_seen
-    assert {state for _, state in must_be_seen.values()} == {"CONNECTED", "CONNECTING", "DISCONNECTED", "DISCONNECTING"}
+    assert {look: view for _outcomes, seen in done for look, view in seen.items()} == must_be_seen
+    assert {state for _name, state in must_be_seen.values()} == {
+        "CONNECTED",
+        "CONNECTING",
+        "DISCONNECTED",
+        "DISCONNECTING",
+    }
 
 
 def test_latency_is_waited_side_by_side(

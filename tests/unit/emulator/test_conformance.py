@@ -337,7 +337,12 @@ def run_sdk_client(url: str, *, packages: Path | None) -> dict[str, Any]:
     if packages is not None:
         environment["PYTHONPATH"] = str(packages)
     done = subprocess.run(
-        [sys.executable, sdk_client.__file__, url], env=environment, text=True, capture_output=True, timeout=120
+        [sys.executable, sdk_client.__file__, url],
+        env=environment,
+        text=True,
+        capture_output=True,
+        timeout=120,
+        check=False,
     )
     assert done.returncode == 0, done.stderr
     seen: dict[str, Any] = json.loads(done.stdout)

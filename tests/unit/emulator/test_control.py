@@ -55,7 +55,7 @@ def test_install_again_keeps_what_is_there(control: Control) -> None:
 
 def test_mock_aws_starts_empty() -> None:
     install()
-    for _ in range(2):
+    for _turn in range(2):
         with mock_aws():
             assert Control().requests() == []
             Control().create_store(custom_key_store_name="same")
@@ -128,7 +128,7 @@ def test_a_deleted_store_is_still_visible(kms: Any, control: Control) -> None:
 def test_an_error_instead_of_an_answer(kms: Any, control: Control, error: str, status: int) -> None:
     control.add_fault("DescribeCustomKeyStores", error=error, skip=1, times=2)
     seen = []
-    for _ in range(4):
+    for _turn in range(4):
         try:
             kms.describe_custom_key_stores()
             seen.append((200, "ok"))
@@ -179,7 +179,7 @@ def test_a_fault_by_chance(kms: Any, control: Control) -> None:
     def outcomes(seed: int) -> list[str]:
         control.reset()
         control.add_fault("ListKeys", error="Spoilt", times=None, probability=0.3, seed=seed)
-        for _ in range(100):
+        for _turn in range(100):
             with contextlib.suppress(ClientError):
                 kms.list_keys()
         return [record["outcome"] for record in control.requests()]
@@ -192,7 +192,7 @@ def test_a_fault_by_chance(kms: Any, control: Control) -> None:
 
 def test_a_fault_for_ever(kms: Any, control: Control) -> None:
     control.add_fault("ListKeys", error="Spoilt", times=None)
-    for _ in range(20):
+    for _turn in range(20):
         with pytest.raises(ClientError, match="Spoilt"):
             kms.list_keys()
 
@@ -290,7 +290,7 @@ def test_many_threads_at_once(kms: Any, control: Control, connection: Connection
         except ClientError as error:
             outcomes.append(error.response["Error"]["Code"])
 
-    threads = [threading.Thread(target=disconnect) for _ in range(32)]
+    threads = [threading.Thread(target=disconnect) for _turn in range(32)]
     for thread in threads:
         thread.start()
     for thread in threads:

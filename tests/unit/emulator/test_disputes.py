@@ -128,7 +128,7 @@ def test_dispute_8_passwords_of_letters_and_digits_only(kms: Any, control: Contr
 
 
 def test_dispute_9_the_quota_of_stores_is_raised(kms: Any, control: Control) -> None:
-    for _ in range(10):
+    for _turn in range(10):
         control.create_store()
     assert outcome(kms.create_custom_key_store, **external()) == "LimitExceededException"
     control.set_rule("custom_key_store_quota", 11)

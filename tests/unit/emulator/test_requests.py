@@ -179,7 +179,7 @@ def test_id_or_name_but_not_both(kms: Any, control: Control) -> None:
 def test_pages(kms: Any, control: Control) -> None:
     control.set_rule("custom_key_store_quota", 200)
     ids = set()
-    for _ in range(101):
+    for _turn in range(101):
         ids.add(control.create_store())
         control.advance(1)
     first = kms.describe_custom_key_stores()
@@ -193,7 +193,7 @@ def test_pages(kms: Any, control: Control) -> None:
 
 def test_a_foreign_marker(kms: Any, control: Control) -> None:
     other = Control(region_name="eu-west-1")
-    for _ in range(2):
+    for _turn in range(2):
         other.create_store()
     there = boto3.client("kms", region_name="eu-west-1")
     marker_of_another_region = there.describe_custom_key_stores(Limit=1)["NextMarker"]
@@ -301,7 +301,7 @@ def test_answers_about_keys_are_those_of_botocores_model(
 
 
 def test_a_body_that_looks_like_a_query(emulator_server: EmulatorServer, http_control: HttpControl) -> None:
-    status, _ = post(
+    status, _ignored = post(
         emulator_server.url, "CreateCustomKeyStore", json.dumps({**CLOUDHSM, "CustomKeyStoreName": "a&Action=b"})
     )
     assert status == 200

@@ -109,7 +109,7 @@ def test_r20_a_key_needs_two_hsms(kms: Any, control: Control) -> None:
 
 
 def test_r20_one_store_for_each_cluster_and_its_relatives(kms: Any, control: Control) -> None:
-    first, second = (control.create_cluster(certificate="certificate") for _ in range(2))
+    first, second = (control.create_cluster(certificate="certificate") for _turn in range(2))
     control.create_store(parameters=cloudhsm(first))
     for cluster_id in (first, second):
         assert outcome(kms.create_custom_key_store, **cloudhsm(cluster_id, CustomKeyStoreName="other")) == (

@@ -64,12 +64,12 @@ def test_r27_create_again_finds_the_disconnected_twin(kms: Any, control: Control
 def test_r29_request_quotas(kms: Any, control: Control) -> None:
     control.set_quota("DescribeCustomKeyStores", 5)
     describe = kms.describe_custom_key_stores
-    assert [outcome(describe) for _ in range(6)] == ["ok"] * 5 + ["ThrottlingException"]
+    assert [outcome(describe) for _turn in range(6)] == ["ok"] * 5 + ["ThrottlingException"]
     assert outcome(kms.list_keys) == "ok"
     control.advance(0.4)
-    assert [outcome(describe) for _ in range(3)] == ["ok", "ok", "ThrottlingException"]
+    assert [outcome(describe) for _turn in range(3)] == ["ok", "ok", "ThrottlingException"]
     control.advance(100)
-    assert [outcome(describe) for _ in range(6)] == ["ok"] * 5 + ["ThrottlingException"]
+    assert [outcome(describe) for _turn in range(6)] == ["ok"] * 5 + ["ThrottlingException"]
     control.set_quota("DescribeCustomKeyStores", None)
     assert outcome(describe) == "ok"
 

@@ -47,7 +47,7 @@ def test_r12_an_aborted_connect_does_not(kms: Any, store: str, cycle: Cycle) -> 
 def test_r13_five_wrong_logins_lock_the_user(kms: Any, control: Control, store: str, cycle: Cycle) -> None:
     control.change_kmsuser_password(store, NEW_PASSWORD)
     codes = []
-    for _ in range(6):
+    for _turn in range(6):
         codes.append(cycle.connect(store))
         cycle.disconnect(store)
     assert codes == ["INVALID_CREDENTIALS"] * 5 + ["USER_LOCKED_OUT"]

@@ -92,7 +92,7 @@ def test_the_log_by_get(emulator_server: EmulatorServer, http_kms: Any, http_con
 
 
 def test_many_clients_at_once(http_kms: Any, http_control: HttpControl) -> None:
-    store_ids = [http_control.create_store() for _ in range(8)]
+    store_ids = [http_control.create_store() for _turn in range(8)]
     http_control.set_transitions(connect_seconds=0, disconnect_seconds=0)
 
     def cycle(number: int) -> None:
@@ -174,7 +174,7 @@ def test_a_process_of_its_own(tmp_path: Path, number: signal.Signals) -> None:
         assert line == f"KMS emulator ready at {url}\n"
         HttpControl(url).create_store()
         process.send_signal(number)
-        _, errors = process.communicate(timeout=10)
+        _ignored, errors = process.communicate(timeout=10)
     assert (process.returncode, errors) == (0, "")
 
 

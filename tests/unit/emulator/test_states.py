@@ -197,5 +197,5 @@ def test_motos_other_kinds_of_transition(
     store_id = control.create_store()
     state_manager.set_transition(CONNECT_MODEL, transition)
     kms.connect_custom_key_store(CustomKeyStoreId=store_id)
-    assert [connection(store_id)[0] for _ in range(looks)] == ["CONNECTING"] * looks
+    assert [connection(store_id)[0] for _turn in range(looks)] == ["CONNECTING"] * looks
     assert connection(store_id)[0] == "CONNECTED"

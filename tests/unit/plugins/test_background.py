@@ -40,6 +40,7 @@ def run(body: str, path: Path | None) -> subprocess.CompletedProcess[str]:
         text=True,
         capture_output=True,
         timeout=60,
+        check=False,
     )
 
 

@@ -154,7 +154,7 @@ def used_key(control: Control) -> str:
     """The id of a key in the connected store payments, with two aliases, used an hour ago; the store has one key more."""
     control.freeze_clock()
     store_id = control.create_store(custom_key_store_name="payments", connection_state="CONNECTED")
-    used, _ = control.create_keys(2, custom_key_store_id=store_id)
+    used, _ignored = control.create_keys(2, custom_key_store_id=store_id)
     control.create_keys(3)
     for alias in ("alias/cards", "alias/accounts"):
         client("kms").create_alias(AliasName=alias, TargetKeyId=used)
@@ -331,7 +331,7 @@ def test_no_more_is_asked_ahead_than_is_bounded() -> None:
             yield number
 
     with keys._each_of(lambda item: item, items()) as answers:
-        for answer, _ in zip(answers, range(100)):
+        for answer, _turn in zip(answers, range(100)):
             assert taken <= answer + keys.AHEAD
     assert taken < 200
 

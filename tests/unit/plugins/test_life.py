@@ -282,7 +282,7 @@ def test_s13_a_new_credential_is_waited_for_until_it_shows(run: ModuleRunner) ->
 def test_secrets_are_sent_to_an_existing_store_only_on_request(run: ModuleRunner, kind: str) -> None:
     created(run, kind, "DISCONNECTED")
     assert run(**KINDS[kind])["operations"] == []
-    for _ in range(2):
+    for _turn in range(2):
         result = foretold_and_done(run, **KINDS[kind], update_credentials="always")
         assert result["operations"] == [UPDATE]
         assert "********" in json.dumps(result["diff"]["after"])
