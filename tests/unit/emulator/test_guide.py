@@ -97,9 +97,9 @@ def test_each_rule_is_in_the_table_with_a_source() -> None:
     rows = table("guide_emulator_rules", "Rules")
     assert [number for number, *_rest in rows] == [f"R{number}" for number in range(1, 33)]
     text = (GUIDES / "guide_emulator_rules.rst").read_text(encoding="utf-8")
-    pages = dict(re.findall(r"^\.\. _(.+):\s+(https://\S+)$", text, re.MULTILINE))
+    pages = dict(re.findall(r"^\.\. \|(.+)\| replace:: `\1 <(https://\S+)>`__$", text, re.MULTILINE))
     assert all(url.startswith(AWS) for url in pages.values())
-    named = {number: re.findall(r"`([^`]+)`_", source) for number, _rule, _tested, source in rows}
+    named = {number: re.findall(r"\|([^|]+)\|", source) for number, _rule, _tested, source in rows}
     assert all(named.values())
     assert {name for names in named.values() for name in names} == set(pages)
 

@@ -1,0 +1,85 @@
+# Copyright: Contributors to the keyops.aws collection
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Run C(ansible-test sanity), with no ignore file, on a copy of what git knows or would take.
+
+ansible-test wants the collection in a folder of its name, among the others that it needs; and it would fetch a program that
+installs pip from the web. Here that is Python's own C(ensurepip), in a home folder of its own, so that the check needs nothing
+but an index of packages, and leaves nothing behind outside of the virtual environment.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import types
+from pathlib import Path
+
+from ansible_test._internal.python_requirements import get_venv_packages
+
+from tests.environment import BIN
+from tests.environment import ROOT
+
+PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
+HOME = BIN.parent / "sanity-home"
+COPY = BIN.parent / "sanity" / "ansible_collections" / "keyops" / "aws"
+
+INSTALL_PIP = """\
+import subprocess
+import sys
+
+subprocess.check_call([sys.executable, "-m", "ensurepip"])
+packages = [word for word in sys.argv[1:] if word not in ("--no-setuptools", "--no-wheel")]
+sys.exit(subprocess.call([sys.executable, "-m", "pip", "install", *packages]))
+"""
+
+
+def make_copy() -> None:
+    """Copy the files of this checkout, and make a repository of them, as ansible-test lists files with git."""
+    shutil.rmtree(COPY, ignore_errors=True)
+    listed = subprocess.run(
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        cwd=ROOT,
+        check=True,
+        capture_output=True,
+    )
+    for name in listed.stdout.decode().split("\0"):
+        if name and (ROOT / name).exists():
+            target = COPY / name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(ROOT / name, target)
+    subprocess.run(["git", "init", "--quiet"], cwd=COPY, check=True)
+    subprocess.run(["git", "add", "--all"], cwd=COPY, check=True)
+    amazon = COPY.parent.parent / "amazon"
+    if not amazon.is_symlink():
+        amazon.symlink_to(BIN.parent / "collections" / "ansible_collections" / "amazon", target_is_directory=True)
+
+
+def make_home() -> None:
+    """Make a home folder that has pip's configuration, and the program that installs pip."""
+    cache = HOME / ".ansible" / "test" / "cache"
+    cache.mkdir(parents=True, exist_ok=True)
+    version = get_venv_packages(types.SimpleNamespace(version=PYTHON))["pip"]
+    (cache / f"get_pip_{version.replace('.', '_')}.py").write_text(INSTALL_PIP, encoding="utf-8")
+    for name in (".config", ".pip"):
+        own = Path.home() / name
+        if own.is_dir() and not (HOME / name).is_symlink():
+            (HOME / name).symlink_to(own, target_is_directory=True)
+
+
+def main() -> int:
+    """Run it. Returns the exit code of ansible-test."""
+    make_copy()
+    make_home()
+    if list((COPY / "tests" / "sanity").glob("ignore*")):
+        print("There is an ignore file in tests/sanity: mend what it hides instead.")
+        return 1
+    environment = {**os.environ, "HOME": str(HOME), "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}"}
+    command = [str(BIN / "ansible-test"), "sanity", "--venv", "--python", PYTHON, "--color", "no"]
+    return subprocess.run(command, cwd=COPY, env=environment, check=False).returncode
+
+
+if __name__ == "__main__":
+    sys.exit(main())
