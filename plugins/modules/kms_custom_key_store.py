@@ -419,7 +419,6 @@ error:
       type: str
 """
 
-import os
 from dataclasses import replace
 from typing import Any
 
@@ -493,7 +492,7 @@ def bring_about(module: AnsibleAWSModule, history: History, clock: Clock, progre
         return place(client.meta.region_name, module.client("sts", config=client_config(timeout=2)))
 
     clock = replace(clock, announce=progress.reporter(desired, history))
-    notes = Notes(os.path.expanduser(INTERRUPTED), expires_after=24 * 3600)
+    notes = Notes(INTERRUPTED, expires_after=24 * 3600)
     task = Task(desired, client=client, place=where, history=history, clock=clock, notes=notes)
     plan = task.plan()
     if history.interrupted is not None:

@@ -69,7 +69,11 @@ def import_as_galaxy_does(built: Path) -> None:
     config = built.parent / "galaxy-importer.cfg"
     config.write_text(IMPORTER, encoding="utf-8")
     output = run(
-        built.parent, TOOLS / "python", "-m", "galaxy_importer.main", built, GALAXY_IMPORTER_CONFIG=str(config)
+        built.parent,
+        TOOLS / "python",
+        *("-m", "galaxy_importer.main", built),
+        GALAXY_IMPORTER_CONFIG=str(config),
+        PYTHONPATH=str(BIN.parent / "collections"),  # where ansible-doc finds the fragments of amazon.aws
     )
     complaints = [line for line in output.splitlines() if re.match(r"ERROR|WARNING", line)]
     if complaints or "Importer processing completed successfully" not in output:

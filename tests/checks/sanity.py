@@ -78,7 +78,12 @@ def main() -> int:
         return 1
     environment = {**os.environ, "HOME": str(HOME), "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}"}
     command = [str(BIN / "ansible-test"), "sanity", "--venv", "--python", PYTHON, "--color", "no"]
-    return subprocess.run(command, cwd=COPY, env=environment, check=False).returncode
+    done = subprocess.run(
+        command, cwd=COPY, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
+    )
+    said = done.stdout.splitlines()
+    print("\n".join([line for line in said if line.startswith(("ERROR", "FATAL"))] or said))
+    return done.returncode
 
 
 if __name__ == "__main__":

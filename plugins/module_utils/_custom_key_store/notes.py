@@ -29,12 +29,12 @@ class Notes:
     """The notes in a folder. A store has none where there is no folder to keep it in.
 
     Args:
-        folder: made when it is needed; None to note nothing.
+        folder: made when it is needed, with C(~) for the home of the user; None to note nothing.
         expires_after: seconds after which a note does not count any more; None for never.
     """
 
     def __init__(self, folder: Optional[str], *, expires_after: Optional[float] = None) -> None:
-        self._folder = folder
+        self._folder = None if folder is None else os.path.expanduser(folder)
         self._expires_after = expires_after
 
     def of(self, custom_key_store_id: str) -> Optional[Note]:
