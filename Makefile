@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test soak quick emulator build clean
+.PHONY: demo test check docs matrix soak quick emulator build clean
 
 demo: $(VENV)/ready
 	@$(BIN)/python -m tests.demo $(KEY_STORE)
@@ -17,6 +17,10 @@ SEED ?= 0
 soak: $(VENV)/ready
 	$(BIN)/python -m tests.histories --histories $(HISTORIES) --seed $(SEED)
 	$(BIN)/python -m pytest tests/soak -n 2
+
+# CHECKS="ruff mypy" runs those alone.
+check: $(VENV)/ready $(VENV)/checks/ready
+	@$(BIN)/python -m tests.checks $(CHECKS)
 
 quick: $(VENV)/ready
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
@@ -35,4 +39,9 @@ $(VENV)/ready: requirements.txt tests/requirements.txt tests/install_collections
 	$(BIN)/pip install --quiet --disable-pip-version-check -r tests/requirements.txt
 	$(BIN)/pip install --quiet --disable-pip-version-check --upgrade --target $(VENV)/oldest-sdk boto3==1.34.0 botocore==1.34.0
 	$(BIN)/python tests/install_collections.py
+	@touch $@
+
+$(VENV)/checks/ready: tests/checks/requirements.txt
+	$(PYTHON) -m venv $(VENV)/checks
+	$(VENV)/checks/bin/pip install --quiet --disable-pip-version-check -r tests/checks/requirements.txt
 	@touch $@

@@ -83,7 +83,8 @@ def import_as_galaxy_does(built: Path) -> None:
 def read_as_builder_does(built: Path) -> None:
     """Raises SystemExit where ansible-builder would not install what the modules need."""
     installed = built.parent / "installed"
-    run(ROOT, BIN / "ansible-galaxy", "collection", "install", built, "--no-deps", "-p", installed)
+    # forced, as this environment has the checkout under the same name
+    run(ROOT, BIN / "ansible-galaxy", "collection", "install", built, "--force", "--no-deps", "-p", installed)
     found = run(installed, TOOLS / "ansible-builder", "introspect", installed)
     needed = [line for line in (ROOT / "requirements.txt").read_text().splitlines() if not line.startswith("#")]
     missing = [line for line in needed if line not in found]
