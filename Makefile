@@ -22,6 +22,13 @@ soak: $(VENV)/ready
 check: $(VENV)/ready $(VENV)/checks/ready
 	@$(BIN)/python -m tests.checks $(CHECKS)
 
+docs: $(VENV)/ready $(VENV)/checks/ready
+	@$(BIN)/python -m tests.docs
+
+# VERSIONS="oldest newest" runs those alone, and does not write the table in the documentation.
+matrix: $(VENV)/ready
+	$(BIN)/python -m tests.matrix $(VERSIONS)
+
 quick: $(VENV)/ready
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
 

@@ -54,9 +54,16 @@ class BackingCommands(Commands):
         return cluster_id
 
     @command
-    def set_cluster(self, cluster_id: str, *, state: str | None = None, active_hsms: int | None = None) -> None:
-        """Change a cluster's state or its number of active HSMs; None: as before. DELETED: it is gone."""
-        self._backend.backing.clusters.change(cluster_id, state=state, active_hsms=active_hsms)
+    def set_cluster(
+        self,
+        cluster_id: str,
+        *,
+        state: str | None = None,
+        active_hsms: int | None = None,
+        certificate: str | None = None,
+    ) -> None:
+        """Change a cluster's state, its number of active HSMs, or its certificate; None: as before. DELETED: it is gone."""
+        self._backend.backing.clusters.change(cluster_id, state=state, active_hsms=active_hsms, certificate=certificate)
 
     @command
     def change_kmsuser_password(self, custom_key_store_or_cluster_id: str, password: str) -> None:

@@ -64,12 +64,13 @@ class Clusters:
         cluster.subnet_mapping = {
             f"{self._region_name}{letter}": f"subnet-{mock_random.get_random_hex(17)}" for letter in "abcdef"[:zones]
         }
-        self._certificates[cluster_id] = self._certificates[source] if source else certificate or _made_up(cluster_id)
-        cluster.certificates = {**cluster.certificates, "ClusterCertificate": self._certificates[cluster_id]}
-        self.change(cluster_id, state=state, active_hsms=active_hsms)
+        anchor = self._certificates[source] if source else certificate or _made_up(cluster_id)
+        self.change(cluster_id, state=state, active_hsms=active_hsms, certificate=anchor)
         return cluster_id
 
-    def change(self, cluster_id: str, *, state: str | None, active_hsms: int | None) -> None:
+    def change(
+        self, cluster_id: str, *, state: str | None, active_hsms: int | None, certificate: str | None = None
+    ) -> None:
         """Change a cluster. See Control.set_cluster."""
         cluster = self.find(cluster_id)
         if cluster is None:
@@ -80,6 +81,9 @@ class Clusters:
             _check_size(active_hsms, len(cluster.subnet_mapping))
             added = [_new_hsm(cluster, number) for number in range(len(cluster.hsms), active_hsms)]
             cluster.hsms = [*cluster.hsms[:active_hsms], *added]
+        if certificate is not None:
+            self._certificates[cluster_id] = certificate
+            cluster.certificates = {**cluster.certificates, "ClusterCertificate": certificate}
         cluster.state = state or cluster.state
         cluster.state_message = f"The cluster is {cluster.state}."
 

@@ -64,6 +64,7 @@ IN_WORDS = {
     "set_cluster.cluster_id": "a string",
     "set_cluster.state": "a string or null",
     "set_cluster.active_hsms": "a whole number or null",
+    "set_cluster.certificate": "a string or null",
     "change_kmsuser_password.custom_key_store_or_cluster_id": "a string",
     "change_kmsuser_password.password": "a string",
     "set_kmsuser_logged_in.custom_key_store_or_cluster_id": "a string",

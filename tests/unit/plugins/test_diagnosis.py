@@ -10,6 +10,7 @@ import pytest
 
 from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.diagnosis import diagnose
 from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.diagnosis import explain_exception
+from tests.environment import ROOT
 
 KMS = botocore.session.get_session().get_service_model("kms")
 CODES: list[str] = KMS.shape_for("ConnectionErrorCodeType").metadata["enum"]
@@ -37,6 +38,18 @@ def test_each_code_has_a_cause_and_a_remedy(code: str, store_type: str) -> None:
     assert any("(state=connected)" in step for step in failure.remedy)
     assert failure.may_lock_kmsuser == (store_type == "AWS_CLOUDHSM" and code in LOCKING)
     assert failure.to_result() == {"code": code, "cause": failure.cause, "remedy": list(failure.remedy)}
+
+
+@pytest.mark.parametrize(("code", "store_type"), [(code, each) for code in CODES for each in store_types(code)])
+def test_the_guide_has_each_code_with_its_cause_and_its_remedy(code: str, store_type: str) -> None:
+    guide = ROOT / "docs" / "docsite" / "rst" / "guide_failed.rst"
+    text = " ".join(guide.read_text("utf-8").split())
+    if len(store_types(code)) == 1 or code == "INVALID_CREDENTIALS":
+        title = {"AWS_CLOUDHSM": "For stores in AWS CloudHSM ---", "EXTERNAL_KEY_STORE": "For external stores ---"}
+        text = text.partition(title[store_type])[2]
+    failure = diagnose(code, store_type)
+    steps = [f"#. {step}" for step in failure.remedy]
+    assert " ".join([f"``{code}``", failure.cause, *steps]) in text
 
 
 def test_the_remedy_of_wrong_credentials_depends_on_the_type() -> None:

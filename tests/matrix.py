@@ -1,0 +1,169 @@
+# Copyright: Contributors to the keyops.aws collection
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Run the tests with each set of versions that the collection supports, in an environment of its own that is built for it.
+
+Usage: C(python -m tests.matrix [NAME ...]); without a name, all of them, and then the table in the guide to versions is written.
+Each Python must be on this machine, as C(python3.12) or by way of pyenv.
+"""
+
+from __future__ import annotations
+
+import datetime
+import json
+import os
+import re
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from xml.etree import ElementTree
+
+from tests.environment import ROOT
+
+ENVIRONMENTS = ROOT / ".venv" / "matrix"
+GUIDE = ROOT / "docs" / "docsite" / "rst" / "guide_versions.rst"
+BEGIN = ".. The table up to the next comment is written by make matrix.\n\n"
+END = "\n.. The table ends here.\n"
+
+NEWEST_SDK = {"boto3": "", "botocore": "", "awscli": ""}
+"""Whatever pip finds that goes together."""
+
+
+@dataclass(frozen=True)
+class Versions:
+    """What one environment has.
+
+    Attributes:
+        python: major and minor.
+        ansible: of the package C(ansible), out of which amazon.aws is taken.
+        packages: what pip is asked for of those that make the difference, such as C(==1.34.0), and of those whose newest does not
+            go with that; an empty text lets pip choose.
+    """
+
+    python: str
+    ansible: str
+    packages: dict[str, str]
+
+
+def oldest_sdk(botocore: str, awscli: str) -> dict[str, str]:
+    """A floor of botocore, and the AWS CLI that wants just that one."""
+    return {"boto3": f"=={botocore}", "botocore": f"=={botocore}", "awscli": f"=={awscli}"}
+
+
+MATRIX = {
+    "oldest": Versions(
+        "3.11", "12.0.0a5", {"ansible-core": "~=2.17.0", "molecule": "", **oldest_sdk("1.34.0", "1.32.0")}
+    ),
+    "core-2.18": Versions("3.12", "13.8.0", {"ansible-core": "~=2.18.0", **NEWEST_SDK}),
+    "core-2.19": Versions("3.11", "13.8.0", {"ansible-core": "~=2.19.0", **NEWEST_SDK}),
+    "core-2.20": Versions("3.12", "14.0.0a1", {"ansible-core": "~=2.20.0", **oldest_sdk("1.35.0", "1.34.0")}),
+    "newest": Versions("3.13", "14.5.0", {"ansible-core": "~=2.21.0", **NEWEST_SDK}),
+}
+"""Each ansible-core, the oldest and the newest amazon.aws 10 and 11 that the package ansible has had, the oldest SDK that each of
+them allows and the newest, and each Python, in as few environments as that takes."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a run of the tests came to: what was installed, name by name, and how many tests ended how."""
+
+    installed: dict[str, str]
+    passed: int
+    skipped: int
+    failed: int
+
+    @property
+    def text(self) -> str:
+        counts = {"passed": self.passed, "skipped": self.skipped, "failed": self.failed}
+        return ", ".join(f"{count:,} {name}" for name, count in counts.items() if count)
+
+
+def requirements(versions: Versions) -> list[str]:
+    """What pip is to install: what the tests want, but for the packages whose versions are chosen here."""
+    lines = (ROOT / "tests" / "requirements.txt").read_text("utf-8").splitlines()
+    wanted = {line: re.split(r"[^\w-]", line)[0] for line in lines if not line.startswith(("#", "-r"))}
+    others = [line for line, name in wanted.items() if name not in {*versions.packages, "boto3-stubs", "mypy", "ruff"}]
+    return [*others, *(f"{name}{version}" for name, version in versions.packages.items())]
+
+
+def build(folder: Path, versions: Versions) -> Path:
+    """Build an environment anew. Returns its Python. Raises SystemExit where that Python is not on this machine."""
+    own = {"PYENV_VERSION": versions.python}  # pyenv's python3.12 asks for it; no other Python minds
+    try:
+        subprocess.run(
+            [f"python{versions.python}", "-m", "venv", "--clear", str(folder)], env={**os.environ, **own}, check=True
+        )
+    except (OSError, subprocess.CalledProcessError) as error:
+        raise SystemExit(f"Python {versions.python} is not on this machine: {error}") from error
+    python = folder / "bin" / "python"
+    pip = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    subprocess.run([*pip, *requirements(versions)], check=True)
+    subprocess.run([*pip, "--target", str(folder / "oldest-sdk"), "boto3==1.34.0", "botocore==1.34.0"], check=True)
+    subprocess.run([str(python), "tests/install_collections.py", versions.ansible], cwd=ROOT, check=True)
+    return python
+
+
+def installed(python: Path) -> dict[str, str]:
+    """The versions of what is in an environment."""
+    listed = subprocess.run([str(python), "-m", "pip", "list", "--format", "json"], capture_output=True, check=True)
+    amazon = python.parents[1] / "collections" / "ansible_collections" / "amazon" / "aws" / "MANIFEST.json"
+    version = subprocess.run([str(python), "--version"], capture_output=True, check=True, text=True).stdout
+    return {
+        **{package["name"]: package["version"] for package in json.loads(listed.stdout)},
+        "amazon.aws": json.loads(amazon.read_text("utf-8"))["collection_info"]["version"],
+        "Python": version.split()[1],
+    }
+
+
+def run(name: str) -> Outcome:
+    """Build an environment and run the tests in it."""
+    folder = ENVIRONMENTS / name
+    python = build(folder, MATRIX[name])
+    report = folder / "tests.xml"
+    subprocess.run([str(python), "-m", "pytest", "-q", f"--junit-xml={report}"], cwd=ROOT, check=False)
+    if not report.exists():
+        raise SystemExit(f"The tests did not run with the versions of {name}.")
+    (suite,) = ElementTree.parse(report).getroot().iter("testsuite")  # noqa: S314  pytest has just written it
+    count = {key: int(suite.attrib[key]) for key in ("tests", "skipped", "failures", "errors")}
+    failed = count["failures"] + count["errors"]
+    return Outcome(installed(python), count["tests"] - count["skipped"] - failed, count["skipped"], failed)
+
+
+def table(outcomes: dict[str, Outcome], day: datetime.date) -> str:
+    """What was run, as a table for the guide."""
+    columns = ("ansible-core", "amazon.aws", "botocore", "Python")
+    lines = [f".. list-table:: Run on {day:%Y-%m-%d}", "   :header-rows: 1", ""]
+    for row in (
+        (*columns, "Tests"),
+        *((*(done.installed[name] for name in columns), done.text) for done in outcomes.values()),
+    ):
+        lines += [f"   {'*' if number == 0 else ' '} - {cell}" for number, cell in enumerate(row)]
+    return "\n".join(lines) + "\n"
+
+
+def write(outcomes: dict[str, Outcome]) -> None:
+    """Put the table into the guide, in place of the one before."""
+    before, _begin, rest = GUIDE.read_text("utf-8").partition(BEGIN)
+    _old, _end, after = rest.partition(END)
+    today = datetime.datetime.now(tz=datetime.timezone.utc).date()
+    GUIDE.write_text(f"{before}{BEGIN}{table(outcomes, today)}{END}{after}", "utf-8")
+
+
+def main(names: list[str]) -> int:
+    """Run the tests in the environments with these names. Returns the exit code."""
+    unknown = sorted(set(names) - set(MATRIX))
+    if unknown:
+        print(f"There are no versions named {', '.join(unknown)}; there are: {', '.join(MATRIX)}.", file=sys.stderr)
+        return 2
+    outcomes = {}
+    for name in names or MATRIX:
+        outcomes[name] = run(name)
+        print(f"{name}: {outcomes[name].text}", flush=True)
+    if not names:
+        write(outcomes)
+    return 1 if any(outcome.failed for outcome in outcomes.values()) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
