@@ -19,6 +19,7 @@ from ansible_collections.keyops.aws.plugins.modules import kms_custom_key_store_
 from tests.emulator import HttpControl
 from tests.integration.harness import INFO_MODULE
 from tests.integration.harness import Ansible
+from tests.sdk import needs_last_usage
 
 LOOK = "DescribeCustomKeyStores"
 CONNECT = "ConnectCustomKeyStore"
@@ -41,6 +42,7 @@ def used_key(ansible: Ansible) -> str:
     return used
 
 
+@needs_last_usage
 def test_s19_keys_and_their_last_use(ansible: Ansible, used_key: str) -> None:
     result = ansible.module(module=INFO_MODULE, name="payments", include_keys=True, include_cloud_hsm_cluster=True)
     assert result["changed"] is False
@@ -63,7 +65,12 @@ def test_check_mode_tells_the_same(ansible: Ansible, used_key: str, arguments: t
 
 
 @pytest.mark.parametrize(
-    ("operation", "part"), [("GetKeyLastUsage", "last_usage"), ("ListAliases", "aliases"), ("DescribeKey", "key_id")]
+    ("operation", "part"),
+    [
+        pytest.param("GetKeyLastUsage", "last_usage", marks=needs_last_usage),
+        ("ListAliases", "aliases"),
+        ("DescribeKey", "key_id"),
+    ],
 )
 def test_s19_what_is_not_permitted_is_told_and_does_not_fail(
     ansible: Ansible, used_key: str, operation: str, part: str
@@ -139,6 +146,7 @@ def test_s24_twelve_stores_in_three_regions_at_five_requests_a_second(ansible: A
 # ---- the impact of a disconnect
 
 
+@needs_last_usage
 def test_the_playbook_shows_the_impact_and_then_disconnects(ansible: Ansible, used_key: str) -> None:
     done = ansible.run("keyops.aws.disconnect", "-e", "key_store=payments")
     assert done.exit_code == 0, done.output
@@ -167,7 +175,12 @@ def test_the_table_in_the_format_of_json(ansible: Ansible, used_key: str) -> Non
 
 
 @pytest.mark.parametrize(
-    ("operation", "shown"), [("GetKeyLastUsage", "unknown"), ("ListAliases", "Encrypt"), ("DescribeKey", "0 KMS keys")]
+    ("operation", "shown"),
+    [
+        pytest.param("GetKeyLastUsage", "unknown", marks=needs_last_usage),
+        pytest.param("ListAliases", "Encrypt", marks=needs_last_usage),
+        ("DescribeKey", "0 KMS keys"),
+    ],
 )
 def test_the_playbook_shows_what_is_not_known(ansible: Ansible, used_key: str, operation: str, shown: str) -> None:
     ansible.control.add_fault(operation, error="AccessDeniedException", times=None)

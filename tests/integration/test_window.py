@@ -18,6 +18,7 @@ import pytest
 from tests.emulator import HttpControl
 from tests.environment import BIN
 from tests.integration.harness import Ansible
+from tests.sdk import needs_last_usage
 
 DISCONNECT = "DisconnectCustomKeyStore"
 CONNECT = "ConnectCustomKeyStore"
@@ -304,6 +305,7 @@ def test_nothing_is_disconnected_outside_of_the_window(window: Window, variable:
     assert window.changes() == []
 
 
+@needs_last_usage
 def test_what_forbids_a_window_is_told_all_at_once(window: Window) -> None:
     """A key in use, a cluster that could not connect the store again, and a file that is not there."""
     store_id = window.store("payments")

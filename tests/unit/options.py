@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from tests.sdk import KNOWS_OWNER
+
 CLUSTER = "cluster-2345abcdefg"
 OTHER_CLUSTER = "cluster-7654gfedcba"
 CERTIFICATE = "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n"
@@ -42,7 +44,7 @@ VPC: dict[str, Any] = {
         "connectivity": "VPC_ENDPOINT_SERVICE",
         "uri_endpoint": "https://private.example.com",
         "vpc_endpoint_service_name": SERVICE,
-        "vpc_endpoint_service_owner": "210987654321",
+        **({"vpc_endpoint_service_owner": "210987654321"} if KNOWS_OWNER else {}),
     },
 }
 KINDS = {"cloudhsm": CLOUDHSM, "public": PUBLIC, "vpc": VPC}

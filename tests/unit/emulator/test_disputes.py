@@ -13,6 +13,7 @@ import pytest
 from tests.emulator import Control
 from tests.emulator import EmulatorServer
 from tests.emulator import HttpControl
+from tests.sdk import needs_owner
 from tests.unit.emulator.stores import EXTERNAL
 from tests.unit.emulator.stores import NEW_CREDENTIAL
 from tests.unit.emulator.stores import NEW_PASSWORD
@@ -91,6 +92,7 @@ def test_dispute_4_no_name_of_a_vpc_endpoint_service(
     assert status(None) == 200
 
 
+@needs_owner
 def test_dispute_5_a_service_of_another_account(kms: Any, control: Control, cycle: Cycle) -> None:
     request = private(XksProxyVpcEndpointServiceOwner="210987654321")
     store_id = kms.create_custom_key_store(**request)["CustomKeyStoreId"]

@@ -12,6 +12,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from tests.emulator import Control
+from tests.sdk import needs_last_usage
 
 SYMMETRIC = "SYMMETRIC_DEFAULT"
 
@@ -81,6 +82,7 @@ def test_keys_that_need_a_store(kms: Any, control: Control) -> None:
     assert refusal(kms, CustomKeyStoreId=store_id, Origin="AWS_CLOUDHSM") == "CustomKeyStoreInvalidStateException"
 
 
+@needs_last_usage
 def test_last_usage(kms: Any, control: Control, hsm: str) -> None:
     source, target = control.create_keys(2, custom_key_store_id=hsm)
     made_at = kms.describe_key(KeyId=source)["KeyMetadata"]["CreationDate"]
@@ -106,6 +108,7 @@ def test_last_usage(kms: Any, control: Control, hsm: str) -> None:
         kms.get_key_last_usage(KeyId="alias/any")
 
 
+@needs_last_usage
 def test_usage_before_tracking_began(kms: Any, control: Control) -> None:
     (key_id,) = control.create_keys(1)
     kms.encrypt(KeyId=key_id, Plaintext=b"plain")
@@ -116,6 +119,7 @@ def test_usage_before_tracking_began(kms: Any, control: Control) -> None:
     assert answer["TrackingStartDate"] - answer["KeyCreationDate"] == datetime.timedelta(seconds=60)
 
 
+@needs_last_usage
 def test_a_refused_use_is_none(kms: Any, control: Control) -> None:
     (key_id,) = control.create_keys(1)
     kms.disable_key(KeyId=key_id)

@@ -18,6 +18,8 @@ from tests.emulator import EmulatorServer
 from tests.emulator import HttpControl
 from tests.emulator.validation import failures
 from tests.emulator.validation import kms_model
+from tests.sdk import needs_last_usage
+from tests.sdk import needs_owner
 from tests.unit.emulator.stores import post
 
 CLOUDHSM: dict[str, Any] = {
@@ -69,6 +71,7 @@ def test_a_cloudhsm_store_as_described(kms: Any) -> None:
     assert len(store_id) == len("cks-1234567890abcdef0")
 
 
+@needs_owner
 def test_an_external_store_as_described_and_changed(kms: Any) -> None:
     store_id = kms.create_custom_key_store(**EXTERNAL)["CustomKeyStoreId"]
     store = described(kms, store_id)
@@ -203,6 +206,7 @@ def test_a_foreign_marker(kms: Any, control: Control) -> None:
         assert code_of(error) == "InvalidMarkerException"
 
 
+@needs_owner
 def test_answers_are_those_of_botocores_model(emulator_server: EmulatorServer, http_control: HttpControl) -> None:
     http_control.set_transitions(connect_seconds=0, disconnect_seconds=0)
     ids = {}
@@ -285,6 +289,7 @@ def test_validation_of_raw_requests(
     assert (record["operation"], record["outcome"], record["applied"]) == (operation, code, False)
 
 
+@needs_last_usage
 def test_answers_about_keys_are_those_of_botocores_model(
     emulator_server: EmulatorServer, http_control: HttpControl
 ) -> None:

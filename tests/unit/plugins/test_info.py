@@ -23,6 +23,7 @@ from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.clock
 from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.clock import Deadline
 from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.clusters import describe_clusters
 from tests.emulator import Control
+from tests.sdk import needs_last_usage
 from tests.unit.harness import ModuleRunner
 
 STORES = "DescribeCustomKeyStores"
@@ -163,6 +164,7 @@ def used_key(control: Control) -> str:
     return used
 
 
+@needs_last_usage
 def test_s19_keys_with_their_aliases_and_last_use(run_info: ModuleRunner, control: Control, used_key: str) -> None:
     store = only_store(run_info(name="payments", include_keys=True))
     used, unused = sorted(store["keys"], key=lambda key: key["key_id"] != used_key)
@@ -193,6 +195,7 @@ def test_keys_of_a_disconnected_store_and_their_deletion(
     assert [key["key_state"] for key in keys_by_id.values()] == ["Unavailable"]
 
 
+@needs_last_usage
 def test_one_pass_for_all_stores_and_every_page(run_info: ModuleRunner, control: Control) -> None:
     expected = {}
     for number in range(3):
@@ -232,6 +235,7 @@ def test_without_keys_in_the_stores_nothing_more_is_asked(run_info: ModuleRunner
     assert set(run_info.calls) == {STORES, "ListKeys", "DescribeKey"}
 
 
+@needs_last_usage
 def test_a_last_use_that_may_not_be_seen(run_info: ModuleRunner, control: Control, used_key: str) -> None:
     control.add_fault("GetKeyLastUsage", error=DENIED, times=1)
     found = only_store(run_info(include_keys=True))["keys"]
@@ -246,6 +250,7 @@ def test_a_last_use_that_may_not_be_seen(run_info: ModuleRunner, control: Contro
 
 
 @pytest.mark.parametrize("error", ["UnsupportedOperationException", "UnknownOperationException"])
+@needs_last_usage
 def test_a_last_use_that_kms_does_not_offer(
     run_info: ModuleRunner, control: Control, used_key: str, error: str
 ) -> None:
@@ -312,6 +317,7 @@ def test_keys_that_may_not_be_listed_fail_the_task(run_info: ModuleRunner, contr
     assert result["msg"].startswith(f"ListKeys failed with {DENIED}. The caller may not do this. Allow kms:ListKeys")
 
 
+@needs_last_usage
 def test_throttling_is_outlasted(run_info: ModuleRunner, control: Control, used_key: str) -> None:
     for operation in ("DescribeKey", "GetKeyLastUsage", "ListAliases", "ListKeys"):
         control.add_fault(operation, error="ThrottlingException", times=7, probability=0.7, seed=1)

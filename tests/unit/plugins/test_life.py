@@ -16,6 +16,7 @@ import pytest
 from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleAWSModule
 
 from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.diagnosis import explain_exception
+from tests.sdk import needs_owner
 from tests.unit.harness import ModuleRunner
 from tests.unit.options import CERTIFICATE
 from tests.unit.options import CLOUDHSM
@@ -193,7 +194,13 @@ STATES = ["CONNECTED", "CONNECTING", "DISCONNECTED", "DISCONNECTING", "FAILED"]
 
 @pytest.mark.parametrize("allowed", [True, False])
 @pytest.mark.parametrize("state", STATES)
-@pytest.mark.parametrize(("kind", "option"), [*IN_PLACE, *OFFLINE])
+@pytest.mark.parametrize(
+    ("kind", "option"),
+    [
+        pytest.param(*both, marks=needs_owner if both[1] == "vpc_endpoint_service_owner" else [])
+        for both in (*IN_PLACE, *OFFLINE)
+    ],
+)
 def test_each_property_in_each_state(run: ModuleRunner, kind: str, option: str, state: str, allowed: bool) -> None:
     changes = {**IN_PLACE, **OFFLINE}[kind, option]
     store_id = created(run, kind, state)
@@ -412,6 +419,7 @@ def test_a_wrong_secret_is_not_repeated(run: ModuleRunner) -> None:
     assert wrong not in json.dumps(result)
 
 
+@needs_owner
 def test_the_owner_of_a_service_needs_a_newer_botocore(run: ModuleRunner, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(AnsibleAWSModule, "botocore_at_least", lambda self, desired: False)
     result = run(**VPC)

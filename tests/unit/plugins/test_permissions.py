@@ -19,6 +19,7 @@ from ansible_collections.keyops.aws.plugins.modules import kms_custom_key_store
 from ansible_collections.keyops.aws.plugins.modules import kms_custom_key_store_info
 from ansible_collections.keyops.aws.plugins.modules import kms_custom_key_stores
 from tests.environment import ROOT
+from tests.sdk import needs_last_usage
 from tests.unit.harness import ModuleRunner
 from tests.unit.options import CLOUDHSM
 from tests.unit.options import OTHER_CLUSTER
@@ -120,7 +121,12 @@ def test_the_policy_suffices(restricted: Callable[..., list[dict[str, Any]]], na
 
 
 @pytest.mark.parametrize(
-    ("name", "missing"), [(name, action) for name, policy in POLICIES.items() for action in actions(policy)]
+    ("name", "missing"),
+    [
+        pytest.param(name, action, marks=needs_last_usage if action == "kms:GetKeyLastUsage" else [])
+        for name, policy in POLICIES.items()
+        for action in actions(policy)
+    ],
 )
 def test_a_missing_action_is_named(restricted: Callable[..., list[dict[str, Any]]], name: str, missing: str) -> None:
     allowed = [action for action in actions(POLICIES[name]) if action != missing]

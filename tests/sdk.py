@@ -1,0 +1,25 @@
+# Copyright: Contributors to the keyops.aws collection
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the SDK of this environment knows of KMS, for tests of what the oldest that is supported does not know yet."""
+
+from __future__ import annotations
+
+import botocore
+import botocore.session
+import pytest
+
+_KMS = botocore.session.get_session().get_service_model("kms")
+
+_CREATE = _KMS.operation_model("CreateCustomKeyStore").input_shape
+
+KNOWS_OWNER = _CREATE is not None and "XksProxyVpcEndpointServiceOwner" in _CREATE.members
+"""VPC endpoint services of another account, which came with botocore 1.40.70."""
+
+needs_owner = pytest.mark.skipif(
+    not KNOWS_OWNER, reason=f"botocore {botocore.__version__} does not know VpcEndpointServiceOwner"
+)
+needs_last_usage = pytest.mark.skipif(
+    "GetKeyLastUsage" not in _KMS.operation_names, reason=f"botocore {botocore.__version__} has no GetKeyLastUsage"
+)
+"""GetKeyLastUsage came with botocore 1.42.97."""
