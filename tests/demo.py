@@ -69,7 +69,7 @@ def demo(folder: Path) -> int:
         create_stores(control)
         environment = {
             **ansible_environment(server.url),
-            "ANSIBLE_FORCE_COLOR": str(sys.stdout.isatty()),
+            "ANSIBLE_FORCE_COLOR": str(sys.stdout.isatty() or "FORCE_COLOR" in os.environ),
             "ANSIBLE_ASYNC_DIR": str(folder / "jobs"),
         }
         print(

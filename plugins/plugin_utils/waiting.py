@@ -25,7 +25,6 @@ from ansible.errors import AnsibleActionFail
 from ansible.errors import AnsibleConnectionFailure
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
-from ansible.vars.clean import remove_internal_keys
 
 from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.background import KILLED
 from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.background import RESULT_KEY
@@ -162,9 +161,19 @@ class WaitingAction(ActionBase):  # type: ignore[misc]
             )
         # From ansible-core 2.19 on, it must be told how the module's result is written.
         profile = ("legacy",) if "profile" in inspect.signature(self._parse_returned_data).parameters else ()
-        result: dict[str, Any] = self._parse_returned_data(answer, *profile)
-        remove_internal_keys(result)
+        return _without_internal_keys(self._parse_returned_data(answer, *profile))
+
+
+def _without_internal_keys(parsed: Any) -> dict[str, Any]:
+    """A parsed result of a module as an action plugin returns it; the same steps as in ActionBase._execute_module."""
+    if hasattr(parsed, "as_result_dict"):  # from ansible-core 2.21 on
+        parsed.remove_internal_keys()
+        result: dict[str, Any] = parsed.as_result_dict(for_round_trip=True)
         return result
+    from ansible.vars.clean import remove_internal_keys  # which 2.21 does not have any more
+
+    remove_internal_keys(parsed)
+    return dict(parsed)
 
 
 def _seconds(value: Any, *, default: int) -> int:

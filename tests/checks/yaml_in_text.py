@@ -17,7 +17,10 @@ from yamllint.config import YamlLintConfig
 
 ROOT = Path(__file__).resolve().parents[2]
 NAMES = ("DOCUMENTATION", "EXAMPLES", "RETURN")
-BLOCK = re.compile(r"^( *)(?:\.\. code-block:: yaml|```yaml)\n\n?((?:\1 *\S.*\n|\n)+?)(?=\1?\S|\Z|\1```)", re.MULTILINE)
+BLOCK = re.compile(
+    r"^( *)(?:\.\. code-block:: yaml\n(?:\1   :.*\n)*|```yaml\n)\n?((?:\1 *\S.*\n|\n)+?)(?=\1?\S|\Z|\1```)",
+    re.MULTILINE,
+)
 
 
 def of_plugin(path: Path) -> Iterator[tuple[int, str]]:

@@ -25,6 +25,7 @@ from ansible_collections.keyops.aws.plugins.modules import kms_custom_key_store_
 from tests.environment import BIN
 from tests.environment import ROOT
 from tests.environment import ansible_environment
+from tests.matrix import MATRIX
 
 MODULES = sorted(path.stem for path in (ROOT / "plugins" / "modules").glob("*.py"))
 
@@ -58,6 +59,28 @@ def test_the_readme_names_every_module_and_playbook() -> None:
     roles = (path.name for path in (ROOT / "roles").iterdir())
     for name in (*MODULES, *roles, *(path.stem for path in (ROOT / "playbooks").glob("*.yml"))):
         assert name in readme, name
+
+
+def test_the_workflow_runs_each_set_of_versions_with_pinned_actions() -> None:
+    workflow = ROOT / ".github" / "workflows" / "ci.yml"
+    if not workflow.exists():
+        pytest.skip("The built collection has no workflows.")
+    listed = load(".github", "workflows", "ci.yml")["jobs"]["versions"]["strategy"]["matrix"]["include"]
+    assert {each["versions"]: each["python"] for each in listed} == {
+        name: versions.python for name, versions in MATRIX.items()
+    }
+    used = re.findall(r"uses: (\S+)", workflow.read_text())
+    assert used
+    assert [action for action in used if not re.fullmatch(r"[\w-]+/[\w-]+@[0-9a-f]{40}", action)] == []
+
+
+def test_the_versions_are_those_that_the_collection_says() -> None:
+    cores = [versions.packages["ansible-core"].removeprefix("~=") for versions in MATRIX.values()]
+    assert load("meta", "runtime.yml")["requires_ansible"] == f">={min(cores)}"
+    guide = ROOT.joinpath("docs", "docsite", "rst", "guide_versions.rst").read_text()
+    rows = re.findall(r"(?m)^   \* - (2\.\d+)\.\S+\n(?:     - .*\n){3}     - (.*)", guide)
+    assert [core for core, _tests in rows] == [core.removesuffix(".0") for core in cores]
+    assert all("passed" in tests and "failed" not in tests for _core, tests in rows)
 
 
 def as_documented(options: dict[str, Any]) -> dict[str, Any]:

@@ -1,0 +1,79 @@
+# Copyright: Contributors to the keyops.aws collection
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Draw what the demo prints as C(docs/docsite/rst/window.svg), for the README.
+
+Usage: C(python -m tests.picture). It runs the demo, and draws those tasks of it that tell what happens to the stores.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import re
+import subprocess
+import sys
+
+from rich.console import Console
+from rich.text import Text
+
+from tests.environment import ROOT
+
+PICTURE = ROOT / "docs" / "docsite" / "rst" / "window.svg"
+
+TASKS = (
+    "Show what the window does",
+    "Disconnect the key stores, all together",
+    "Work, while no key of these stores can be used",
+    "Connect the key stores, all together",
+    "Show how the window went",
+)
+"""Those that are drawn. The others only prepare them, and one names a path of the machine."""
+
+WIDTH = 114
+
+FRAME = """\
+<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" role="img" aria-label="What a maintenance window prints">
+<style>
+text {{ font: {char_height}px ui-monospace, "DejaVu Sans Mono", Menlo, Consolas, monospace; white-space: pre; }}
+{styles}
+</style>
+<defs>{lines}</defs>
+<rect fill="#16191d" width="{width}" height="{height}" rx="8"/>
+<g transform="translate(12, 12)">
+{backgrounds}
+{matrix}
+</g>
+</svg>
+"""
+"""Around the lines; not rich's own, which fetches its letters from the web."""
+
+
+def output() -> str:
+    """What the demo prints, in colours. Raises CalledProcessError if it fails."""
+    environment = {**os.environ, "FORCE_COLOR": "1"}
+    command = [sys.executable, "-m", "tests.demo"]
+    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=True).stdout
+
+
+def chosen(printed: str) -> str:
+    """The lines of the chosen tasks. Raises ValueError if one of them is not there."""
+    (command,) = re.findall(r"(?m)^\$ ansible-playbook \S+", printed)
+    parts = re.split(r"(?m)^(?=TASK \[|PLAY RECAP)", printed)
+    drawn = [[part for part in parts if f": {task}] " in part.splitlines()[0]] for task in TASKS]
+    if any(len(found) != 1 for found in drawn):
+        raise ValueError(f"The demo does not print each of these tasks once: {', '.join(TASKS)}.")
+    text = "".join(part for found in drawn for part in found)
+    return f"{command}\n\n{text.replace('keyops.aws.key_store_maintenance : ', '')}".rstrip() + "\n"
+
+
+def main() -> int:
+    """Run the demo and draw it. Returns the exit code."""
+    console = Console(record=True, width=WIDTH, file=io.StringIO(), force_terminal=True)
+    console.print(Text.from_ansi(chosen(output())), soft_wrap=False)
+    PICTURE.write_text(console.export_svg(code_format=FRAME, unique_id="window"), "utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
