@@ -78,7 +78,7 @@ def wait_command(job: Job, seconds: float, *, quick: bool) -> str:
     )
 
 
-class WaitingAction(ActionBase):  # type: ignore[misc]
+class WaitingAction(ActionBase):
     """An action plugin that runs the module of its own name."""
 
     _supports_check_mode = True

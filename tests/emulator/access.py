@@ -14,7 +14,7 @@ from .exceptions import InvalidSignatureException
 from .exceptions import UnrecognizedClientException
 
 
-class KmsAccess(IAMRequest):  # type: ignore[misc]
+class KmsAccess(IAMRequest):
     """One request to KMS, as IAM sees it: the caller's policies must allow the action."""
 
     def _raise_access_denied(self) -> NoReturn:

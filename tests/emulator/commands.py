@@ -44,7 +44,7 @@ def command(method: Callable[Concatenate[Any, P], R]) -> Callable[Concatenate[An
         result: R = self._perform(method, arguments)
         return result
 
-    call.is_command = True  # type: ignore[attr-defined]
+    call.is_command = True  # type: ignore[attr-defined]  # a mark on a function
     return cast(Callable[Concatenate[Any, P], R], call)
 
 

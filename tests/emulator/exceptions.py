@@ -10,7 +10,7 @@ from typing import ClassVar
 from moto.core.exceptions import JsonRESTError
 
 
-class KmsError(JsonRESTError):  # type: ignore[misc]
+class KmsError(JsonRESTError):
     """An error answer of KMS, HTTP 400 unless a subclass says otherwise."""
 
     code: int = 400

@@ -26,7 +26,7 @@ from .stores import CustomKeyStore
 from .visibility import Visibility
 
 
-class CustomStoreKey(Key):  # type: ignore[misc]
+class CustomStoreKey(Key):
     """A KMS key in a custom key store. Made from a key of moto's, as of its class; it takes that key's place."""
 
     store: CustomKeyStore
@@ -154,7 +154,7 @@ class Usage:
         }
 
 
-class KeyBackend(KmsBackend):  # type: ignore[misc]
+class KeyBackend(KmsBackend):
     """moto's KMS keys by the emulator's clock: creation, deletion after the waiting period, and last use."""
 
     def __init__(self, region_name: str, account_id: str | None = None) -> None:

@@ -95,7 +95,7 @@ class CustomKeyStoreBackend(KeyBackend):
         """Forget all. Moto's own takes the attributes away meanwhile, which other threads may be using."""
         with self.lock:
             self.backing.clusters.forget()
-            self.__init__(self.region_name, self.account_id)  # type: ignore[misc]
+            self.__init__(self.region_name, self.account_id)  # type: ignore[misc]  # as moto itself resets
 
     # KMS's operations. Each takes the members of its request, and returns those of its answer.
 

@@ -56,7 +56,7 @@ LISTENER = "keyops.kms_request_listener"
 """Key of the WSGI environment: who wants to be told of each request, called with its Record."""
 
 
-class CustomKeyStoreResponse(KmsResponse):  # type: ignore[misc]
+class CustomKeyStoreResponse(KmsResponse):
     """One KMS request and its answer."""
 
     @property

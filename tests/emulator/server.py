@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
 
 
-class Dispatcher(DomainDispatcherApplication):  # type: ignore[misc]
+class Dispatcher(DomainDispatcherApplication):
     """moto's, which looks through the file system for the service of a host name: here once for each name."""
 
     def __init__(self) -> None:
@@ -125,7 +125,7 @@ def _json(content: dict[str, Any], *, status: int) -> Response:
     return Response(json.dumps(content) + "\n", status=status, content_type="application/json")
 
 
-class QuietRequestHandler(MotoRequestHandler):  # type: ignore[misc]
+class QuietRequestHandler(MotoRequestHandler):
     """Without an access log, and without delays between the small packets of kept connections."""
 
     disable_nagle_algorithm = True

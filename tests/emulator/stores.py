@@ -43,7 +43,7 @@ def proxy_configuration(request: Request) -> dict[str, str]:
     return {name: request[member] for member, name in PROXY_MEMBERS.items() if member in request}
 
 
-class Connection(ManagedState):  # type: ignore[misc]
+class Connection(ManagedState):
     """A store's connection: moto's managed state, but by the emulator's clock, and with two models that take turns."""
 
     def __init__(self, clock: Clock, rules: Rules) -> None:
@@ -111,7 +111,7 @@ class Connection(ManagedState):  # type: ignore[misc]
         return self._error_code if self.status in shown else None
 
 
-class CustomKeyStore(BaseModel):  # type: ignore[misc]
+class CustomKeyStore(BaseModel):
     """One custom key store. Secrets are not kept: nothing here needs them, and moto's dashboard shows attributes."""
 
     def __init__(

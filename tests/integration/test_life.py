@@ -25,9 +25,9 @@ UPDATE = "UpdateCustomKeyStore"
 DELETE = "DeleteCustomKeyStore"
 CHANGES = (CREATE, CONNECT, DISCONNECT, UPDATE, DELETE)
 
-PASSWORD = "CanaryOfKmsUser8642"  # noqa: S105
-SECRET = "CanaryOfTheProxy0123456789abcdefghijklmnopqrstuv"  # noqa: S105
-NEW_SECRET = "CanaryOfTheNewProxy9876543210zyxwvutsrqponmlkji"  # noqa: S105
+PASSWORD = "CanaryOfKmsUser8642"
+SECRET = "CanaryOfTheProxy0123456789abcdefghijklmnopqrstuv"
+NEW_SECRET = "CanaryOfTheNewProxy9876543210zyxwvutsrqponmlkji"
 CANARIES = (PASSWORD, SECRET, NEW_SECRET)
 
 CLOUDHSM: dict[str, Any] = {
@@ -207,7 +207,7 @@ def test_a_password_that_kmsuser_does_not_have(ansible: Ansible) -> None:
     mended = kept(
         ansible,
         id=store_id,
-        key_store_password="CanaryThatWasChanged1",  # noqa: S106
+        key_store_password="CanaryThatWasChanged1",
         update_credentials="always",
         state="connected",
     )

@@ -10,7 +10,7 @@ from typing import Any
 
 from tests.integration.harness import Ansible
 
-NEW_PASSWORD = "CanaryOfTheNewPassword8642"  # noqa: S105
+NEW_PASSWORD = "CanaryOfTheNewPassword8642"
 DISCONNECT = "DisconnectCustomKeyStore"
 UPDATE = "UpdateCustomKeyStore"
 CONNECT = "ConnectCustomKeyStore"
@@ -112,7 +112,7 @@ def test_rotate_the_credential_of_an_external_store(ansible: Ansible) -> None:
     ansible.control.create_store(
         custom_key_store_name="invoices", custom_key_store_type="EXTERNAL_KEY_STORE", connection_state="CONNECTED"
     )
-    secret = "CanaryOfTheNewProxy9876543210zyxwvutsrqponmlkji"  # noqa: S105
+    secret = "CanaryOfTheNewProxy9876543210zyxwvutsrqponmlkji"
     remove = ansible.folder / "remove.yml"
     remove.write_text(json.dumps([{"name": "Remove", "ansible.builtin.debug": {"msg": "The old one is refused."}}]))
     output = run(

@@ -239,7 +239,7 @@ def test_a_module_that_is_killed_is_noticed(ansible: Ansible) -> None:
 
 
 def test_verbose_output_of_the_waiting_has_no_secret(ansible: Ansible) -> None:
-    secret = "CanaryOfKmsUser97531"  # noqa: S105
+    secret = "CanaryOfKmsUser97531"
     cluster_id = ansible.control.create_cluster()
     store_id = ansible.control.create_store(
         custom_key_store_name="payments", connection_state="CONNECTED", parameters={"CloudHsmClusterId": cluster_id}

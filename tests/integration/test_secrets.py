@@ -13,10 +13,10 @@ import pytest
 from tests.integration.harness import MODULE
 from tests.integration.harness import Ansible
 
-PASSWORD = "CanaryOfKmsUser1357"  # noqa: S105
+PASSWORD = "CanaryOfKmsUser1357"
 LONG = "CanaryThatIsTooLongForKmsUser13579"
 SHORT = "Yellow"
-PROXY_SECRET = "CanaryOfTheProxyWith43CharactersOrMore0123456789"  # noqa: S105
+PROXY_SECRET = "CanaryOfTheProxyWith43CharactersOrMore0123456789"
 STORE = {
     "custom_key_store_type": "AWS_CLOUDHSM",
     "cloud_hsm_cluster_id": "cluster-2345abcdefg",

@@ -12,8 +12,8 @@ from tests.sdk import KNOWS_OWNER
 CLUSTER = "cluster-2345abcdefg"
 OTHER_CLUSTER = "cluster-7654gfedcba"
 CERTIFICATE = "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n"
-PASSWORD = "CanaryKmsUserPassword77"  # noqa: S105
-SECRET = "CanaryRawSecretAccessKey0123456789abcdefghijklmn"  # noqa: S105
+PASSWORD = "CanaryKmsUserPassword77"
+SECRET = "CanaryRawSecretAccessKey0123456789abcdefghijklmn"
 KEY_ID = "ABCDEFGHIJKLMNOPQRST"
 OTHER_KEY_ID = "TSRQPONMLKJIHGFEDCBA"
 SERVICE = "com.amazonaws.vpce.us-east-1.vpce-svc-0123456789abcdef0"

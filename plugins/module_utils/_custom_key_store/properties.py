@@ -343,7 +343,7 @@ def _password(desired: DesiredStore) -> Optional[Change]:
     password = desired.given.get("key_store_password")
     if password is None or desired.update_credentials != "always":
         return None
-    return Change("key_store_password", "KeyStorePassword", password, secret="key_store_password")  # noqa: S106
+    return Change("key_store_password", "KeyStorePassword", password, secret="key_store_password")  # noqa: S106  the name of an option
 
 
 def _proxy_credential(store: CustomKeyStore, desired: DesiredStore) -> Optional[Change]:

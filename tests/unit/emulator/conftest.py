@@ -30,7 +30,7 @@ def client(endpoint_url: str | None = None) -> Any:
         region_name="us-east-1",
         endpoint_url=endpoint_url,
         aws_access_key_id="AKIAEXAMPLE",
-        aws_secret_access_key="not-a-secret",  # noqa: S106
+        aws_secret_access_key="not-a-secret",
         config=Config(retries={"total_max_attempts": 1}),
     )
 

@@ -18,8 +18,8 @@ Connection = Callable[[str], tuple[str, str | None]]
 """Reads the connection state and error code of a store."""
 
 EXTERNAL = "EXTERNAL_KEY_STORE"
-PASSWORD = "first-password"  # noqa: S105
-NEW_PASSWORD = "second-password"  # noqa: S105
+PASSWORD = "first-password"
+NEW_PASSWORD = "second-password"
 ENDPOINT = "https://xks.example.com"
 SERVICE = "com.amazonaws.vpce.us-east-1.vpce-svc-0123456789"
 CREDENTIAL = {"AccessKeyId": "ABCDEFGHIJKLMNOPQRST", "RawSecretAccessKey": "raw+secret/access=key" * 3}

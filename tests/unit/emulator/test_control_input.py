@@ -454,7 +454,7 @@ def test_a_null_in_parameters_is_as_if_it_were_not_there(http_control: HttpContr
 def test_both_kinds_of_control_refuse_alike(control: Control, http_control: HttpControl) -> None:
     for steering in (control, http_control):
         with pytest.raises(TypeError, match="^seconds must be a number$"):
-            steering.advance("1")  # type: ignore[arg-type]
+            steering.advance("1")  # type: ignore[arg-type]  # that is the test
         with pytest.raises(ValueError, match="0 or more, and at most"):
             steering.advance(-1)
 

@@ -221,7 +221,7 @@ def test_answers_are_those_of_botocores_model(emulator_server: EmulatorServer, h
         rest = checked(emulator_server.url, "DescribeCustomKeyStores", {"Marker": page["NextMarker"]})
         for store in page["CustomKeyStores"] + rest["CustomKeyStores"]:
             seen |= {*store, *(f"XksProxyConfiguration.{name}" for name in store.get("XksProxyConfiguration", {}))}
-    entry = kms_model().shape_for("CustomKeyStoresListEntry").members  # type: ignore[attr-defined]
+    entry = kms_model().shape_for("CustomKeyStoresListEntry").members  # type: ignore[attr-defined]  # a structure, or a list
     assert seen == {*entry, *(f"XksProxyConfiguration.{name}" for name in entry["XksProxyConfiguration"].members)}
     for store_id in ids.values():
         identified = {"CustomKeyStoreId": store_id}
@@ -244,10 +244,10 @@ def checked(url: str, operation: str, request: dict[str, Any]) -> dict[str, Any]
 
 def unknown_members(shape: Shape, value: Any) -> list[str]:
     if shape.type_name == "list":
-        return [name for item in value for name in unknown_members(shape.member, item)]  # type: ignore[attr-defined]
+        return [name for item in value for name in unknown_members(shape.member, item)]  # type: ignore[attr-defined]  # a structure, or a list
     if shape.type_name != "structure":
         return []
-    members = shape.members  # type: ignore[attr-defined]
+    members = shape.members  # type: ignore[attr-defined]  # a structure, or a list
     unknown = [name for name in value if name not in members]
     return unknown + [name for key in value if key in members for name in unknown_members(members[key], value[key])]
 

@@ -129,7 +129,7 @@ def test_log_lines() -> None:
 
 def test_url_of_a_server_that_does_not_run() -> None:
     with pytest.raises(RuntimeError, match="not started"):
-        print(EmulatorServer().url)  # noqa: T201
+        print(EmulatorServer().url)  # noqa: T201  in a program of its own
 
 
 def test_motos_dashboard_shows_no_secret(emulator_server: EmulatorServer, http_control: HttpControl) -> None:
@@ -139,7 +139,7 @@ def test_motos_dashboard_shows_no_secret(emulator_server: EmulatorServer, http_c
     http_control.set_proxy(
         "https://xks.example.com",
         access_key_id="ABCDEFGHIJKLMNOPQRST",
-        raw_secret_access_key="seen-by-nobody",  # noqa: S106
+        raw_secret_access_key="seen-by-nobody",
     )
     (key_id,) = http_control.create_keys(1, custom_key_store_id=store_id)
     dashboard = urllib3.request("GET", f"{emulator_server.url}/moto-api/data.json").data.decode()

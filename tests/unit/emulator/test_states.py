@@ -131,8 +131,8 @@ def test_disconnect_aborts_a_connect(kms: Any, control: Control, connection: Con
 
 def test_the_codes_are_those_of_the_model() -> None:
     model = kms_model().shape_for("ConnectionErrorCodeType")
-    assert frozenset().union(*ERROR_CODES.values()) == set(model.enum)  # type: ignore[attr-defined]
-    assert len(model.enum) == 18  # type: ignore[attr-defined]
+    assert frozenset().union(*ERROR_CODES.values()) == set(model.enum)  # type: ignore[attr-defined]  # of strings
+    assert len(model.enum) == 18  # type: ignore[attr-defined]  # of strings
 
 
 @pytest.mark.parametrize(

@@ -578,7 +578,7 @@ def test_the_user_agent_names_the_collection(run: ModuleRunner, monkeypatch: pyt
     original = api.Kms._call
 
     def spy(self: api.Kms, *args: Any) -> Any:
-        agents.append(self._client.meta.config.user_agent)  # type: ignore[attr-defined]
+        agents.append(self._client.meta.config.user_agent)  # type: ignore[attr-defined]  # the type is that of no service
         return original(self, *args)
 
     monkeypatch.setattr(api.Kms, "_call", spy)

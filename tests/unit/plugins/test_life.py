@@ -303,7 +303,7 @@ def test_s11_a_new_password_in_one_go(run: ModuleRunner) -> None:
     )
     assert run.calls_and_polls == [DESCRIBE, DISCONNECT, DESCRIBE, UPDATE, CONNECT, DESCRIBE]
     assert result["custom_key_store"]["connection_state"] == "CONNECTED"
-    assert result["diff"]["after"]["key_store_password"] == "********"  # noqa: S105
+    assert result["diff"]["after"]["key_store_password"] == "********"
     assert run(id=store_id, key_store_password=PASSWORD, allow_disconnect=True)["changed"] is False
 
 
