@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test check docs matrix soak quick emulator build clean
+.PHONY: demo test check docs picture matrix soak quick emulator build clean
 
 demo: $(VENV)/ready
 	@$(BIN)/python -m tests.demo $(KEY_STORE)
@@ -24,6 +24,10 @@ check: $(VENV)/ready $(VENV)/checks/ready
 
 docs: $(VENV)/ready $(VENV)/checks/ready
 	@$(BIN)/python -m tests.docs
+
+# What the demo prints, for the README.
+picture: $(VENV)/ready
+	@$(BIN)/python -m tests.picture
 
 # VERSIONS="oldest newest" runs those alone, and does not write the table in the documentation.
 matrix: $(VENV)/ready
