@@ -25,6 +25,7 @@ from ansible_collections.keyops.aws.plugins.modules import kms_custom_key_store_
 from tests.environment import BIN
 from tests.environment import ROOT
 from tests.environment import ansible_environment
+from tests.matrix import ENVIRONMENTS
 from tests.matrix import MATRIX
 
 MODULES = sorted(path.stem for path in (ROOT / "plugins" / "modules").glob("*.py"))
@@ -74,6 +75,7 @@ def test_the_workflow_runs_each_set_of_versions_with_pinned_actions() -> None:
     assert [action for action in used if not re.fullmatch(r"[\w-]+/[\w-]+@[0-9a-f]{40}", action)] == []
 
 
+@pytest.mark.skipif(BIN.is_relative_to(ENVIRONMENTS), reason="The table is written when the tests of these have ended.")
 def test_the_versions_are_those_that_the_collection_says() -> None:
     cores = [versions.packages["ansible-core"].removeprefix("~=") for versions in MATRIX.values()]
     assert load("meta", "runtime.yml")["requires_ansible"] == f">={min(cores)}"
