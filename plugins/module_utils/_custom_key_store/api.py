@@ -24,7 +24,6 @@ except ImportError:
     pass  # AnsibleAWSModule says which library is missing
 
 from .clock import Deadline
-from .diagnosis import explain_exception
 from .model import CustomKeyStore
 from .model import CustomKeyStoreError
 from .model import DesiredStore
@@ -294,6 +293,8 @@ def _maybe_applied(error: Any) -> bool:
 
 
 def _refused(operation: str, arguments: Mapping[str, Any], error: Any, maybe_applied: bool) -> KmsError:
+    from .diagnosis import explain_exception  # long, and few tasks need it
+
     code = error.response["Error"]["Code"]
     text = error.response["Error"].get("Message", "")
     kind = {INVALID_STATE: InvalidState, NOT_FOUND: NotFound, **dict.fromkeys(IN_USE, InUse)}.get(code, KmsError)

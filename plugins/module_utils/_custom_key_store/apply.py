@@ -13,6 +13,7 @@ import contextlib
 from dataclasses import dataclass
 from dataclasses import field
 from dataclasses import replace
+from typing import TYPE_CHECKING
 from typing import Callable
 from typing import Optional
 from typing import Tuple
@@ -24,9 +25,6 @@ from .api import KmsError
 from .api import NotFound
 from .clock import Clock
 from .clock import Deadline
-from .diagnosis import ConnectionFailure
-from .diagnosis import diagnose
-from .keys import keys_in_store
 from .model import IN_SERVICE
 from .model import OUT_OF_SERVICE
 from .model import ConnectionState
@@ -58,6 +56,9 @@ from .wait import End
 from .wait import WaitTimeout
 from .wait import wait_for
 from .wait import wait_until
+
+if TYPE_CHECKING:
+    from .diagnosis import ConnectionFailure
 
 MAX_DECISIONS = 15
 """How often a task decides anew because others move the store. With the pauses between, that outlasts stale readings."""
@@ -106,6 +107,8 @@ class History:
         if self.connection_states[-1:] != [state]:
             self.connection_states.append(state)
         if state is ConnectionState.FAILED:
+            from .diagnosis import diagnose  # long, and few tasks need it
+
             self.failure = diagnose(store.connection_error_code or "UNKNOWN", store.type)
         return store
 
@@ -158,6 +161,8 @@ class Runner:
             self._history.interrupted = self._history.interrupted or self._note_of(store)
         if self._desired.state != "absent":
             return make_plan(store, self._still_desired(), in_place=self._in_place)
+        from .keys import keys_in_store  # with its threads, and few tasks need it
+
         refuse_deletion_in_service(store, self._desired)
         return plan_deletion(store, self._desired, keys_in_store(self._kms, store.id))
 

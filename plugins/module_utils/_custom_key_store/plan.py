@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from dataclasses import field
+from typing import TYPE_CHECKING
 from typing import Any
 from typing import Mapping
 from typing import Optional
@@ -18,8 +19,6 @@ from typing import Sequence
 from typing import Tuple
 from typing import Union
 
-from .diagnosis import diagnose
-from .keys import Key
 from .model import AWS_CLOUDHSM
 from .model import IN_SERVICE
 from .model import ConnectionState
@@ -32,6 +31,9 @@ from .properties import create_arguments
 from .properties import described
 from .properties import missing_to_create
 from .properties import with_changes
+
+if TYPE_CHECKING:
+    from .keys import Key
 
 CREATE = "CreateCustomKeyStore"
 CONNECT = "ConnectCustomKeyStore"
@@ -196,6 +198,8 @@ def _refuse_lockout(store: CustomKeyStore, wanted: Tuple[Change, ...]) -> None:
     """
     if store.connection_state is not ConnectionState.FAILED or "KeyStorePassword" in [each.member for each in wanted]:
         return
+    from .diagnosis import diagnose  # long, and few tasks need it
+
     failure = diagnose(store.connection_error_code or "UNKNOWN", store.type)
     if failure.may_lock_kmsuser:
         raise Refusal(

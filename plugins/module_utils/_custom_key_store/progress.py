@@ -14,12 +14,14 @@ import json
 import os
 import threading
 import time
+from typing import TYPE_CHECKING
 from typing import Callable
 from typing import Mapping
 from typing import Optional
 
-from .apply import History
-from .model import DesiredStore
+if TYPE_CHECKING:  # the controller imports this file for each task, and none of what these need
+    from .apply import History
+    from .model import DesiredStore
 
 ENTRIES = "stores"
 WRITTEN = "written"
