@@ -32,6 +32,9 @@ RESULT_KEY = "keyops_aws_job"
 WAITS = b"w"
 """What the child tells its parent when it begins to wait."""
 
+DONE = b"d"
+"""What it tells when its result is there, with the exit code: nobody need wait until the process is tidied up, too."""
+
 KILLED = (
     "The task was ended before it was done. What it had begun goes on in KMS: run the task again, it goes on from the state"
     " that it finds."
@@ -103,29 +106,47 @@ def _run_child(task: Callable[[Progress], None], path: str, writer: int) -> None
         descriptor = os.open(source, os.O_RDWR)
         os.dup2(descriptor, target)
         os.close(descriptor)
+    code: object = None
     try:
         task(Progress(job.progress, begins=lambda: os.write(writer, WAITS)))
+    except SystemExit as end:
+        code = end.code
+        raise
     finally:
         sys.stdout.flush()
         os.replace(job.part, job.result)
+        if isinstance(code, int):  # anything else is a crash, whose traceback is still to be written
+            with contextlib.suppress(OSError):  # after a wait, nobody listens any more
+                os.write(writer, DONE + str(code).encode())
 
 
 def _run_parent(path: str, child: int, reader: int) -> int:
     """Wait until the child waits or has ended; either way print what is the module's result. Returns the exit code."""
     job = Job.at(path, child)
-    if os.read(reader, 1) == WAITS:
+    told = os.read(reader, 10)
+    if told.startswith(WAITS):
         _print(json.dumps({RESULT_KEY: asdict(job)}))
         return 0
-    _pid, status = os.waitpid(child, 0)
-    if os.WIFSIGNALED(status):
-        _print(json.dumps({"failed": True, "msg": KILLED}))
-    else:
+    if told.startswith(DONE):
+        code = int(told[len(DONE) :])
         _print(_content(job.result))
+    else:
+        code = _wait_for_end(job, child)
     sys.stderr.write(_content(job.errors))
     for name in (job.part, job.result, job.errors, job.progress):
         with contextlib.suppress(OSError):
             os.unlink(name)
-    return os.WEXITSTATUS(status) if os.WIFEXITED(status) else 1
+    return code
+
+
+def _wait_for_end(job: Job, child: int) -> int:
+    """A task that has ended in another way than modules do. Returns the exit code."""
+    _pid, status = os.waitpid(child, 0)
+    if os.WIFEXITED(status):
+        _print(_content(job.result))
+        return os.WEXITSTATUS(status)
+    _print(json.dumps({"failed": True, "msg": KILLED}))
+    return 1
 
 
 def _content(path: str) -> str:
