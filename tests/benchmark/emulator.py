@@ -17,7 +17,6 @@ import contextlib
 import http.client
 import json
 import os
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -26,10 +25,14 @@ from collections.abc import Iterator
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from tests.benchmark.measuring import in_rounds
+from tests.benchmark.measuring import ratios
+from tests.benchmark.measuring import spread
 from tests.emulator import HttpControl
 from tests.environment import ROOT
 
@@ -152,20 +155,12 @@ def contenders(moto_url: str, url: str) -> list[Contender]:
 
 def rounds(field: Sequence[Contender], clients: int, count: int) -> dict[str, list[float]]:
     """The seconds of a request of each contender, in each round."""
-    seconds: dict[str, list[float]] = {contender.name: [] for contender in field}
-    for number in range(count):
-        shift = number % len(field)
-        for contender in (*field[shift:], *field[:shift]):
-            seconds[contender.name].append(measure(contender, clients))
-        # The log of requests would grow, and with it the memory of one server and not of the other.
-        HttpControl(field[-1].url).clear_requests()
-    return seconds
-
-
-def spread(values: Sequence[float], digits: int) -> str:
-    """Median, lowest and highest."""
-    low, middle, high = (f"{value:.{digits}f}" for value in (min(values), statistics.median(values), max(values)))
-    return f"{middle} [{low}, {high}]"
+    # The log of requests would grow, and with it the memory of one server and not of the other.
+    return in_rounds(
+        {contender.name: partial(measure, contender, clients) for contender in field},
+        count,
+        after=HttpControl(field[-1].url).clear_requests,
+    )
 
 
 def report(seconds: dict[str, list[float]], clients: int) -> None:
@@ -176,8 +171,8 @@ def report(seconds: dict[str, list[float]], clients: int) -> None:
         # With several clients at once, a client waits for its answer so many times as long as the server takes for one.
         waited = spread([1000 * clients * value for value in values], 2)
         rate = spread([1 / value for value in values], 0)
-        ratios = spread([value / other for value, other in zip(values, base, strict=True)], 2)
-        print(f"{name:<30} {waited:>26} {rate:>26} {ratios:>26}")
+        times = spread(ratios(values, base), 2)
+        print(f"{name:<30} {waited:>26} {rate:>26} {times:>26}")
 
 
 def main(count: int) -> int:
