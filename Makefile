@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test check docs picture matrix soak quick emulator build clean
+.PHONY: demo test check docs picture matrix soak bench quick emulator build clean
 
 demo: $(VENV)/ready
 	@$(BIN)/python -m tests.demo $(KEY_STORE)
@@ -17,6 +17,10 @@ SEED ?= 0
 soak: $(VENV)/ready
 	$(BIN)/python -m tests.histories --histories $(HISTORIES) --seed $(SEED)
 	$(BIN)/python -m pytest tests/soak -n 2
+
+# About three quarters of an hour, on a machine that does nothing else. BENCH="task waiting" runs those alone.
+bench: $(VENV)/ready
+	@$(BIN)/python -m tests.benchmark $(BENCH)
 
 # CHECKS="ruff mypy" runs those alone.
 check: $(VENV)/ready $(VENV)/checks/ready

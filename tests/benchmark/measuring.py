@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TypeVar
 
 Measured = TypeVar("Measured")
+Name = TypeVar("Name")
 
 
 @dataclass(frozen=True)
@@ -54,22 +55,22 @@ class Result:
 
     Attributes:
         title: of its section.
-        text: what was measured, and how; paragraphs.
+        text: what was measured, and how: paragraphs, which are wrapped anew.
         header: of the columns.
         rows: of the table.
         goals: see there.
     """
 
     title: str
-    text: Sequence[str]
+    text: str
     header: Sequence[str]
     rows: Sequence[Sequence[str]]
     goals: Sequence[Goal]
 
 
 def in_rounds(
-    contenders: Mapping[str, Callable[[], Measured]], count: int, *, after: Callable[[], object] = lambda: None
-) -> dict[str, list[Measured]]:
+    contenders: Mapping[Name, Callable[[], Measured]], count: int, *, after: Callable[[], object] = lambda: None
+) -> dict[Name, list[Measured]]:
     """Measure each contender once in each round, in an order that changes from round to round.
 
     So what else the machine does meanwhile counts on all sides, and ratios are to be taken within a round.
@@ -80,7 +81,7 @@ def in_rounds(
         after: is called after each round.
     """
     names = list(contenders)
-    measured: dict[str, list[Measured]] = {name: [] for name in names}
+    measured: dict[Name, list[Measured]] = {name: [] for name in names}
     for number in range(count):
         shift = number % len(names)
         for name in (*names[shift:], *names[:shift]):

@@ -1,66 +1,168 @@
 # Copyright: Contributors to the keyops.aws collection
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""How long a window takes with 1 and with 12 custom key stores, each of which takes 20 seconds to connect.
-
-Usage: python -m tests.benchmark.window [STORES ...]. The whole of ansible-playbook is measured, its start included.
-"""
+"""How long a window takes with ever more custom key stores, next to one store after the other."""
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
-import tempfile
-import time
+import statistics
+from collections.abc import Callable
+from collections.abc import Mapping
 from collections.abc import Sequence
-from pathlib import Path
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
 
-from tests.emulator import EmulatorServer
+from tests.benchmark.measuring import Goal
+from tests.benchmark.measuring import Result
+from tests.benchmark.measuring import Setting
+from tests.benchmark.measuring import in_rounds
+from tests.benchmark.measuring import ratios
+from tests.benchmark.measuring import spread
+from tests.benchmark.playing import WITH_AWS_CLI
+from tests.benchmark.playing import Player
+from tests.benchmark.playing import Task
+from tests.benchmark.playing import module
+from tests.benchmark.playing import with_aws_cli
 from tests.emulator import HttpControl
-from tests.environment import BIN
 from tests.environment import ROOT
-from tests.environment import ansible_environment
 
+COUNTS = (1, 4, 12, 40)
+ROUNDS = 3
+REGIONS = ("us-east-1", "us-west-2", "eu-west-1", "eu-central-1")
 CONNECT_SECONDS = 20.0
-GOAL = 1.5
-"""How many times as long as with one store a window with twelve may take."""
+DISCONNECT_SECONDS = 1.0
+MOVES = ("disconnect", "connect")
+
+GOALS = {12: 1.5, 40: 3.0}
+"""How many times as long as with one store a window may take, by the number of stores."""
 
 
-def measure(url: str, count: int, folder: Path) -> float:
-    """Seconds that a window over so many stores takes."""
-    control = HttpControl(url)
-    control.reset()
-    control.set_rule("custom_key_store_quota", max(count, 10))
-    control.set_transitions(connect_seconds=CONNECT_SECONDS, disconnect_seconds=1)
-    for operation in ("DescribeCustomKeyStores", "DisconnectCustomKeyStore", "ConnectCustomKeyStore"):
-        control.set_quota(operation, 5.0)
-    names = [f"store-{number}" for number in range(count)]
-    for name in names:
-        backing = {"CloudHsmClusterId": control.create_cluster()}
-        control.create_store(custom_key_store_name=name, connection_state="CONNECTED", parameters=backing)
-    variables = {
-        "key_stores": [{"name": name} for name in names],
-        "key_store_maintenance_memory": str(folder / "memory"),
-    }
-    command = [str(BIN / "ansible-playbook"), "playbooks/window.yml", "-e", json.dumps(variables)]
-    environment = {**ansible_environment(url), "ANSIBLE_ASYNC_DIR": str(folder / "jobs")}
-    begin = time.perf_counter()
-    subprocess.run(command, env=environment, cwd=ROOT, check=True, capture_output=True)
-    return time.perf_counter() - begin
+@dataclass(frozen=True)
+class Window:
+    """A window over some stores, whose names begin alike."""
+
+    setting: Setting
+    name: str
+    count: int
+
+    @property
+    def stores(self) -> list[dict[str, str]]:
+        """Name and region of each, one Region after the other in turn."""
+        return [
+            {"name": f"{self.name}-{number}", "region": REGIONS[number % len(REGIONS)]} for number in range(self.count)
+        ]
+
+    def create(self) -> None:
+        """Have the stores, connected to clusters that work."""
+        for store in self.stores:
+            control = HttpControl(self.setting.url, region_name=store["region"])
+            backing = {"CloudHsmClusterId": control.create_cluster()}
+            control.create_store(custom_key_store_name=store["name"], connection_state="CONNECTED", parameters=backing)
+
+    @property
+    def _player(self) -> Player:
+        folder = self.setting.folder / self.name
+        folder.mkdir(exist_ok=True)
+        return Player(self.setting.url, folder)
+
+    def role(self) -> float:
+        """Seconds that a window with the role takes."""
+        memory = self.setting.folder / self.name / "memory"
+        variables = {"key_stores": self.stores, "key_store_maintenance_memory": str(memory)}
+        return self._player.run(ROOT / "playbooks" / "window.yml", variables).seconds
+
+    def loop(self) -> float:
+        """The same with a loop of tasks that wait."""
+        tasks = [{**module(move, "{{ item.name }}", "{{ item.region }}"), "loop": self.stores} for move in MOVES]
+        return self._player.play(tasks).seconds
+
+    def cli(self) -> float:
+        """The same with the AWS CLI."""
+        tasks: list[Task] = [
+            {
+                "ansible.builtin.include_tasks": str(WITH_AWS_CLI),
+                "vars": with_aws_cli(move, "{{ each.name }}", "{{ each.region }}"),
+                "loop": self.stores,
+                "loop_control": {"loop_var": "each"},
+            }
+            for move in MOVES
+        ]
+        return self._player.play(tasks).seconds
 
 
-def main(counts: Sequence[int]) -> int:
-    """Measure each count of stores, and print it next to one store, and to one store after the other."""
-    print(f"A window whose connects take {CONNECT_SECONDS:.0f} s each, with five requests of a kind a second")
-    print(f"{'stores':>8} {'window':>10} {'next to one':>12} {'connects in a row':>18}")
-    with EmulatorServer() as server, tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
-        seconds = {count: measure(server.url, count, Path(folder)) for count in counts}
-    for count, taken in seconds.items():
-        print(f"{count:>8} {taken:>8.1f} s {taken / seconds[counts[0]]:>12.2f} {count * CONNECT_SECONDS:>16.0f} s")
-    print(f"Goal: twelve stores in at most {GOAL} times the time of one.")
-    return 0 if seconds.get(12, 0) <= GOAL * seconds[counts[0]] else 1
+def run(setting: Setting) -> Result:
+    counts = COUNTS[:2] if setting.quick else COUNTS
+    rounds = 1 if setting.quick else ROUNDS
+    connect_seconds = 1.0 if setting.quick else CONNECT_SECONDS
+    _reset(setting, connect_seconds)
+    role = in_rounds({count: partial(_in_role, setting, connect_seconds, count) for count in counts}, rounds)
+    in_a_row = _in_a_row(setting, counts, connect_seconds)
+    return Result(
+        title="A window",
+        text=f"""
+Seconds that a window takes in which each store needs {connect_seconds:.0f} s to connect and {DISCONNECT_SECONDS:.0f}
+s to disconnect, over {len(REGIONS)} Regions, each of which takes five requests of a kind a second, as KMS does.
+Beside the role ``keyops.aws.key_store_maintenance``, two that go from store to store, and do less: they neither look
+first whether all can be connected again, nor prove afterwards that the stores work. One is a loop over
+``keyops.aws.kms_custom_key_store``, which waits for each store; the other has the tasks with the AWS CLI.
+
+{rounds} rounds for the role. The others take long and do little but wait, so they are measured once, three of them at
+the same time. In brackets beside them: how many times as long as with one store.
+""",
+        header=("stores", "role", "to one store", "loop", "AWS CLI"),
+        rows=[_row(count, role, in_a_row) for count in counts],
+        goals=[_goal(count, most, role) for count, most in GOALS.items() if count in counts],
+    )
 
 
-if __name__ == "__main__":
-    sys.exit(main([int(each) for each in sys.argv[1:]] or [1, 12]))
+def _reset(setting: Setting, connect_seconds: float) -> None:
+    for region in REGIONS:
+        control = HttpControl(setting.url, region_name=region)
+        control.reset()
+        control.set_rule("custom_key_store_quota", 1000)
+        for operation in ("DescribeCustomKeyStores", "DisconnectCustomKeyStore", "ConnectCustomKeyStore"):
+            control.set_quota(operation, 5.0)
+    control.set_transitions(connect_seconds=connect_seconds, disconnect_seconds=DISCONNECT_SECONDS)
+
+
+def _in_role(setting: Setting, connect_seconds: float, count: int) -> float:
+    _reset(setting, connect_seconds)
+    window = Window(setting, f"role-of-{count}", count)
+    window.create()
+    return window.role()
+
+
+def _in_a_row(setting: Setting, counts: Sequence[int], connect_seconds: float) -> Mapping[tuple[str, int], float]:
+    """Seconds of each that goes from store to store, by its kind and the number of stores.
+
+    The longest ones at the same time, and the others one after the other beside them: three processes that mostly sleep.
+    """
+    _reset(setting, connect_seconds)
+    runs: dict[tuple[str, int], Callable[[], float]] = {}
+    for kind in ("loop", "cli"):
+        for count in counts:
+            window = Window(setting, f"{kind}-of-{count}", count)
+            window.create()
+            runs[kind, count] = window.loop if kind == "loop" else window.cli
+    with ThreadPoolExecutor(3) as pool:  # begins with the first ones
+        longest_first = sorted(runs, key=lambda each: -each[1])
+        taken = {each: pool.submit(runs[each]) for each in longest_first}
+        return {each: future.result() for each, future in taken.items()}
+
+
+def _row(count: int, role: Mapping[int, Sequence[float]], in_a_row: Mapping[tuple[str, int], float]) -> list[str]:
+    others = [
+        f"{in_a_row[kind, count]:.0f} ({in_a_row[kind, count] / in_a_row[kind, COUNTS[0]]:.1f})"
+        for kind in ("loop", "cli")
+    ]
+    return [str(count), spread(role[count], 1), spread(ratios(role[count], role[COUNTS[0]]), 2), *others]
+
+
+def _goal(count: int, most: float, role: Mapping[int, Sequence[float]]) -> Goal:
+    times = ratios(role[count], role[COUNTS[0]])
+    return Goal(
+        f"A window over {count} stores takes at most {most} times as long as one over a single store.",
+        f"{spread(times, 2)} times",
+        statistics.median(times) <= most,
+    )

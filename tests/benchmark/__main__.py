@@ -1,0 +1,70 @@
+# Copyright: Contributors to the keyops.aws collection
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""All benchmarks, or those that are named. Ends with 1 where a goal is not met for a reason that is not known.
+
+With all of them, which takes about three quarters of an hour, the page of the documentation is written.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import sys
+import tempfile
+from collections.abc import Callable
+from collections.abc import Sequence
+from pathlib import Path
+
+from tests.benchmark import anatomy
+from tests.benchmark import keys
+from tests.benchmark import task
+from tests.benchmark import waiting
+from tests.benchmark import window
+from tests.benchmark.measuring import Result
+from tests.benchmark.measuring import Setting
+from tests.benchmark.page import page
+from tests.benchmark.page import terminal
+from tests.emulator import EmulatorServer
+from tests.environment import ROOT
+
+PAGE = ROOT / "docs" / "docsite" / "rst" / "guide_benchmarks.rst"
+
+BENCHMARKS: dict[str, Callable[[Setting], Result]] = {
+    "task": task.run,
+    "waiting": waiting.run,
+    "window": window.run,
+    "keys": keys.run,
+    "anatomy": anatomy.run,
+}
+
+
+def measure(names: Sequence[str], *, quick: bool) -> list[Result]:
+    """Run benchmarks, and print what each has found out."""
+    results = []
+    with EmulatorServer() as server:
+        for name in names:
+            with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+                results.append(BENCHMARKS[name](Setting(server.url, Path(folder), quick)))
+            print(terminal(results[-1]), flush=True)
+    return results
+
+
+def main(arguments: Sequence[str]) -> int:
+    parser = argparse.ArgumentParser(prog="python -m tests.benchmark", description=__doc__)
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"one of {', '.join(BENCHMARKS)}; none: all")
+    parser.add_argument("--quick", action="store_true", help="only see that they work")
+    given = parser.parse_args(arguments)
+    unknown = sorted(set(given.names) - set(BENCHMARKS))
+    if unknown:
+        parser.error(f"there is no benchmark {unknown[0]}; there are {', '.join(BENCHMARKS)}")
+    names = given.names or list(BENCHMARKS)
+    results = measure(names, quick=given.quick)
+    if names == list(BENCHMARKS) and not given.quick:
+        PAGE.write_text(page(results, datetime.date.today()), "utf-8")
+        print(f"\nWritten to {PAGE.relative_to(ROOT)}.")
+    return 0 if all(goal.met or goal.reason for result in results for goal in result.goals) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

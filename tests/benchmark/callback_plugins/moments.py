@@ -1,0 +1,45 @@
+# Copyright: Contributors to the keyops.aws collection
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Writes down when the first task of a play begins, and when a task ends."""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import Any
+
+from ansible.plugins.callback import CallbackBase
+
+DOCUMENTATION = r"""
+name: moments
+type: aggregate
+short_description: Write down when tasks begin and end
+description:
+  - For the benchmarks of this collection.
+"""
+
+
+class CallbackModule(CallbackBase):  # type: ignore[misc]
+    """Each line of the file: seconds of a clock that all processes share, and what happened."""
+
+    CALLBACK_VERSION = 2.0
+    CALLBACK_TYPE = "aggregate"
+    CALLBACK_NAME = "moments"
+    CALLBACK_NEEDS_ENABLED = True
+
+    def _write(self, what: str) -> None:
+        with open(os.environ["MOMENTS"], "a", encoding="ascii") as file:
+            file.write(f"{time.monotonic()} {what}\n")
+
+    def v2_playbook_on_task_start(self, task: Any, is_conditional: bool) -> None:
+        self._write("begin")
+
+    def v2_runner_on_ok(self, result: Any) -> None:
+        self._write("end")
+
+    def v2_runner_on_skipped(self, result: Any) -> None:
+        self._write("end")
+
+    def v2_runner_on_failed(self, result: Any, ignore_errors: bool = False) -> None:
+        self._write("end")

@@ -1,0 +1,98 @@
+# Copyright: Contributors to the keyops.aws collection
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What benchmarks have found out, as a page of the documentation and for the terminal."""
+
+from __future__ import annotations
+
+import datetime
+import json
+import os
+import platform
+import subprocess
+import textwrap
+from collections.abc import Iterator
+from collections.abc import Sequence
+from importlib.metadata import version
+from pathlib import Path
+
+from tests.benchmark.measuring import Goal
+from tests.benchmark.measuring import Result
+from tests.environment import BIN
+
+WIDTH = 120
+
+INTRODUCTION = """
+What a task, a wait, a window, and the search for the keys of a key store cost, next to what people do without this
+collection, and next to the least that is possible. ``make bench`` in a checkout measures all of it anew and writes this page.
+
+All contenders of a table run against the same emulator of AWS KMS, in the same run. Where there are several rounds, the order
+changes from round to round, a ratio is taken within a round, and a figure is the median, with the lowest and the highest in
+brackets. What a real AWS KMS takes for a request comes on top, the same for all.
+"""
+
+
+def page(results: Sequence[Result], measured_on: datetime.date) -> str:
+    """The guide, in reStructuredText."""
+    title = "What it costs: benchmarks"
+    parts = [
+        ".. _ansible_collections.keyops.aws.docsite.guide_benchmarks:",
+        f"{title}\n{'=' * len(title)}",
+        *paragraphs(INTRODUCTION),
+        *paragraphs(f"Measured on {measured_on.isoformat()} on {machine()}, with {versions()}."),
+    ]
+    for result in results:
+        parts += section(result)
+    return "\n\n".join(parts) + "\n"
+
+
+def section(result: Result) -> Iterator[str]:
+    yield f"{result.title}\n{'-' * len(result.title)}"
+    yield from paragraphs(result.text)
+    yield ".. list-table::\n   :header-rows: 1\n\n" + "\n".join(_row(row) for row in (result.header, *result.rows))
+    yield from (_goal(goal) for goal in result.goals)
+
+
+def paragraphs(text: str) -> list[str]:
+    return [_wrapped(paragraph) for paragraph in text.strip().split("\n\n")]
+
+
+def _wrapped(text: str, indent: str = "") -> str:
+    return textwrap.fill(
+        " ".join(text.split()), WIDTH, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
+    )
+
+
+def _row(cells: Sequence[str]) -> str:
+    return "\n".join(f"   {'* -' if number == 0 else '  -'} {cell}".rstrip() for number, cell in enumerate(cells))
+
+
+def _goal(goal: Goal) -> str:
+    verdict = "Met" if goal.met else "**Not met**"
+    return _wrapped(f"- Goal: {goal.text} {verdict}: {goal.measured}. {goal.reason}", indent="  ")
+
+
+def terminal(result: Result) -> str:
+    """The same for a person at a terminal, in columns."""
+    rows = [[cell.replace("``", "") for cell in row] for row in (result.header, *result.rows)]
+    widths = [max(len(row[number]) for row in rows) for number in range(len(result.header))]
+    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+    return "\n".join(["", result.title, "", *lines, "", *(_goal(goal) for goal in result.goals)])
+
+
+def machine() -> str:
+    return f"{os.cpu_count()} processors ({platform.system()}, {platform.machine()})"
+
+
+def versions() -> str:
+    """Of all that took part."""
+    import ansible_collections.amazon.aws as amazon
+
+    manifest = json.loads(Path(amazon.__path__[0], "MANIFEST.json").read_text("utf-8"))
+    amazon_version = manifest["collection_info"]["version"]
+    cli = subprocess.run([str(BIN / "aws"), "--version"], check=True, capture_output=True, text=True).stdout.split()
+    return (
+        f"Python {platform.python_version()}, ansible-core {version('ansible-core')}, amazon.aws {amazon_version},"
+        f" boto3 {version('boto3')}, botocore {version('botocore')}, {cli[0].replace('aws-cli/', 'AWS CLI ')} and moto"
+        f" {version('moto')}"
+    )

@@ -1,0 +1,173 @@
+# Copyright: Contributors to the keyops.aws collection
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Writes down what takes how long, in each Python process whose path this folder is in.
+
+Python imports a module of this name as soon as it has started. So both ansible-playbook and the module that it starts are seen
+from their first moment, and neither is changed. Each line of the file that PROBE names is a span: its name, and begin and end
+in seconds of a clock that all processes share.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib._bootstrap_external as loaders
+import json
+import os
+import sys
+import time
+import zipimport
+from typing import Any
+from typing import Callable
+
+FILE = os.environ.get("PROBE", "")
+IS_MODULE = any("AnsiballZ_" in word for word in sys.orig_argv)
+OURS = "ansible_collections.keyops."
+
+OWNERS = {
+    OURS: "ours",
+    "ansible_collections.": "amazon",
+    "boto": "amazon",
+    "urllib3": "amazon",
+    "jmespath": "amazon",
+    "s3transfer": "amazon",
+    "dateutil": "amazon",
+    "ansible.": "ansible",
+}
+"""Who imports what, by how its name begins. What Python itself brings counts for who needs it first."""
+
+
+def write(name: str, begin: float, end: float) -> None:
+    """A line at once: a process may end without notice."""
+    with open(FILE, "a", encoding="ascii") as file:
+        file.write(json.dumps([name, begin, end]) + "\n")
+
+
+def moment(name: str) -> None:
+    now = time.monotonic()
+    write(name, now, now)
+
+
+def spans(owner: Any, method: str, name: str) -> None:
+    """Have each call of a method written down."""
+    original = getattr(owner, method)
+
+    @functools.wraps(original)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        begin = time.monotonic()
+        try:
+            return original(*args, **kwargs)
+        finally:
+            write(name, begin, time.monotonic())
+
+    setattr(owner, method, call)
+
+
+class Imports:
+    """Whose imports take how long, each without what it imports of others."""
+
+    def __init__(self) -> None:
+        self._owners = ["unpack"]
+        self._since = time.monotonic()
+        self._seconds: dict[str, float] = {}
+
+    def during(self, name: str, action: Callable[..., Any], *args: Any) -> Any:
+        owner = next((owner for start, owner in OWNERS.items() if name.startswith(start)), self._owners[-1])
+        self._switch()
+        self._owners.append(owner)
+        try:
+            return action(*args)
+        finally:
+            self._switch()
+            self._owners.pop()
+
+    def _switch(self) -> None:
+        now = time.monotonic()
+        self._seconds[self._owners[-1]] = self._seconds.get(self._owners[-1], 0.0) + now - self._since
+        self._since = now
+
+    def done(self) -> None:
+        """Write down what there was until now: a length, as if it had begun at 0."""
+        self._switch()
+        for owner, seconds in self._seconds.items():
+            write(f"import {owner}", 0.0, seconds)
+
+
+IMPORTS = Imports()
+
+
+def watch_actions(module: Any) -> None:
+    """Of the controller: how a module is packed and run."""
+    watched = {
+        "_configure_module": "pack",
+        "_execute_module": "execute",
+        "_low_level_execute_command": "command",
+        "_transfer_file": "transfer",
+        "_remove_tmp_path": "remove",
+        "run": "run",
+    }
+    for method, name in watched.items():
+        spans(module.ActionBase, method, name)
+
+
+def watch_collections(module: Any) -> None:
+    """Of the controller: the import of our action plugin."""
+    base = module._AnsibleCollectionPkgLoaderBase
+    original = base.exec_module
+
+    def exec_module(self: Any, imported: Any) -> None:
+        begin = time.monotonic()
+        original(self, imported)
+        if imported.__name__.startswith(OURS):
+            write("plugin", begin, time.monotonic())
+
+    base.exec_module = exec_module
+
+
+def watch_aws_module(module: Any) -> None:
+    """Of the module: once the first argument is checked, all is imported."""
+    spans(module.AnsibleAWSModule, "__init__", "arguments")
+    spans(module.AnsibleAWSModule, "client", "client")
+    original = module.AnsibleAWSModule.__init__
+
+    def begin(*args: Any, **kwargs: Any) -> None:
+        IMPORTS.done()
+        original(*args, **kwargs)
+
+    module.AnsibleAWSModule.__init__ = begin
+
+
+WATCHED: dict[str, Callable[[Any], None]] = {
+    "ansible.plugins.action": watch_actions,
+    "ansible.utils.collection_loader._collection_finder": watch_collections,
+    "ansible_collections.amazon.aws.plugins.module_utils.modules": watch_aws_module,
+    "ansible.module_utils.basic": lambda module: spans(module.AnsibleModule, "exit_json", "result"),
+    "botocore.client": lambda module: spans(module.BaseClient, "_make_api_call", "request"),
+}
+
+
+def watch_imports() -> None:
+    """Wrap what executes an imported module, out of files and out of AnsiballZ's archive alike."""
+    execute: Callable[[Any, Any], None] = loaders._LoaderBasics.exec_module  # type: ignore[attr-defined]
+    get_code = zipimport.zipimporter.get_code
+
+    def exec_module(self: Any, module: Any) -> None:
+        if IS_MODULE:
+            IMPORTS.during(module.__name__, execute, self, module)
+        else:
+            execute(self, module)
+        if module.__name__ in WATCHED:
+            WATCHED[module.__name__](module)
+
+    def compiled(self: Any, fullname: str) -> Any:
+        return IMPORTS.during(fullname, get_code, self, fullname)
+
+    loaders._LoaderBasics.exec_module = exec_module  # type: ignore[attr-defined]
+    zipimport.zipimporter.get_code = compiled  # type: ignore[method-assign]
+
+
+if FILE:
+    watch_imports()
+    if IS_MODULE:
+        moment("python")
+        os.register_at_fork(before=lambda: moment("fork"), after_in_child=lambda: moment("child"))

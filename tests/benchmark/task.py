@@ -1,0 +1,190 @@
+# Copyright: Contributors to the keyops.aws collection
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What one task costs: nothing to do, a disconnect, a connect, next to what people do today and next to the limit."""
+
+from __future__ import annotations
+
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from collections.abc import Mapping
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from tests.benchmark.measuring import Goal
+from tests.benchmark.measuring import Result
+from tests.benchmark.measuring import Setting
+from tests.benchmark.measuring import in_rounds
+from tests.benchmark.measuring import ratios
+from tests.benchmark.measuring import spread
+from tests.benchmark.playing import STATES
+from tests.benchmark.playing import WITH_AWS_CLI
+from tests.benchmark.playing import Player
+from tests.benchmark.playing import module
+from tests.benchmark.playing import with_aws_cli
+from tests.emulator import HttpControl
+from tests.environment import ansible_environment
+
+ROUNDS = 11
+STORE = "payments"
+REGION = "us-east-1"
+LOOK, CONNECT, DISCONNECT = "DescribeCustomKeyStores", "ConnectCustomKeyStore", "DisconnectCustomKeyStore"
+REQUESTS = {"": [LOOK], "connect": [LOOK, CONNECT, LOOK], "disconnect": [LOOK, DISCONNECT, LOOK]}
+"""What each contender must ask KMS for; a look less would be less care."""
+
+AT_LEAST = 2.5
+"""How many times as fast as the tasks with the AWS CLI."""
+
+OURS, CLI, INFO, PING, LIMIT = (
+    "keyops.aws.kms_custom_key_store",
+    "AWS CLI in ansible.builtin.command",
+    "amazon.aws.kms_key_info",
+    "ansible.builtin.ping",
+    "boto3 in a script, without Ansible",
+)
+
+SCRIPT = """
+import sys, time
+import boto3
+name, region, wanted = sys.argv[1:]
+kms = boto3.client("kms", region_name=region)
+def look():
+    return kms.describe_custom_key_stores(CustomKeyStoreName=name)["CustomKeyStores"][0]
+store = look()
+if store["ConnectionState"] != wanted:
+    move = kms.connect_custom_key_store if wanted == "CONNECTED" else kms.disconnect_custom_key_store
+    move(CustomKeyStoreId=store["CustomKeyStoreId"])
+    while look()["ConnectionState"] != wanted:
+        time.sleep(5)
+"""
+
+Row = Sequence[str]
+
+
+@dataclass
+class Work:
+    """One store of the emulator, and what is to be done with it.
+
+    Attributes:
+        move: connect or disconnect.
+        needed: is there something to do?
+    """
+
+    setting: Setting
+    player: Player
+    control: HttpControl
+    store_id: str
+    move: str
+    needed: bool
+
+    def contenders(self) -> Mapping[str, Callable[[], float]]:
+        """Each does it once, and returns the seconds that took."""
+        found: dict[str, Callable[[], float]] = {
+            OURS: partial(self._asked, self._ours),
+            CLI: partial(self._asked, self._cli),
+            LIMIT: partial(self._asked, self._script),
+        }
+        if not self.needed:
+            found[INFO] = partial(self._play, {"amazon.aws.kms_key_info": {"region": REGION}})
+            found[PING] = partial(self._play, {"ansible.builtin.ping": {}})
+        return found
+
+    def _asked(self, contender: Callable[[], float]) -> float:
+        """Bring the store to where it is to be moved from, and see that KMS was asked for what it should be."""
+        wanted = STATES[self.move]
+        (other,) = set(STATES.values()) - {wanted}
+        self.control.set_connection_state(self.store_id, other if self.needed else wanted)
+        self.control.clear_requests()
+        seconds = contender()
+        requests = [request["operation"] for request in self.control.requests()]
+        if requests != REQUESTS[self.move if self.needed else ""]:
+            raise RuntimeError(f"{contender} made other requests: {requests}")
+        return seconds
+
+    def _play(self, task: Mapping[str, Any]) -> float:
+        return self.player.play([{"name": "Measure", **task}]).seconds
+
+    def _ours(self) -> float:
+        return self._play(module(self.move, STORE, REGION))
+
+    def _cli(self) -> float:
+        return self.player.play([{"import_tasks": str(WITH_AWS_CLI)}], with_aws_cli(self.move, STORE, REGION)).seconds
+
+    def _script(self) -> float:
+        command = [sys.executable, "-c", SCRIPT, STORE, REGION, STATES[self.move]]
+        begin = time.monotonic()
+        subprocess.run(command, env=ansible_environment(self.setting.url), check=True)
+        return time.monotonic() - begin
+
+
+def run(setting: Setting) -> Result:
+    control = HttpControl(setting.url)
+    control.reset()
+    control.set_transitions(connect_seconds=0, disconnect_seconds=0)
+    store_id = control.create_store(custom_key_store_name=STORE)
+    player = Player(setting.url, setting.folder)
+    works = {
+        name: Work(setting, player, control, store_id, move, needed)
+        for name, move, needed in (
+            ("nothing to do", "disconnect", False),
+            ("disconnect", "disconnect", True),
+            ("connect", "connect", True),
+        )
+    }
+    field = {(name, who): act for name, work in works.items() for who, act in work.contenders().items()}
+    rounds = 1 if setting.quick else ROUNDS
+    measured = in_rounds(field, rounds)
+    by_work = {name: {who: measured[name, who] for of, who in field if of == name} for name in works}
+    return Result(
+        title="One task",
+        text=f"""
+Seconds from the start of the task to its result. The transitions themselves take no time here, so this is what is
+added to the time that KMS needs. {rounds} rounds; in each, each contender does each work once, in a run of
+``ansible-playbook`` of its own, whose start and end do not count.
+
+All contenders for a work ask KMS for the same: they look at the store, move it where needed, and look again until it
+is there. The tasks with the AWS CLI are those in ``tests/benchmark/move_with_aws_cli.yml``. ``kms_key_info`` runs in
+an account without keys, which is the least that a task of ``amazon.aws`` with a request can cost. ``ping`` is what
+Ansible itself costs, and the script what Python, boto3 and KMS cost.
+""",
+        header=("work", "contender", "seconds", "seconds above ping", "times as long as keyops.aws"),
+        rows=[row for name, seconds in by_work.items() for row in _rows(name, seconds, by_work["nothing to do"][PING])],
+        goals=_goals(by_work),
+    )
+
+
+def _rows(name: str, seconds: Mapping[str, list[float]], ping: Sequence[float]) -> list[Row]:
+    rows: list[Row] = []
+    for who, values in seconds.items():
+        above = spread([value - floor for value, floor in zip(values, ping, strict=True)], 2)
+        times = spread(ratios(values, seconds[OURS]), 2)
+        rows.append((name, who, spread(values, 2), "" if who in (PING, LIMIT) else above, "" if who == OURS else times))
+    return rows
+
+
+def _goals(by_work: Mapping[str, Mapping[str, list[float]]]) -> list[Goal]:
+    idle = by_work["nothing to do"]
+    above = {who: [value - ping for value, ping in zip(idle[who], idle[PING], strict=True)] for who in (OURS, INFO)}
+    share = ratios(above[OURS], above[INFO])
+    goals = [
+        Goal(
+            "A task with nothing to do costs no more above ``ping`` than ``amazon.aws.kms_key_info``.",
+            f"{spread(share, 2)} times as much",
+            statistics.median(share) <= 1,
+        )
+    ]
+    for move in ("disconnect", "connect"):
+        faster = ratios(by_work[move][CLI], by_work[move][OURS])
+        goals.append(
+            Goal(
+                f"A {move} is at least {AT_LEAST} times as fast as the tasks with the AWS CLI.",
+                f"{spread(faster, 2)} times",
+                statistics.median(faster) >= AT_LEAST,
+            )
+        )
+    return goals

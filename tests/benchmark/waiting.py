@@ -1,0 +1,236 @@
+# Copyright: Contributors to the keyops.aws collection
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""How often a task looks at a store that connects, and how late it sees the end, next to looking every so many seconds.
+
+On a simulated clock, with the code of the collection that waits.
+"""
+
+from __future__ import annotations
+
+import random
+import statistics
+from bisect import bisect_left
+from collections.abc import Callable
+from collections.abc import Iterable
+from collections.abc import Mapping
+from collections.abc import Sequence
+from dataclasses import dataclass
+from dataclasses import field
+
+from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.clock import Clock
+from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.clock import Deadline
+from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.model import ConnectionState
+from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.model import CustomKeyStore
+from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.wait import End
+from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.wait import wait_for
+from tests.benchmark.measuring import Goal
+from tests.benchmark.measuring import Result
+from tests.benchmark.measuring import Setting
+
+SHOWN = (2, 5, 10, 30, 60, 120, 300, 600, 1200, 1800)
+"""Seconds that the connects of the table take, about."""
+
+POLLS = (5, 15, 30)
+"""Seconds between two looks of those that look at fixed times."""
+
+WAITS = 100
+"""How many waits are simulated, each with other pauses by chance."""
+
+LONGEST = 1800
+MOST_REQUESTS = 170
+LATEST = 15.0
+ROUNDING = 1e-6
+"""How much sums of seconds may be off."""
+
+STORES = {
+    state: CustomKeyStore({"CustomKeyStoreId": "cks-1", "CustomKeyStoreName": "payments", "ConnectionState": state})
+    for state in ("CONNECTING", "CONNECTED")
+}
+
+REASON = (
+    "No way of looking reaches this goal together with the two above. To see each end within 1 second or a tenth of the time"
+    " takes 28 looks in the first 50 seconds, where a look every 5 seconds makes 11. With fewer than 170 looks in 30 minutes,"
+    " the pauses must become longer than 5 seconds. From then on the end is seen later than by a look every 5 seconds, until"
+    " the 17 looks that were made more are saved. The first two goals were thought more important."
+)
+"""Why one cannot be met. Holds for the shortest fixed poll alone."""
+
+
+Schedule = Sequence[float]
+"""When a store is looked at, in seconds since the connect began. As long as it connects, no look changes when the next is."""
+
+
+@dataclass(frozen=True)
+class Waits:
+    """What it takes to see the ends of connects of about the same duration.
+
+    Attributes:
+        requests: on average.
+        late: seconds between the end and the look that sees it, on average.
+        latest: at most.
+    """
+
+    requests: float
+    late: float
+    latest: float
+
+    def worse_than(self, other: Waits) -> bool:
+        """More requests, and later as well."""
+        return self.requests > other.requests and self.late > other.late
+
+    def __str__(self) -> str:
+        return f"{self.requests:.0f}; {self.late:.1f} s, {self.latest:.1f} s"
+
+
+@dataclass
+class Simulation:
+    """Time that passes only while somebody sleeps, and a store that takes long to connect.
+
+    Attributes:
+        jitter: a number from 0.0 to 1.0 for each pause.
+        looks: when the store was looked at.
+    """
+
+    jitter: Callable[[], float]
+    now: float = 0.0
+    looks: list[float] = field(default_factory=list)
+
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds
+
+    def look(self) -> CustomKeyStore:
+        self.looks.append(self.now)
+        return STORES["CONNECTED" if self.now > 1.2 * LONGEST else "CONNECTING"]
+
+    def clock(self) -> Clock:
+        return Clock(monotonic=lambda: self.now, sleep=self.sleep, random=self.jitter)
+
+
+def adaptive(jitter: Callable[[], float]) -> Schedule:
+    """What the modules do after ConnectCustomKeyStore."""
+    simulation = Simulation(jitter)
+    clock = simulation.clock()
+    end = wait_for(
+        ConnectionState.CONNECTED,
+        look=simulation.look,
+        seen_before=[ConnectionState.DISCONNECTED],
+        clock=clock,
+        deadline=Deadline(clock, 2 * LONGEST),
+    )
+    if end is not End.REACHED:
+        raise RuntimeError(f"The wait ended with {end}.")
+    return simulation.looks
+
+
+def fixed(pause: int) -> Schedule:
+    """A look at once, and one after each pause."""
+    return [float(second) for second in range(0, 2 * LONGEST, pause)]
+
+
+def about(seconds: float) -> tuple[float, float]:
+    """From and to: 90 % and 110 % of a duration, so that no poll happens to look just when all connects end.
+
+    For the same reason, where that is longer than the longest poll, it is a whole number of those: so each poll is met in each
+    of its moments.
+    """
+    longest = max(POLLS)
+    width = 0.2 * seconds
+    if width >= longest:
+        width = longest * round(width / longest)
+    return seconds - width / 2, seconds + width / 2
+
+
+def one(schedule: Schedule, seconds: float) -> Waits:
+    """For connects of about this duration, evenly spread: exactly, not by trying some."""
+    begin, end = about(seconds)
+    number = bisect_left(schedule, begin)
+    requests = late = latest = 0.0
+    while begin < end:
+        seen = schedule[number]
+        until = min(end, seen)
+        share = until - begin
+        requests += share * (number + 1)
+        late += share * (seen - (begin + until) / 2)
+        latest = max(latest, seen - begin)
+        begin, number = until, number + 1
+    width = end - about(seconds)[0]
+    return Waits(requests / width, late / width, latest)
+
+
+def together(schedules: Iterable[Schedule], seconds: float) -> Waits:
+    """Of several schedules."""
+    waits = [one(schedule, seconds) for schedule in schedules]
+    return Waits(
+        statistics.fmean(each.requests for each in waits),
+        statistics.fmean(each.late for each in waits),
+        max(each.latest for each in waits),
+    )
+
+
+def run(setting: Setting) -> Result:
+    count = 10 if setting.quick else WAITS
+    jitter = random.Random(1).random  # noqa: S311 (no secret; the same each time)
+    ours = [adaptive(jitter) for _turn in range(count)]
+    polls = {pause: fixed(pause) for pause in POLLS}
+    rows = []
+    for seconds in SHOWN:
+        cells = (together(ours, seconds), *(one(poll, seconds) for poll in polls.values()))
+        rows.append([f"{seconds} s" if seconds < 60 else f"{seconds // 60} min", *(str(each) for each in cells)])
+    return Result(
+        title="Waiting",
+        text=f"""
+How often a connect is looked at until its end is seen, and how late that is: on a simulated clock, with the code of
+the collection that waits, {count} times with other pauses by chance. Next to it, looks at fixed times, as a loop with
+``until`` and ``delay`` makes them. The connects of a row take up to a tenth more or less than it says. In each cell:
+the requests on average; how late on average, and how late at most.
+""",
+        header=("connect of about", "keyops.aws", *(f"every {pause} s" for pause in POLLS)),
+        rows=rows,
+        goals=[
+            *_promises(ours),
+            _never_worse(ours, polls, step=60 if setting.quick else 1),
+        ],
+    )
+
+
+def _promises(schedules: Sequence[Schedule]) -> list[Goal]:
+    """What the modules promise, for each possible end of a connect between two looks."""
+    without_chance = [adaptive(lambda: 0.0), adaptive(lambda: 1.0)]
+    gaps = [pair for each in (*schedules, *without_chance) for pair in zip(each, each[1:])]
+    share = max((after - before) / max(1.0, 0.1 * before) for before, after in gaps)
+    latest = max(after - before for before, after in gaps)
+    most = max(bisect_left(each, LONGEST) + 1 for each in (*schedules, *without_chance))
+    return [
+        Goal(
+            "The end is seen at most 1 second or 10 % of the time late, whichever is more, and never more than 15 seconds.",
+            f"at most {100 * share:.0f} % of that, and {latest:.1f} seconds",
+            share <= 1 + ROUNDING and latest <= LATEST + ROUNDING,
+        ),
+        Goal(
+            f"Fewer than {MOST_REQUESTS} requests in 30 minutes.",
+            f"at most {most}, where chance makes each pause as short as can be",
+            most < MOST_REQUESTS,
+        ),
+    ]
+
+
+def _never_worse(ours: Sequence[Schedule], polls: Mapping[int, Schedule], *, step: int) -> Goal:
+    """Over all durations from 2 seconds to 30 minutes, step by step."""
+    worse: dict[int, list[int]] = {pause: [] for pause in POLLS}
+    for seconds in range(2, LONGEST + 1, step):
+        own = together(ours, seconds)
+        for pause, poll in polls.items():
+            if own.worse_than(one(poll, seconds)):
+                worse[pause].append(seconds)
+    found = [
+        f"both from {min(durations)} to {max(durations)} seconds, next to a look every {pause} seconds"
+        for pause, durations in worse.items()
+        if durations
+    ]
+    return Goal(
+        "For no duration more requests and later as well than a fixed poll.",
+        "; ".join([*found, "for no duration next to the others" if found else "for none"]),
+        not found,
+        REASON if [pause for pause in POLLS if worse[pause]] == [min(POLLS)] else "",
+    )
