@@ -161,7 +161,7 @@ class Runner:
             self._history.interrupted = self._history.interrupted or self._note_of(store)
         if self._desired.state != "absent":
             return make_plan(store, self._still_desired(), in_place=self._in_place)
-        from .keys import keys_in_store  # with its threads, and few tasks need it
+        from .keys import keys_in_store  # long, and few tasks need it
 
         refuse_deletion_in_service(store, self._desired)
         return plan_deletion(store, self._desired, keys_in_store(self._kms, store.id))

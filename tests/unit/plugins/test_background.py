@@ -80,6 +80,33 @@ def test_a_task_that_waits_goes_on_when_the_module_has_ended(tmp_path: Path) -> 
     assert Path(job["result"]).read_text() == "{}\n"
 
 
+def test_a_module_ends_before_its_process_is_tidied_up(tmp_path: Path) -> None:
+    go = tmp_path / "go"
+    tidy_up = f"while not os.path.exists({str(go)!r}): time.sleep(0.05)"
+    done = run(
+        f"import atexit; atexit.register(exec, {tidy_up!r}, globals()); print('{{}}'); sys.exit(0)", tmp_path / "job"
+    )
+    go.touch()
+    assert (done.returncode, done.stdout) == (0, "{}\n")
+    assert list(tmp_path.iterdir()) == [go]
+
+
+@pytest.mark.parametrize(
+    ("imported", "needed", "not_needed"),
+    [
+        ("plugin_utils.waiting", "background", ("botocore", "apply", "model")),
+        ("modules.kms_custom_key_store", "apply", ("diagnosis", "keys")),
+    ],
+)
+def test_only_what_each_task_needs_is_imported(imported: str, needed: str, not_needed: tuple[str, ...]) -> None:
+    program = f"import sys, ansible_collections.keyops.aws.plugins.{imported}; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", program], text=True, capture_output=True, check=True)
+    private = "ansible_collections.keyops.aws.plugins.module_utils._custom_key_store."
+    names = {name.removeprefix(private) for name in done.stdout.split()}
+    assert needed in names
+    assert names.isdisjoint(not_needed)
+
+
 def test_a_task_that_is_killed_before_it_waits(tmp_path: Path) -> None:
     done = run("os.kill(os.getpid(), signal.SIGKILL)", tmp_path / "job")
     assert json.loads(done.stdout) == {
