@@ -70,6 +70,7 @@ class Imports:
         self._owners = ["unpack"]
         self._since = time.monotonic()
         self._seconds: dict[str, float] = {}
+        self._is_done = False
 
     def during(self, name: str, action: Callable[..., Any], *args: Any) -> Any:
         owner = next((owner for start, owner in OWNERS.items() if name.startswith(start)), self._owners[-1])
@@ -87,7 +88,10 @@ class Imports:
         self._since = now
 
     def done(self) -> None:
-        """Write down what there was until now: a length, as if it had begun at 0."""
+        """Write down what there was until now, the first time: lengths, as if each had begun at 0."""
+        if self._is_done:
+            return
+        self._is_done = True
         self._switch()
         for owner, seconds in self._seconds.items():
             write(f"import {owner}", 0.0, seconds)
@@ -125,7 +129,7 @@ def watch_collections(module: Any) -> None:
 
 
 def watch_aws_module(module: Any) -> None:
-    """Of the module: once the first argument is checked, all is imported."""
+    """Of the module: when it begins to check its arguments, all is imported."""
     spans(module.AnsibleAWSModule, "__init__", "arguments")
     spans(module.AnsibleAWSModule, "client", "client")
     original = module.AnsibleAWSModule.__init__
@@ -166,8 +170,14 @@ def watch_imports() -> None:
     zipimport.zipimporter.get_code = compiled  # type: ignore[method-assign]
 
 
+def before_fork() -> None:
+    """In the modules that fork, all is imported by then."""
+    IMPORTS.done()
+    moment("fork")
+
+
 if FILE:
     watch_imports()
     if IS_MODULE:
         moment("python")
-        os.register_at_fork(before=lambda: moment("fork"), after_in_child=lambda: moment("child"))
+        os.register_at_fork(before=before_fork, after_in_child=lambda: moment("child"))
