@@ -66,7 +66,7 @@ def measure(contender: Callable[[Any, str], int], url: str, custom_key_store_id:
         endpoint_url=url,
         region_name="us-east-1",
         aws_access_key_id="AKIAIOSFODNN7EXAMPLE",
-        aws_secret_access_key="wJalrXUtnFEMIK7MDENGbPxRfiCYEXAMPLE",  # noqa: S106
+        aws_secret_access_key="wJalrXUtnFEMIK7MDENGbPxRfiCYEXAMPLE",
         config=client_config(),
     )
     client.describe_custom_key_stores()  # the first connection is not what is measured
