@@ -83,7 +83,7 @@ class Reader:
         (self._folder / "variables.json").write_text(json.dumps(self.variables))
         programs = self._folder / "programs"
         programs.mkdir()
-        for name in ("aws", "cloudhsm-cli", "sleep"):
+        for name in ("aws", "cloudhsm-cli"):
             program = programs / name
             start = f"PYTHONPATH={ROOT} exec {sys.executable} -m tests.integration.programs {name}"
             program.write_text(f'#!/bin/sh\n{start} "$@"\n')

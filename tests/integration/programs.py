@@ -4,7 +4,7 @@
 """Programs that guides use, and that cannot be had as they are: C(python -m tests.integration.programs NAME ARGUMENT ...).
 
 The AWS CLI is the real one, but for those requests to CloudHSM that moto does not know: it checks them and does not send them,
-and the emulator's control does what they would. CloudHSM's own command line does it to the emulator. And nobody sleeps.
+and the emulator's control does what they would. CloudHSM's own command line does it to the emulator.
 """
 
 from __future__ import annotations
@@ -117,9 +117,5 @@ def cloudhsm_cli(arguments: list[str]) -> int:
     return 0
 
 
-def sleep(_arguments: list[str]) -> int:
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit({"aws": aws, "cloudhsm-cli": cloudhsm_cli, "sleep": sleep}[sys.argv[1]](sys.argv[2:]))
+    sys.exit({"aws": aws, "cloudhsm-cli": cloudhsm_cli}[sys.argv[1]](sys.argv[2:]))
