@@ -20,7 +20,7 @@ description:
 """
 
 
-class CallbackModule(CallbackBase):  # type: ignore[misc]
+class CallbackModule(CallbackBase):
     """Each line of the file: seconds of a clock that all processes share, and what happened."""
 
     CALLBACK_VERSION = 2.0

@@ -151,7 +151,10 @@ WATCHED: dict[str, Callable[[Any], None]] = {
 
 
 def watch_imports() -> None:
-    """Wrap what executes an imported module, out of files and out of AnsiballZ's archive alike."""
+    """Wrap what executes an imported module, out of files and out of AnsiballZ's archive alike.
+
+    Nothing of this is meant to be replaced, hence what mypy is told to overlook.
+    """
     execute: Callable[[Any, Any], None] = loaders._LoaderBasics.exec_module  # type: ignore[attr-defined]
     get_code = zipimport.zipimporter.get_code
 
