@@ -69,7 +69,7 @@ def steps(played: Played, spans: Spans) -> dict[str, float]:
     (result,) = spans["result"]
     (command,) = (span for span in spans["command"] if span[0] <= python[0] <= span[1])
     imports = {name: length(name) for name in STEPS if name.startswith("import ")}
-    fork = sum(child - parent for (parent, _), (child, _) in zip(spans["fork"], spans["child"], strict=True))
+    fork = sum(child[0] - parent[0] for parent, child in zip(spans["fork"], spans["child"], strict=True))
     imported, worked = _plugin(spans)
     between = arguments[0] - python[0] - sum(imports.values()) - fork  # the last module is imported, and main() begins
     found = {
