@@ -18,7 +18,7 @@ soak: $(VENV)/ready
 	$(BIN)/python -m tests.histories --histories $(HISTORIES) --seed $(SEED)
 	$(BIN)/python -m pytest tests/soak -n 2
 
-# About three quarters of an hour, on a machine that does nothing else. BENCH="task waiting" runs those alone.
+# About three quarters of an hour, on a machine that does nothing else. BENCH="task waiting" measures those alone.
 bench: $(VENV)/ready
 	@$(BIN)/python -m tests.benchmark $(BENCH)
 

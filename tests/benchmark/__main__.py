@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """All benchmarks, or those that are named. Ends with 1 where a goal is not met for a reason that is not known.
 
-With all of them, which takes about three quarters of an hour, the page of the documentation is written.
+All of them take about three quarters of an hour. What they find is written to the page of the documentation.
 """
 
 from __future__ import annotations
@@ -60,8 +60,9 @@ def main(arguments: Sequence[str]) -> int:
         parser.error(f"there is no benchmark {unknown[0]}; there are {', '.join(BENCHMARKS)}")
     names = given.names or list(BENCHMARKS)
     results = measure(names, quick=given.quick)
-    if names == list(BENCHMARKS) and not given.quick:
-        PAGE.write_text(page(results, datetime.date.today()), "utf-8")
+    if not given.quick:
+        before = PAGE.read_text("utf-8") if PAGE.exists() else ""
+        PAGE.write_text(page(before, results, datetime.date.today()), "utf-8")
         print(f"\nWritten to {PAGE.relative_to(ROOT)}.")
     return 0 if all(goal.met or goal.reason for result in results for goal in result.goals) else 1
 

@@ -9,6 +9,7 @@ import datetime
 import json
 import os
 import platform
+import re
 import subprocess
 import textwrap
 from collections.abc import Iterator
@@ -24,7 +25,8 @@ WIDTH = 120
 
 INTRODUCTION = """
 What a task, a wait, a window, and the search for the keys of a key store cost, next to what people do without this
-collection, and next to the least that is possible. ``make bench`` in a checkout measures all of it anew and writes this page.
+collection, and next to the least that is possible. ``make bench`` in a checkout measures all of it anew and writes this page;
+``make bench BENCH="task keys"`` measures what it names.
 
 All contenders of a table run against the same emulator of AWS KMS, in the same run. Where there are several rounds, the order
 changes from round to round, a ratio is taken within a round, and a figure is the median, with the lowest and the highest in
@@ -32,23 +34,29 @@ brackets. What a real AWS KMS takes for a request comes on top, the same for all
 """
 
 
-def page(results: Sequence[Result], measured_on: datetime.date) -> str:
-    """The guide, in reStructuredText."""
+def page(before: str, results: Sequence[Result], measured_on: datetime.date) -> str:
+    """The guide, in reStructuredText.
+
+    Args:
+        before: the guide as it was; what is not measured anew stays in it. Empty: there was none.
+        results: what was measured.
+        measured_on: the day.
+    """
     title = "What it costs: benchmarks"
-    parts = [
-        ".. _ansible_collections.keyops.aws.docsite.guide_benchmarks:",
-        f"{title}\n{'=' * len(title)}",
+    head = [
+        f".. _ansible_collections.keyops.aws.docsite.guide_benchmarks:\n\n{title}\n{'=' * len(title)}",
         *paragraphs(INTRODUCTION),
-        *paragraphs(f"Measured on {measured_on.isoformat()} on {machine()}, with {versions()}."),
     ]
-    for result in results:
-        parts += section(result)
-    return "\n\n".join(parts) + "\n"
+    _head, *old = re.split(r"\n\n(?=[^\n]+\n---+\n)", before.rstrip("\n"))
+    sections = {text.partition("\n")[0]: text for text in old}
+    sections.update({result.title: "\n\n".join(section(result, measured_on)) for result in results})
+    return "\n\n".join([*head, *sections.values()]) + "\n"
 
 
-def section(result: Result) -> Iterator[str]:
+def section(result: Result, measured_on: datetime.date) -> Iterator[str]:
     yield f"{result.title}\n{'-' * len(result.title)}"
     yield from paragraphs(result.text)
+    yield from paragraphs(f"Measured on {measured_on.isoformat()} on {machine()}, with {versions()}.")
     yield ".. list-table::\n   :header-rows: 1\n\n" + "\n".join(_row(row) for row in (result.header, *result.rows))
     yield from (_goal(goal) for goal in result.goals)
 

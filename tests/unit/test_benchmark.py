@@ -8,6 +8,7 @@ from __future__ import annotations
 import datetime
 from collections import defaultdict
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -68,14 +69,23 @@ def test_ratios_and_their_spread() -> None:
 
 
 def test_the_page_has_the_table_and_the_goals() -> None:
-    text = page([RESULT], datetime.date(2026, 1, 2))
+    text = page("", [RESULT], datetime.date(2026, 1, 2))
     assert text.startswith(".. _ansible_collections.keyops.aws.docsite.guide_benchmarks:\n\n")
-    assert "Measured on 2026-01-02 on " in text
-    assert "\n\nWhat was measured.\n\nAnd how.\n\n.. list-table::\n   :header-rows: 1\n\n" in text
+    assert "\n\nWhat was measured.\n\nAnd how.\n\nMeasured on 2026-01-02 on " in text
+    assert ".\n\n.. list-table::\n   :header-rows: 1\n\n" in text
     assert "\n\n   * - contender\n     - seconds\n   * - ``ping``\n     - 0.40 [0.30, 0.50]\n" in text
     assert "\n   * - ours\n     -\n" in text
     assert "\n- Goal: At most twice as long. **Not met**: 2.5 times. It does more.\n" in text
     assert "\n- Goal: One. Met: 1.\n" in text
+
+
+def test_what_is_not_measured_anew_stays_on_the_page() -> None:
+    other = replace(RESULT, title="Waiting", rows=[("``until``", "5")])
+    before = page("", [RESULT, other], datetime.date(2026, 1, 2))
+    faster = replace(RESULT, rows=[("``ping``", "0.10")])
+    after = page(before, [faster], datetime.date(2026, 1, 3))
+    assert after.replace("2026-01-03", "2026-01-02", 1) == page("", [faster, other], datetime.date(2026, 1, 2))
+    assert page(after, [], datetime.date(2026, 1, 4)) == after
 
 
 def test_the_terminal_shows_the_same_in_columns() -> None:
@@ -88,7 +98,7 @@ def test_a_goal_that_is_not_met_without_a_reason_fails(monkeypatch: pytest.Monke
     monkeypatch.setattr(
         benchmarks, "BENCHMARKS", {"waiting": lambda _setting: result, "other": lambda _setting: result}
     )
-    assert benchmarks.main(["waiting"]) == code
+    assert benchmarks.main(["waiting", "--quick"]) == code
 
 
 def test_an_unknown_benchmark_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
