@@ -14,6 +14,7 @@ import subprocess
 import textwrap
 from collections.abc import Iterator
 from collections.abc import Sequence
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 
@@ -92,6 +93,7 @@ def machine() -> str:
     return f"{os.cpu_count()} processors ({platform.system()}, {platform.machine()})"
 
 
+@cache
 def versions() -> str:
     """Of all that took part."""
     import ansible_collections.amazon.aws as amazon
