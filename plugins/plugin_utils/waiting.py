@@ -14,6 +14,7 @@ back even so.
 
 from __future__ import annotations
 
+import gc
 import inspect
 import json
 import secrets
@@ -97,7 +98,7 @@ class WaitingAction(ActionBase):
         task_vars = task_vars or {}
         wrap_async = bool(self._task.async_val) and not self._connection.has_native_async
         if self._task.async_val or self._task.check_mode:
-            outcome.update(self._execute_module(task_vars=task_vars, wrap_async=wrap_async))
+            outcome.update(self._run_module(task_vars, wrap_async=wrap_async))
         else:
             outcome.update(self._execute_with_progress(task_vars))
         if not wrap_async:
@@ -110,11 +111,27 @@ class WaitingAction(ActionBase):
         path = self._connection._shell.join_path(folder, f"keyops-aws-{secrets.token_hex(8)}")
         self._task.environment = [*(self._task.environment or []), {VARIABLE: path}]
         try:
-            outcome: dict[str, Any] = self._execute_module(task_vars=task_vars)
+            outcome = self._run_module(task_vars)
         finally:
             self._task.environment = self._task.environment[:-1]
         job = outcome.get(RESULT_KEY)
         return outcome if job is None else self._wait(Job(**job), task_vars)
+
+    def _run_module(self, task_vars: dict[str, Any], *, wrap_async: bool = False) -> dict[str, Any]:
+        """Run the module, and collect no garbage meanwhile.
+
+        To pack a module makes so many objects that Python would search all that Ansible has in memory, again and again. The
+        process is that of this task alone, and ends with it.
+        """
+        collects = gc.isenabled()
+        gc.freeze()  # or else that search would come as soon as it may again
+        gc.disable()
+        try:
+            outcome: dict[str, Any] = self._execute_module(task_vars=task_vars, wrap_async=wrap_async)
+        finally:
+            if collects:
+                gc.enable()
+        return outcome
 
     def _wait(self, job: Job, task_vars: dict[str, Any]) -> dict[str, Any]:
         """Wait for the end of the job, telling how far it is."""
