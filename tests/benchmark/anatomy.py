@@ -131,6 +131,9 @@ One task of ``keyops.aws.kms_custom_key_store`` that finds nothing to do, and be
 ``amazon.aws.kms_key_info``, from the start of ``ansible-playbook`` to its end: {rounds} rounds. Both processes write
 down what they do, which itself takes some milliseconds. What Python itself brings counts for who imports it first.
 The process that could go on in the background is why the module can end before its own process is tidied up.
+
+Arguments are checked before a client is made and before any request, but not before boto3 is imported:
+``AnsibleAWSModule`` of ``amazon.aws``, which checks them, imports it.
 """,
         header=("step", "whose", "keyops.aws, ms", "share", "kms_key_info, ms"),
         rows=[*(_row(name, own, theirs) for name in STEPS), _whole(own, theirs)],
