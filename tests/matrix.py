@@ -3,13 +3,12 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Run the tests with each set of versions that the collection supports, in an environment of its own that is built for it.
 
-Usage: C(python -m tests.matrix [NAME ...]); without a name, all of them, and then the table in the guide to versions is written.
-Each Python must be on this machine, as C(python3.12) or by way of pyenv.
+Usage: C(python -m tests.matrix [NAME ...]); without a name, all of them. When all have been run, be it one by one, the table in
+the guide to versions is written. Each Python must be on this machine, as C(python3.12) or by way of pyenv.
 """
 
 from __future__ import annotations
 
-import datetime
 import json
 import os
 import re
@@ -66,9 +65,10 @@ them allows and the newest, and each Python, in as few environments as that take
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a run of the tests came to: what was installed, name by name, and how many tests ended how."""
+    """What a run of the tests came to: what was installed, name by name, the day, and how many tests ended how."""
 
     installed: dict[str, str]
+    day: str
     passed: int
     skipped: int
     failed: int
@@ -116,38 +116,44 @@ def installed(python: Path) -> dict[str, str]:
     }
 
 
-def run(name: str) -> Outcome:
-    """Build an environment and run the tests in it."""
-    folder = ENVIRONMENTS / name
-    python = build(folder, MATRIX[name])
-    report = folder / "tests.xml"
-    subprocess.run([str(python), "-m", "pytest", "-q", f"--junit-xml={report}"], cwd=ROOT, check=False)
-    if not report.exists():
+def run(name: str) -> None:
+    """Build an environment and run the tests in it, which leave a report there. Raises SystemExit where they could not."""
+    python = build(ENVIRONMENTS / name, MATRIX[name])
+    subprocess.run([str(python), "-m", "pytest", "-q", f"--junit-xml={report(name)}"], cwd=ROOT, check=False)
+    if not report(name).exists():
         raise SystemExit(f"The tests did not run with the versions of {name}.")
-    (suite,) = ElementTree.parse(report).getroot().iter("testsuite")  # noqa: S314  pytest has just written it
+
+
+def report(name: str) -> Path:
+    """Of the last run in an environment."""
+    return ENVIRONMENTS / name / "tests.xml"
+
+
+def outcome(name: str) -> Outcome:
+    """Read the report of the last run in an environment."""
+    (suite,) = ElementTree.parse(report(name)).getroot().iter("testsuite")  # noqa: S314  pytest has written it
     count = {key: int(suite.attrib[key]) for key in ("tests", "skipped", "failures", "errors")}
     failed = count["failures"] + count["errors"]
-    return Outcome(installed(python), count["tests"] - count["skipped"] - failed, count["skipped"], failed)
+    passed = count["tests"] - count["skipped"] - failed
+    python = ENVIRONMENTS / name / "bin" / "python"
+    return Outcome(installed(python), suite.attrib["timestamp"][:10], passed, count["skipped"], failed)
 
 
-def table(outcomes: dict[str, Outcome], day: datetime.date) -> str:
+def table(outcomes: list[Outcome]) -> str:
     """What was run, as a table for the guide."""
     columns = ("ansible-core", "amazon.aws", "botocore", "Python")
-    lines = [f".. list-table:: Run on {day:%Y-%m-%d}", "   :header-rows: 1", ""]
-    for row in (
-        (*columns, "Tests"),
-        *((*(done.installed[name] for name in columns), done.text) for done in outcomes.values()),
-    ):
+    rows = [(*(done.installed[name] for name in columns), done.text, done.day) for done in outcomes]
+    lines = [".. list-table::", "   :header-rows: 1", ""]
+    for row in ((*columns, "Tests", "Day"), *rows):
         lines += [f"   {'*' if number == 0 else ' '} - {cell}" for number, cell in enumerate(row)]
     return "\n".join(lines) + "\n"
 
 
-def write(outcomes: dict[str, Outcome]) -> None:
+def write(outcomes: list[Outcome]) -> None:
     """Put the table into the guide, in place of the one before."""
     before, _begin, rest = GUIDE.read_text("utf-8").partition(BEGIN)
     _old, _end, after = rest.partition(END)
-    today = datetime.datetime.now(tz=datetime.timezone.utc).date()
-    GUIDE.write_text(f"{before}{BEGIN}{table(outcomes, today)}{END}{after}", "utf-8")
+    GUIDE.write_text(f"{before}{BEGIN}{table(outcomes)}{END}{after}", "utf-8")
 
 
 def main(names: list[str]) -> int:
@@ -156,13 +162,15 @@ def main(names: list[str]) -> int:
     if unknown:
         print(f"There are no versions named {', '.join(unknown)}; there are: {', '.join(MATRIX)}.", file=sys.stderr)
         return 2
-    outcomes = {}
+    failed = 0
     for name in names or MATRIX:
-        outcomes[name] = run(name)
-        print(f"{name}: {outcomes[name].text}", flush=True)
-    if not names:
-        write(outcomes)
-    return 1 if any(outcome.failed for outcome in outcomes.values()) else 0
+        run(name)
+        done = outcome(name)
+        failed += done.failed
+        print(f"{name}: {done.text}", flush=True)
+    if all(report(name).exists() for name in MATRIX):
+        write([outcome(name) for name in MATRIX])
+    return 1 if failed else 0
 
 
 if __name__ == "__main__":

@@ -23,3 +23,12 @@ needs_last_usage = pytest.mark.skipif(
     "GetKeyLastUsage" not in _KMS.operation_names, reason=f"botocore {botocore.__version__} has no GetKeyLastUsage"
 )
 """GetKeyLastUsage came with botocore 1.42.97."""
+
+_CREATE_CLUSTER = (
+    botocore.session.get_session().get_service_model("cloudhsmv2").operation_model("CreateCluster").input_shape
+)
+
+needs_cluster_mode = pytest.mark.skipif(
+    _CREATE_CLUSTER is None or "Mode" not in _CREATE_CLUSTER.members,
+    reason=f"the AWS CLI that goes with botocore {botocore.__version__} does not know the mode of a cluster",
+)

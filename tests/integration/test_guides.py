@@ -28,6 +28,7 @@ from tests.integration.guides import all_blocks
 from tests.integration.guides import blocks
 from tests.integration.harness import INFO_MODULE
 from tests.integration.harness import Ansible
+from tests.sdk import needs_cluster_mode
 
 CERTIFICATE = "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n"
 VARIABLES = {
@@ -138,7 +139,15 @@ ENDS = {
 """How the stores end, where they do not end as they began."""
 
 
-@pytest.mark.parametrize("guide", FOLLOWED)
+@pytest.mark.parametrize(
+    "guide",
+    [
+        pytest.param(
+            guide, marks=needs_cluster_mode if guide in ("guide_cloudhsm_store", "guide_replace_cluster") else []
+        )
+        for guide in FOLLOWED
+    ],
+)
 def test_a_guide_can_be_followed(reader: Reader, guide: str) -> None:
     if guide == "guide_cloudhsm_store":
         reader.ansible.control.reset()  # from nothing

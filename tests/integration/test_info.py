@@ -167,6 +167,7 @@ def test_the_playbook_in_check_mode_shows_the_impact_alone(ansible: Ansible, use
     assert DISCONNECT not in [request["operation"] for request in ansible.control.requests()]
 
 
+@needs_last_usage
 def test_the_table_in_the_format_of_json(ansible: Ansible, used_key: str) -> None:
     """As Ansible prints results unless it is told otherwise: a line of the table is a line of the output."""
     ansible.environment["ANSIBLE_CALLBACK_RESULT_FORMAT"] = "json"

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import datetime
 import re
 import zlib
 from pathlib import Path
@@ -33,14 +32,13 @@ def test_the_table_of_versions_is_written_in_place_of_the_one_before(
     guide.write_text(f"Before.\n\n{matrix.BEGIN}old\n{matrix.END}\nAfter.\n")
     monkeypatch.setattr(matrix, "GUIDE", guide)
     versions = {"ansible-core": "2.99.1", "amazon.aws": "11.0.0", "botocore": "1.99.0", "Python": "3.99.0"}
-    matrix.write({"newest": matrix.Outcome(versions, passed=1234, skipped=5, failed=0)})
-    today = datetime.datetime.now(tz=datetime.timezone.utc).date()
+    matrix.write([matrix.Outcome(versions, "2026-01-02", passed=1234, skipped=5, failed=0)])
     assert guide.read_text().split("\n") == [
         "Before.",
         "",
         matrix.BEGIN.strip(),
         "",
-        f".. list-table:: Run on {today}",
+        ".. list-table::",
         "   :header-rows: 1",
         "",
         "   * - ansible-core",
@@ -48,17 +46,29 @@ def test_the_table_of_versions_is_written_in_place_of_the_one_before(
         "     - botocore",
         "     - Python",
         "     - Tests",
+        "     - Day",
         "   * - 2.99.1",
         "     - 11.0.0",
         "     - 1.99.0",
         "     - 3.99.0",
         "     - 1,234 passed, 5 skipped",
+        "     - 2026-01-02",
         "",
         matrix.END.strip(),
         "",
         "After.",
         "",
     ]
+
+
+def test_the_outcome_is_read_from_the_report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    counts = 'tests="10" skipped="2" failures="1" errors="1" timestamp="2026-01-02T03:04:05.678"'
+    (tmp_path / "newest").mkdir()
+    (tmp_path / "newest" / "tests.xml").write_text(f"<testsuites><testsuite {counts}/></testsuites>")
+    monkeypatch.setattr(matrix, "ENVIRONMENTS", tmp_path)
+    monkeypatch.setattr(matrix, "installed", lambda _python: {})
+    assert matrix.outcome("newest") == matrix.Outcome({}, "2026-01-02", passed=6, skipped=2, failed=2)
+    assert matrix.outcome("newest").text == "6 passed, 2 skipped, 2 failed"
 
 
 def test_an_environment_has_its_own_versions_and_else_what_the_tests_want() -> None:
