@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test check docs picture matrix soak bench quick emulator build clean
+.PHONY: demo test check docs picture matrix soak bench quick format emulator build clean
 
 demo: $(VENV)/ready
 	@$(BIN)/python -m tests.demo $(KEY_STORE)
@@ -40,6 +40,9 @@ matrix: $(VENV)/ready
 quick: $(VENV)/ready
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
 
+format: $(VENV)/ready
+	$(BIN)/ruff check --fix --quiet . ; $(BIN)/ruff format .
+
 emulator: $(VENV)/ready
 	@$(BIN)/python -m tests.emulator --log
 
@@ -50,6 +53,7 @@ clean:
 	rm -rf $(VENV) build
 
 $(VENV)/ready: requirements.txt tests/requirements.txt tests/install_collections.py
+	@echo "Setting up $(VENV), which takes some minutes."
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --disable-pip-version-check -r tests/requirements.txt
 	$(BIN)/pip install --quiet --disable-pip-version-check --upgrade --target $(VENV)/oldest-sdk boto3==1.34.0 botocore==1.34.0
@@ -57,6 +61,7 @@ $(VENV)/ready: requirements.txt tests/requirements.txt tests/install_collections
 	@touch $@
 
 $(VENV)/checks/ready: tests/checks/requirements.txt
+	@echo "Setting up $(VENV)/checks, which takes some minutes."
 	$(PYTHON) -m venv $(VENV)/checks
 	$(VENV)/checks/bin/pip install --quiet --disable-pip-version-check -r tests/checks/requirements.txt
 	@touch $@

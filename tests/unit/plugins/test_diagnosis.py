@@ -48,8 +48,8 @@ def test_the_guide_has_each_code_with_its_cause_and_its_remedy(code: str, store_
         title = {"AWS_CLOUDHSM": "For stores in AWS CloudHSM ---", "EXTERNAL_KEY_STORE": "For external stores ---"}
         text = text.partition(title[store_type])[2]
     failure = diagnose(code, store_type)
-    steps = [f"#. {step}" for step in failure.remedy]
-    assert " ".join([f"``{code}``", failure.cause, *steps]) in text
+    wanted = " ".join([f"``{code}``", failure.cause, *(f"#. {step}" for step in failure.remedy)])
+    assert wanted in text, f"{guide.name} does not have: {wanted}"
 
 
 def test_the_remedy_of_wrong_credentials_depends_on_the_type() -> None:
