@@ -93,7 +93,7 @@ def test_the_waits_in_the_middle_of_a_sequence_are_shown_too(ansible: Ansible) -
     assert [line[2] for line in LINE.findall(ansible.output)].count("DISCONNECTING") >= 1
     assert [line[2] for line in LINE.findall(ansible.output)].count("CONNECTING") >= 1
     assert result["operations"] == ["DisconnectCustomKeyStore", "UpdateCustomKeyStore", "ConnectCustomKeyStore"]
-    assert set(result) == {
+    assert set(result) - {"deprecations"} == {  # some amazon.aws bring those with some ansible-core
         "changed",
         "connection_states",
         "custom_key_store",

@@ -608,5 +608,5 @@ def test_everything_returned_is_documented(run: ModuleRunner) -> None:
     assert set(returned[0]["connection_error"]) == set(documented["connection_error"]["contains"])
     failed = run(name="unknown")
     assert set(failed["error"]) == set(documented["error"]["contains"])
-    mechanical = {"changed", "failed", "msg", "invocation", "diff", "warnings", "exception"}
+    mechanical = {"changed", "failed", "msg", "invocation", "diff", "warnings", "deprecations", "exception"}
     assert set[str]().union(failed, *returned) - mechanical == set(documented)
