@@ -16,11 +16,10 @@ from pathlib import Path
 
 import ansible.modules
 
-from tests.environment import BIN
+from tests.environment import COLLECTIONS
 from tests.environment import ROOT
+from tests.environment import TOOLS
 
-TOOLS = BIN.parent / "checks" / "bin"
-COLLECTIONS = BIN.parent / "collections"
 DOCS = ROOT / "docs"
 BUILD = ROOT / "build" / "docs"
 SOURCE = BUILD / "source"

@@ -11,6 +11,10 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 BIN = Path(sys.prefix) / "bin"
+COLLECTIONS = Path(sys.prefix) / "collections"
+
+TOOLS = Path(sys.prefix) / "checks" / "bin"
+"""The programs of tests/checks/requirements.txt, which live apart from those of the tests."""
 
 
 def ansible_environment(endpoint_url: str) -> dict[str, str]:

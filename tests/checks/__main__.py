@@ -15,12 +15,9 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 from tests.environment import BIN
+from tests.environment import COLLECTIONS
 from tests.environment import ROOT
-
-TOOLS = BIN.parent / "checks" / "bin"
-"""The programs of tests/checks/requirements.txt, which live apart from those of the tests."""
-
-COLLECTIONS = BIN.parent / "collections"
+from tests.environment import TOOLS
 
 LINT_DOCS = "lint-collection-docs --plugin-docs --check-extra-docs-refs --disallow-unknown-collection-refs"
 

@@ -13,9 +13,9 @@ import tempfile
 from pathlib import Path
 
 from tests.environment import BIN
+from tests.environment import COLLECTIONS
 from tests.environment import ROOT
-
-TOOLS = BIN.parent / "checks" / "bin"
+from tests.environment import TOOLS
 
 IMPORTER = """\
 [galaxy-importer]
@@ -73,7 +73,7 @@ def import_as_galaxy_does(built: Path) -> None:
         TOOLS / "python",
         *("-m", "galaxy_importer.main", built),
         GALAXY_IMPORTER_CONFIG=str(config),
-        PYTHONPATH=str(BIN.parent / "collections"),  # where ansible-doc finds the fragments of amazon.aws
+        PYTHONPATH=str(COLLECTIONS),  # where ansible-doc finds the fragments of amazon.aws
     )
     complaints = [line for line in output.splitlines() if re.match(r"ERROR|WARNING", line)]
     if complaints or "Importer processing completed successfully" not in output:

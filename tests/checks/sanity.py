@@ -20,6 +20,7 @@ from pathlib import Path
 from ansible_test._internal.python_requirements import get_venv_packages
 
 from tests.environment import BIN
+from tests.environment import COLLECTIONS
 from tests.environment import ROOT
 
 PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
@@ -54,7 +55,7 @@ def make_copy() -> None:
     subprocess.run(["git", "add", "--all"], cwd=COPY, check=True)
     amazon = COPY.parent.parent / "amazon"
     if not amazon.is_symlink():
-        amazon.symlink_to(BIN.parent / "collections" / "ansible_collections" / "amazon", target_is_directory=True)
+        amazon.symlink_to(COLLECTIONS / "ansible_collections" / "amazon", target_is_directory=True)
 
 
 def make_home() -> None:

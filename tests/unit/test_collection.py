@@ -10,7 +10,6 @@ import inspect
 import json
 import re
 import subprocess
-import sys
 import tarfile
 from pathlib import Path
 from typing import Any
@@ -23,6 +22,7 @@ from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store impor
 from ansible_collections.keyops.aws.plugins.modules import kms_custom_key_store
 from ansible_collections.keyops.aws.plugins.modules import kms_custom_key_store_info
 from tests.environment import BIN
+from tests.environment import COLLECTIONS
 from tests.environment import ROOT
 from tests.environment import ansible_environment
 from tests.matrix import ENVIRONMENTS
@@ -197,9 +197,7 @@ def test_the_archive_can_be_installed_and_used(archive: Path, tmp_path: Path) ->
         str(tmp_path),
     ]
     subprocess.run(install, check=True, capture_output=True)
-    (tmp_path / "ansible_collections" / "amazon").symlink_to(
-        Path(sys.prefix) / "collections" / "ansible_collections" / "amazon"
-    )
+    (tmp_path / "ansible_collections" / "amazon").symlink_to(COLLECTIONS / "ansible_collections" / "amazon")
     environment = {
         **ansible_environment("http://127.0.0.1:9"),
         "ANSIBLE_COLLECTIONS_PATH": str(tmp_path),
