@@ -3,13 +3,17 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test check docs picture matrix soak bench quick format emulator build clean
+.PHONY: demo test long check docs picture matrix soak bench quick format emulator build clean
 
 demo: $(VENV)/ready
 	@$(BIN)/python -m tests.demo $(KEY_STORE)
 
 test: $(VENV)/ready
 	$(BIN)/python -m pytest
+
+# The tests that make test leaves out, as they take long.
+long: $(VENV)/ready
+	$(BIN)/python -m pytest -m long
 
 # Hours, if you like: 100,000 generated histories; processes killed at each request; 200 tasks of ansible-playbook at once.
 HISTORIES ?= 100000

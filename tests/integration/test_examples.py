@@ -70,11 +70,13 @@ def nobody_listens(port: int) -> bool:
         return client.connect_ex(("127.0.0.1", port)) != 0
 
 
+@pytest.mark.long
 def test_pytest(environment: dict[str, str], examples: Path) -> None:
     output, _ignored = run(environment, examples / "pytest", "pytest")
     assert re.search(r"\b2 passed\b", output)
 
 
+@pytest.mark.long
 def test_molecule(environment: dict[str, str], examples: Path) -> None:
     port = free_port()
     _ignored, log = run({**environment, "EMULATOR_PORT": str(port)}, examples, "molecule", "test")

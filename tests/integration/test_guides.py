@@ -176,6 +176,7 @@ def test_the_guide_to_the_credential_of_a_proxy(reader: Reader) -> None:
         assert secret not in output
 
 
+@pytest.mark.long
 def test_the_shell_of_the_guide_for_those_who_come_from_there(reader: Reader) -> None:
     """It works, and what it does not do is true."""
     script, window, work, terraform, *ours = all_blocks("guide_coming_from")
@@ -248,6 +249,7 @@ def accounts(prepared: Ansible) -> Iterator[Ansible]:
         control.reset()
 
 
+@pytest.mark.long
 def test_the_windows_of_the_guide(accounts: Ansible) -> None:
     """Over several stores, over Regions and an account in which a role is taken, and brought back by a tag."""
     one, work, many, check = (yaml.safe_load(block) for block in blocks("guide_windows", "yaml"))

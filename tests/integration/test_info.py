@@ -91,6 +91,7 @@ def test_s19_what_is_not_permitted_is_told_and_does_not_fail(
         assert any(warning.startswith("42 KMS keys of the account could not") for warning in result["warnings"])
 
 
+@pytest.mark.long
 def test_s24_twelve_stores_in_three_regions_at_five_requests_a_second(ansible: Ansible) -> None:
     regions = ("us-east-1", "eu-west-1", "ap-southeast-2")
     controls = {region: HttpControl(ansible.environment["AWS_URL"], region_name=region) for region in regions}

@@ -249,6 +249,7 @@ VARIABLES = {
 }
 
 
+@pytest.mark.long
 def test_the_examples_work_one_after_the_other_and_change_nothing_when_run_again(
     ansible: Ansible, tmp_path: Path
 ) -> None:

@@ -74,7 +74,14 @@ TASKS = [
 ]
 
 
-@pytest.mark.parametrize("callback", ["ansible.builtin.default", "ansible.builtin.minimal", "ansible.posix.json"])
+@pytest.mark.parametrize(
+    "callback",
+    [
+        "ansible.builtin.default",
+        pytest.param("ansible.builtin.minimal", marks=pytest.mark.long),
+        pytest.param("ansible.posix.json", marks=pytest.mark.long),
+    ],
+)
 def test_no_secret_is_told(ansible: Ansible, callback: str) -> None:
     log = ansible.folder / "ansible.log"
     ansible.environment.update({"ANSIBLE_STDOUT_CALLBACK": callback, "ANSIBLE_LOG_PATH": str(log)})

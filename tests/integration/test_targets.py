@@ -19,6 +19,7 @@ TARGETS = sorted(path.name for path in (ROOT / "tests" / "integration" / "target
     ("store_type", "state"), [("AWS_CLOUDHSM", "CONNECTED"), ("EXTERNAL_KEY_STORE", "DISCONNECTED")]
 )
 @pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.long
 def test_target(ansible: Ansible, target: str, store_type: str, state: str) -> None:
     store_id = ansible.control.create_store(connection_state=state, custom_key_store_type=store_type)
     role = str(ROOT / "tests" / "integration" / "targets" / target)

@@ -433,6 +433,7 @@ def test_twelve_stores_in_three_regions_with_five_requests_a_second(window: Wind
         control.reset()
 
 
+@pytest.mark.long
 def test_hosts_one_after_the_other_and_two_windows_in_a_play(window: Window) -> None:
     """serial: each host with a store of its own; and nothing of one window is left in the next."""
     window.store("payments")

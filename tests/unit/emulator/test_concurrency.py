@@ -90,6 +90,7 @@ class Expected:
 
 
 @pytest.mark.usefixtures("_threads_that_interrupt_each_other")
+@pytest.mark.long
 def test_no_update_is_lost_and_no_state_is_wrong(emulator_server: EmulatorServer, http_control: HttpControl) -> None:
     """Four clients share a store. They rename it, turn its connection on and off, look at it, and move the clock."""
     http_control.freeze_clock()

@@ -17,7 +17,10 @@ from tests.histories.world import TaskRun
 from tests.unit.options import SECRETS
 
 
-@pytest.mark.parametrize(("directly", "histories"), [(True, 200), (False, 20)], ids=["directly", "through main()"])
+@pytest.mark.parametrize(
+    ("directly", "histories"),
+    [pytest.param(True, 200, id="directly"), pytest.param(False, 40, id="through main()", marks=pytest.mark.long)],
+)
 def test_what_must_hold_after_each_task_holds(
     control: Control, record_property: Callable[[str, object], None], directly: bool, histories: int
 ) -> None:

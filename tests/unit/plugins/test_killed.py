@@ -96,6 +96,7 @@ def changed_by(store: dict[str, Any], task: dict[str, Any]) -> bool:
 
 @pytest.mark.parametrize("applied", [False, True], ids=["before", "after"])
 @pytest.mark.parametrize("name", SEQUENCES)
+@pytest.mark.long
 def test_killed_at_each_request_and_run_again(
     run: ModuleRunner, run_info: ModuleRunner, home: Path, name: str, applied: bool
 ) -> None:
