@@ -424,21 +424,25 @@ import gc
 if __name__ == "__main__":
     gc.disable()  # while all is imported: none of it is ever freed, and looking for what is takes a tenth of a task's time
 
+import sys
 from dataclasses import replace
 from typing import Any
+from typing import Optional
 
 from ansible_collections.amazon.aws.plugins.module_utils.common import set_collection_info
 from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleAWSModule
 
-from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store import background
 from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store import result
 from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.api import client_config
 from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.api import place
 from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.apply import History
+from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.background import Worker
 from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.clock import Clock
+from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.lease import Leases
 from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.model import CustomKeyStoreError
-from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.notes import Notes
-from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.progress import Progress
+from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.owner import FOLDER
+from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.owner import Ownership
+from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.owner import Permit
 from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.properties import SERVICE_OWNER
 from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.properties import desired_store
 from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.task import Task
@@ -476,14 +480,18 @@ def argument_spec() -> dict[str, dict[str, Any]]:
 
 
 INTERRUPTED = "~/.keyops-aws/interrupted"
-"""On the managed host: a note for each store that a task has disconnected for a change and not yet connected again."""
+"""On the managed host: a lease for each store that a task has disconnected for a change and not yet connected again."""
+
+MODULE = "ansible_collections.keyops.aws.plugins.modules.kms_custom_key_store"
 
 
-def bring_about(module: AnsibleAWSModule, history: History, clock: Clock, progress: Progress) -> dict[str, Any]:
+def bring_about(
+    module: AnsibleAWSModule, history: History, clock: Clock, worker: Worker, permit: Permit
+) -> dict[str, Any]:
     """Do what the task asks for.
 
     Returns:
-        The task's result.
+        The task's result; empty where another process goes on with the task, and prints it.
 
     Raises:
         CustomKeyStoreError: it could not be done; C(history) tells how far it came.
@@ -496,41 +504,49 @@ def bring_about(module: AnsibleAWSModule, history: History, clock: Clock, progre
     def where() -> str:
         return place(client.meta.region_name, module.client("sts", config=client_config(timeout=2)))
 
-    clock = replace(clock, announce=progress.reporter(desired, history))
-    notes = Notes(INTERRUPTED, expires_after=24 * 3600)
-    task = Task(desired, client=client, place=where, history=history, clock=clock, notes=notes)
-    plan = task.plan()
+    clock = replace(clock, announce=worker.progress.reporter(desired, history))
+    leases = Leases(INTERRUPTED, expires_after=24 * 3600)
+    task = Task(desired, client=client, place=where, history=history, clock=clock, leases=leases, permit=permit)
+    plan = task.plan() if worker.handed_over is None else task.resume(worker.handed_over[1])
+    if module.check_mode:
+        tell_of_interruption(module, history)
+        return task.foretell(plan)
+    if plan.steps and worker.hand_over(MODULE, lambda: (history, plan)):
+        return {}
+    tell_of_interruption(module, history)
+    return task.run(plan)
+
+
+def tell_of_interruption(module: AnsibleAWSModule, history: History) -> None:
     if history.interrupted is not None:
         module.warn(
-            f"The custom key store {history.store} was disconnected at {history.interrupted['time']} by a task that was ended"
+            f"The custom key store {history.store} was disconnected at {history.interrupted.time} by a task that was ended"
             " before it had connected it again. This one connects it."
         )
-    return task.foretell(plan) if module.check_mode else task.run(plan)
 
 
-def run_task(progress: Progress) -> None:
-    """Do what the task asks for, print the result, and exit."""
+def main(worker: Optional[Worker] = None) -> None:
+    worker = worker or Worker()
     set_collection_info(COLLECTION_NAME, COLLECTION_VERSION)
     module = AnsibleAWSModule(
         argument_spec=argument_spec(),
         required_one_of=[("custom_key_store_id", "name")],
         supports_check_mode=True,
     )
-    history = History()
+    history: History = worker.handed_over[0] if worker.handed_over else History()
+    permit = Permit(Ownership(FOLDER, worker.run), worker.run)
     finish = module.exit_json
     try:
-        outcome = bring_about(module, history, Clock(), progress)
+        outcome = bring_about(module, history, Clock(), worker, permit)
     except CustomKeyStoreError as error:
         finish, outcome = module.fail_json, result.failed(history, error)
     finally:
-        progress.close()
+        permit.ownership.release()
+    if not outcome:
+        sys.exit(0)
     if not module._diff:
         del outcome["diff"]
     finish(**outcome)
-
-
-def main() -> None:
-    background.run(run_task)
 
 
 if __name__ == "__main__":

@@ -375,6 +375,7 @@ from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.clock
 from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.clusters import describe_clusters
 from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.diagnosis import diagnose
 from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.keys import keys_in_stores
+from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.keys import told_by_store
 from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.keys import usages
 from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.model import ConnectionState
 from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.model import CustomKeyStore
@@ -443,14 +444,13 @@ def add_keys(module: AnsibleAWSModule, kms: Kms, results: Mapping[str, dict[str,
     Raises:
         CustomKeyStoreError: the keys of the account could not be listed.
     """
-    for result in results.values():
-        result["keys"] = []
     if not results:
         return {"keys_not_described": []}
     found = keys_in_stores(kms, results)
     uses = usages(kms, found.keys)
-    for key in found.keys:
-        results[key.custom_key_store_id]["keys"].append({**key.to_result(), **uses.by_key[key.id].to_result()})
+    told = told_by_store(found.keys, uses)
+    for custom_key_store_id, result in results.items():
+        result["keys"] = told.get(custom_key_store_id, [])
     if uses.aliases_error is not None:
         module.warn(f"The aliases of the keys are not known: {uses.aliases_error.message}")
     for error in list(found.not_described.values())[:1]:
@@ -458,8 +458,7 @@ def add_keys(module: AnsibleAWSModule, kms: Kms, results: Mapping[str, dict[str,
             f"{len(found.not_described)} KMS keys of the account could not be described and may be in these stores,"
             f" see keys_not_described: {error.message}"
         )
-    missing = [{"key_id": key_id, "reason": error.message} for key_id, error in found.not_described.items()]
-    return {"keys_not_described": missing}
+    return {"keys_not_described": found.missing()}
 
 
 def add_clusters(module: AnsibleAWSModule, results: Collection[dict[str, Any]]) -> None:

@@ -7,7 +7,7 @@
 
 """A maintenance window, as the role key_store_maintenance sees it: what to do with each store, and how it went.
 
-Everything here is pure: results of modules in, plain data out, for filters that the role's tasks use.
+Everything here is pure: options and results of modules in, plain data out, for the steps of the role.
 """
 
 from __future__ import annotations
@@ -15,13 +15,21 @@ from __future__ import annotations
 import datetime
 from dataclasses import dataclass
 from dataclasses import field
+from dataclasses import fields
 from typing import Any
 from typing import Mapping
 from typing import Optional
 from typing import Sequence
 
+from ansible.module_utils.parsing.convert_bool import boolean
+
+from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.lease import Report
+
 Store = Mapping[str, Any]
 """One of C(stores) of the result of M(keyops.aws.kms_custom_key_stores)."""
+
+SECRETS = ("secret_key", "aws_secret_access_key", "session_token", "aws_session_token")
+"""The options of a store that are never written down."""
 
 ADDRESS = ("custom_key_store_id", "id", "name", "custom_key_store_name")
 """The options of a store that say which it is; the others say how it is reached."""
@@ -32,6 +40,161 @@ IN_TRANSITION = ("CONNECTING", "DISCONNECTING")
 
 class InputError(Exception):
     """A value of the user that cannot be used: one sentence for the user."""
+
+
+def now() -> datetime.datetime:
+    return datetime.datetime.now(datetime.timezone.utc)
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the user asks for: the options of a step, which are the variables of the role without their prefix.
+
+    Attributes:
+        step: see C(maintenance_window) in C(plugins/modules).
+        stores: as the user gave them. They may hold secrets.
+        connection: what else the step was given: how to reach stores that do not say it themselves. It may hold secrets.
+    """
+
+    step: str
+    stores: Sequence[Mapping[str, Any]] = ()
+    tasks_file: str = ""
+    not_before: str = ""
+    not_after: str = ""
+    min_active_hsms: int = 1
+    max_recent_use_minutes: int = 0
+    verify: bool = True
+    wait_timeout: int = 1800
+    memory: str = "~/.keyops-aws/maintenance"
+    keeper: bool = True
+    lease_minutes: int = 240
+    connection: Mapping[str, Any] = field(default_factory=dict, repr=False)
+
+    @classmethod
+    def of(cls, arguments: Mapping[str, Any]) -> Options:
+        """Read the arguments of a task. Before ansible-core 2.19, a number that comes out of a template is a text.
+
+        Raises:
+            InputError: one of them has another type.
+        """
+        kinds = {each.name: each.type for each in fields(cls) if each.name != "connection"}
+        own = {name: _typed(name, arguments[name], kinds[name]) for name in kinds if arguments.get(name) is not None}
+        others = {name: value for name, value in arguments.items() if name not in kinds}
+        return cls(**{"step": "", **own}, connection=others)
+
+    def fixed(self) -> dict[str, Any]:
+        """What counts from the first step of a window to the last. It holds no secret, and neither stores nor connections."""
+        others = ("step", "stores", "connection")
+        return {each.name: getattr(self, each.name) for each in fields(self) if each.name not in others}
+
+    def limits(self) -> Limits:
+        """Raises InputError if a time is none."""
+        return Limits(
+            now=now(),
+            not_before=moment(self.not_before, "key_store_maintenance_not_before"),
+            not_after=moment(self.not_after, "key_store_maintenance_not_after"),
+            min_active_hsms=self.min_active_hsms,
+            max_recent_use_minutes=self.max_recent_use_minutes,
+        )
+
+    def lease_text(self, *, sees_play: bool, now: datetime.datetime) -> str:
+        """Who brings the stores back if the play does not: a sentence for the user, at the beginning of a window.
+
+        Args:
+            sees_play: does the keeper run on the same host as Ansible?
+            now: the time.
+        """
+        if not self.keeper:
+            return "There is no keeper: if this play ends early, run it again with --tags reconnect."
+        until = (now + datetime.timedelta(minutes=self.lease_minutes)).strftime("%m-%d %H:%M")
+        early = "as soon as Ansible has ended, or " if sees_play else ""
+        return f"If this play ends early, a keeper connects the stores again {early}at {until} (UTC) at the latest."
+
+
+def _typed(name: str, value: Any, kind: Any) -> Any:
+    try:
+        if kind == "int":
+            return int(value)
+        if kind.startswith(
+            "Sequence"
+        ):  # somebody may have put anything there, and the stores of a window are known by then
+            return [each for each in value if isinstance(each, Mapping)] if isinstance(value, (list, tuple)) else []
+        return boolean(value) if kind == "bool" else value
+    except (TypeError, ValueError) as error:
+        words = {"int": "a whole number", "bool": "true or false"}
+        raise InputError(f'key_store_maintenance_{name} is "{value}", but must be {words[str(kind)]}.') from error
+
+
+@dataclass
+class Window:
+    """What the steps of one window on one host know, from the first to the last. It holds no secret.
+
+    Attributes:
+        options: those of the first step, see C(Options.fixed()).
+        connections: for each of the user's stores, in their order, the options that say how it is reached, without secrets.
+        plans: C(StorePlan) of each.
+        lease: who brings the stores back if the play does not.
+        checked: may the stores be disconnected?
+        begun: were they to be?
+        job: the C(Job) that did it and stays as the keeper; None where there is none.
+        failure: what failed first; empty if nothing did.
+        disconnected: what came of the disconnect of each store.
+        connected: what came of the connect of each store.
+        connect_failure: why not all could be connected.
+        summary: C(Row) of each; None as long as the window is not over.
+    """
+
+    options: dict[str, Any] = field(default_factory=dict)
+    connections: list[dict[str, Any]] = field(default_factory=list)
+    plans: list[dict[str, Any]] = field(default_factory=list)
+    lease: str = ""
+    checked: bool = False
+    begun: bool = False
+    job: Optional[dict[str, Any]] = None
+    failure: str = ""
+    disconnected: list[dict[str, Any]] = field(default_factory=list)
+    connected: list[dict[str, Any]] = field(default_factory=list)
+    connect_failure: str = ""
+    summary: Optional[list[dict[str, Any]]] = None
+
+    def returning(self) -> list[dict[str, Any]]:
+        """The plans of the stores to connect: of all that this window takes, or that an earlier one has left."""
+        return [plan for plan in self.plans if plan["connects"] and (self.begun or plan["unavailable_from"])]
+
+    def targets(self, plans: Sequence[Mapping[str, Any]], given: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+        """Stores for M(keyops.aws.kms_custom_key_stores), by their ids: a window may give a store another name.
+
+        Args:
+            plans: of the stores.
+            given: the user's stores as they are now, for the secrets alone. Whatever else was changed meanwhile does not count.
+        """
+        reached = [self.connections[plan["number"]] for plan in plans]
+        return [
+            {"custom_key_store_id": plan["custom_key_store_id"], **how, **_secrets_for(how, given)}
+            for plan, how in zip(plans, reached)
+        ]
+
+
+def without_secrets(store: Mapping[str, Any]) -> dict[str, Any]:
+    """How a store is reached, in so far as that may be written down."""
+    return {name: value for name, value in store.items() if name not in (*ADDRESS, *SECRETS)}
+
+
+def _secrets_for(how: Mapping[str, Any], given: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """The secrets that belong to an access key."""
+    access_key = how.get("access_key", how.get("aws_access_key_id"))
+    for store in given if access_key is not None else ():
+        if access_key == store.get("access_key", store.get("aws_access_key_id")):
+            return {name: store[name] for name in SECRETS if name in store}
+    return {}
+
+
+def failure_of(task: Any, result: Any) -> str:
+    """What failed: the name of the task and what it said, of each item where it has a loop."""
+    task, result = (each if isinstance(each, Mapping) else {} for each in (task, result))
+    items = [each for each in result.get("results") or [] if isinstance(each, Mapping) and each.get("failed")]
+    messages = dict.fromkeys(str(each.get("msg", "no message")) for each in items or [result])
+    return f"{task.get('name') or task.get('action') or 'A task'}: {' '.join(messages)}"
 
 
 @dataclass(frozen=True)
@@ -96,34 +259,31 @@ class StorePlan:
         return f"{self.name} ({self.custom_key_store_id}) in {self.region}"
 
 
-def plan_window(looks: Sequence[Store], infos: Sequence[Mapping[str, Any]], limits: Limits) -> dict[str, Any]:
+def plan_window(looks: Sequence[Store], limits: Limits) -> dict[str, Any]:
     """Decide what the window does.
 
     Args:
-        looks: what M(keyops.aws.kms_custom_key_stores) foretold of a disconnect of each store, in the order of the user.
-        infos: results of M(keyops.aws.kms_custom_key_store_info) for the same accounts and Regions, each C(region).
+        looks: what M(keyops.aws.kms_custom_key_stores) foretold of a disconnect of each store, in the order of the user, with
+            what is behind it and in it, where the limits need that.
         limits: see there.
 
     Returns:
         C(stores), a C(StorePlan) each; C(refusals), sentences that say why nothing may be disconnected.
     """
-    plans = [_store_plan(number, look) for number, look in enumerate(looks) if look["custom_key_store_id"]]
-    described = {store["custom_key_store_id"]: store for info in infos for store in info.get("custom_key_stores", [])}
+    found = [(_store_plan(number, look), look) for number, look in enumerate(looks) if look["custom_key_store_id"]]
     refusals = [f"{look['name'] or look['custom_key_store_id']}: {look['msg']}" for look in looks if look["failed"]]
-    disconnected = [plan for plan in plans if plan.disconnects]
-    if any(plan.found in IN_SERVICE for plan in disconnected):
+    leaving = [(plan, look) for plan, look in found if plan.disconnects]
+    if any(plan.found in IN_SERVICE for plan, _look in leaving):
         refusals += _outside(limits)
-    for plan in disconnected:
-        description = described.get(plan.custom_key_store_id, {})
-        refusals += [f"{plan}: {reason}" for reason in [*_cluster(description, limits), *_use(description, limits)]]
-    for info in infos:
-        refusals += _missing(info, limits)
-    return {"stores": [plan.to_result() for plan in plans], "refusals": refusals}
+    for plan, look in leaving:
+        refusals += [f"{plan}: {reason}" for reason in [*_cluster(plan, look, limits), *_use(look, limits)]]
+    missing = [reason for _plan, look in leaving for reason in _missing(look, limits)]
+    return {"stores": [plan.to_result() for plan, _look in found], "refusals": [*refusals, *dict.fromkeys(missing)]}
 
 
 def _store_plan(number: int, look: Store) -> StorePlan:
     found = look["connection_states"][0] if look["connection_states"] else "UNKNOWN"
-    note = look["remembered"] if found not in IN_SERVICE else None
+    note = look["remembered"] if found != "CONNECTED" else None
     takes_part = found in IN_SERVICE or note is not None
     return StorePlan(
         number=number,
@@ -140,7 +300,8 @@ def _store_plan(number: int, look: Store) -> StorePlan:
 
 
 def _reports(look: Store, found: str, note: Optional[Mapping[str, str]]) -> list[str]:
-    reports = []
+    report = look.get("keeper_report")
+    reports = [] if report is None else [str(Report(**report))]
     if note is not None:
         reports.append(
             f"It was in service until {note['time']}, when a window began that has not brought it back: this one will."
@@ -164,12 +325,14 @@ def _outside(limits: Limits) -> list[str]:
     return []
 
 
-def _cluster(description: Store, limits: Limits) -> list[str]:
-    """Could the store be connected again (R20)?"""
-    cluster = description.get("cloud_hsm_cluster")
-    if cluster is None or limits.min_active_hsms <= 0:
+def _cluster(plan: StorePlan, look: Store, limits: Limits) -> list[str]:
+    """Could the store be connected again (R20)? What was not seen forbids it, too."""
+    if limits.min_active_hsms <= 0 or plan.type != "AWS_CLOUDHSM":
         return []
-    which = f"cluster {description['cloud_hsm_cluster_id']}"
+    cluster = look.get("cloud_hsm_cluster")
+    if cluster is None:
+        return ["its cluster was not described, so it is not known whether it could connect the store again."]
+    which = f"cluster {cluster['cluster_id']}"
     if cluster.get("problem"):
         return [f"whether {which} could connect it again is not known. {cluster['problem']}"]
     if cluster["state"] != "ACTIVE":
@@ -182,12 +345,14 @@ def _cluster(description: Store, limits: Limits) -> list[str]:
     return []
 
 
-def _use(description: Store, limits: Limits) -> list[str]:
-    """Is any key of the store in use?"""
+def _use(look: Store, limits: Limits) -> list[str]:
+    """Is any key of the store in use? What was not seen counts as used."""
     earliest = limits.earliest_use
     if earliest is None:
         return []
-    return [reason for key in description.get("keys", []) for reason in _use_of_key(key, earliest, limits)]
+    if look.get("keys") is None:
+        return [f"its keys could not be listed. {look.get('keys_problem', '')}".strip()]
+    return [reason for key in look["keys"] for reason in _use_of_key(key, earliest, limits)]
 
 
 def _use_of_key(key: Mapping[str, Any], earliest: datetime.datetime, limits: Limits) -> list[str]:
@@ -205,11 +370,9 @@ def _use_of_key(key: Mapping[str, Any], earliest: datetime.datetime, limits: Lim
     ]
 
 
-def _missing(info: Mapping[str, Any], limits: Limits) -> list[str]:
-    """What could not be looked at."""
-    if "custom_key_stores" not in info:
-        return [str(info.get("msg", "The stores could not be described."))]
-    missing = info.get("keys_not_described", [])
+def _missing(look: Store, limits: Limits) -> list[str]:
+    """Keys that could not be looked at."""
+    missing = look.get("keys_not_described", [])
     if limits.earliest_use is None or not missing:
         return []
     return [
@@ -302,8 +465,14 @@ def _row(
         verified=bool(connected and connected["verified"]),
         error=broken["msg"] if broken else None,
         remedy=broken.get("connection_error", {}).get("remedy", []) if broken else [],
-        reports=plan["reports"],
+        reports=[*plan["reports"], *_of_keeper(connected)],
     )
+
+
+def _of_keeper(connected: Optional[Store]) -> list[str]:
+    """What the keeper did in the middle of the window."""
+    report = (connected or {}).get("keeper_report")
+    return [] if report is None else [str(Report(**report))]
 
 
 def _last_state(store: Optional[Store]) -> Optional[str]:
@@ -319,6 +488,9 @@ def _left_service(store: Optional[Store]) -> Optional[str]:
 def _back_in_service(store: Optional[Store]) -> Optional[str]:
     if store is None or _last_state(store) != "CONNECTED":
         return None
+    report = store.get("keeper_report")
+    if report is not None and not store["operations"]:
+        return str(report["time"])  # found so: the keeper has connected it
     return str(store["transitions"][-1]["time"])
 
 
@@ -329,26 +501,19 @@ def _minutes(left: Optional[str], back: Optional[str], now: datetime.datetime) -
     return round((until - datetime.datetime.fromisoformat(left)).total_seconds() / 60, 1)
 
 
-def targets(stores: Sequence[Store], plans: Sequence[Mapping[str, Any]]) -> list[Store]:
-    """The stores of some plans as the user gave them, by their ids: a window may give a store another name.
+def plan_table(plans: Sequence[Mapping[str, Any]], lease: str = "") -> list[str]:
+    """What the window does, as lines of text, in columns.
 
     Args:
-        stores: all of the user's.
-        plans: some of plan_window()'s.
+        plans: see there.
+        lease: who brings the stores back if the play does not.
     """
-    reached = [
-        {option: value for option, value in stores[plan["number"]].items() if option not in ADDRESS} for plan in plans
-    ]
-    return [{"custom_key_store_id": plan["custom_key_store_id"], **how} for plan, how in zip(plans, reached)]
-
-
-def plan_table(plans: Sequence[Mapping[str, Any]]) -> list[str]:
-    """What the window does, as lines of text, in columns."""
     cells = [["store", "id", "region", "found", "in this window"]]
     for plan in plans:
         done = "disconnect, work, connect" if plan["disconnects"] else "left as it is"
         cells.append([plan["name"], plan["custom_key_store_id"], plan["region"], plan["found"], done])
-    return _columns(cells) + _reported(plans)
+    told = [lease] if lease and any(plan["disconnects"] for plan in plans) else []
+    return _columns(cells) + _reported(plans) + told
 
 
 def summary_table(rows: Sequence[Mapping[str, Any]]) -> list[str]:

@@ -7,9 +7,9 @@
 
 """Runs a module that may take long, and tells in the terminal how far it is.
 
-All waiting is done by the module. When it begins to wait, it goes on in the background of the managed host, and writes down how
-far it is. So it goes on should the controller or the connection be lost: a store that was disconnected for a change is brought
-back even so.
+All waiting is done by the module. Where it has something to do, it goes on in the background of the managed host, and writes
+down how far it is. So it goes on should the controller or the connection be lost: a store that was disconnected for a change is
+brought back even so.
 """
 
 from __future__ import annotations
@@ -17,10 +17,13 @@ from __future__ import annotations
 import gc
 import inspect
 import json
+import multiprocessing
+import os
 import secrets
 import shlex
 import time
 from typing import Any
+from typing import Callable
 
 from ansible.errors import AnsibleActionFail
 from ansible.errors import AnsibleConnectionFailure
@@ -33,6 +36,8 @@ from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.backg
 from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.background import Job
 from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.progress import ENTRIES
 from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.progress import WRITTEN
+from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.run import VARIABLE as RUN_VARIABLE
+from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.run import token_of
 
 INTERVAL = "keyops_aws_progress_seconds"
 """The variable with the seconds between two lines. Not more than 25, or else somebody who watches begins to wonder."""
@@ -43,23 +48,32 @@ LOST_AFTER = 300
 QUICK_LOOKS = 100
 """How often the managed host looks ten times a second whether the job has ended; later it looks twice a second."""
 
+LOCAL = ("local", "mitogen_local")
+"""The connections to the host that Ansible itself runs on."""
+
 STILL_RUNNING = 3
 WAS_KILLED = 4
 
 WAIT = r"""
 ended() {{ [ -f {result} ]; }}
-runs() {{ kill -0 {pid} 2>/dev/null; }}
+runs() {{
+  kill -0 {pid} 2>/dev/null || return 1
+  [ ! -r /proc/{pid}/stat ] || {{ read -r stat; }} 2>/dev/null < /proc/{pid}/stat || return 1
+  case "$stat" in *') Z '*) return 1;; esac
+}}
+stat=
 tries={tries}
 while [ "$tries" -gt 0 ] && ! ended && runs; do sleep {pause} 2>/dev/null || sleep 1; tries=$((tries - 1)); done
 if ! ended && runs; then date +%s; cat {progress}; exit {still_running}; fi
 cat {errors} >&2
-if ended; then cat {result}; code=$?; else code={was_killed}; fi
+if ended; then cat {result}; code=$?; else code={was_killed}; rm -f {code} {end}; fi
 rm -f {result} {progress} {errors} {part}
 exit $code
 """
 """Waits where the job runs, so that its end is noticed at once. Prints the job's result, or the time and how far it is.
 
-Between two looks it starts nothing but sleep, so that many who wait do not keep a host busy.
+Between two looks it starts nothing but sleep, so that many who wait do not keep a host busy. A zombie does not run: not every
+container has somebody who buries it.
 """
 
 
@@ -72,6 +86,8 @@ def wait_command(job: Job, seconds: float, *, quick: bool) -> str:
         progress=shlex.quote(job.progress),
         errors=shlex.quote(job.errors),
         part=shlex.quote(job.part),
+        code=shlex.quote(job.code),
+        end=shlex.quote(job.end),
         tries=max(1, round(seconds / pause)),
         pause=pause,
         still_running=STILL_RUNNING,
@@ -105,19 +121,41 @@ class WaitingAction(ActionBase):
             self._remove_tmp_path(self._connection._shell.tmpdir)
         return outcome
 
-    def _execute_with_progress(self, task_vars: dict[str, Any]) -> dict[str, Any]:
-        """Run the module, and wait for it if it goes on in the background."""
+    def _execute_with_progress(
+        self, task_vars: dict[str, Any], *, began: Callable[[Job], None] = lambda job: None, **module: Any
+    ) -> dict[str, Any]:
+        """Run the module, and wait for it if it goes on in the background.
+
+        Args:
+            task_vars: see there.
+            began: is told of the job before it is waited for.
+            module: C(module_name) and C(module_args), if it is not that of the task.
+
+        Returns:
+            The module's result.
+        """
         folder = self.get_shell_option("async_dir", default="~/.ansible_async")
         path = self._connection._shell.join_path(folder, f"keyops-aws-{secrets.token_hex(8)}")
-        self._task.environment = [*(self._task.environment or []), {VARIABLE: path}]
+        job_environment = {VARIABLE: path, RUN_VARIABLE: self._run_token()}
+        self._task.environment = [*(self._task.environment or []), job_environment]
         try:
-            outcome = self._run_module(task_vars)
+            outcome = self._run_module(task_vars, **module)
         finally:
             self._task.environment = self._task.environment[:-1]
-        job = outcome.get(RESULT_KEY)
-        return outcome if job is None else self._wait(Job(**job), task_vars)
+        if outcome.get(RESULT_KEY) is None:
+            return outcome
+        job = Job(**outcome[RESULT_KEY])
+        began(job)
+        return self._wait(job, task_vars)
 
-    def _run_module(self, task_vars: dict[str, Any], *, wrap_async: bool = False) -> dict[str, Any]:
+    def _run_token(self) -> str:
+        """What a job on this host recognizes the run of Ansible by; empty where the job is on another host."""
+        if getattr(self._connection, "transport", "") not in LOCAL:
+            return ""
+        parent = multiprocessing.parent_process()  # this is a worker, which ends with its task
+        return token_of(os.getpid() if parent is None or parent.pid is None else parent.pid) or ""
+
+    def _run_module(self, task_vars: dict[str, Any], **module: Any) -> dict[str, Any]:
         """Run the module, and collect no garbage meanwhile.
 
         To pack a module makes so many objects that Python would search all that Ansible has in memory, again and again. The
@@ -127,7 +165,7 @@ class WaitingAction(ActionBase):
         gc.freeze()  # or else that search would come as soon as it may again
         gc.disable()
         try:
-            outcome: dict[str, Any] = self._execute_module(task_vars=task_vars, wrap_async=wrap_async)
+            outcome: dict[str, Any] = self._execute_module(task_vars=task_vars, **module)
         finally:
             if collects:
                 gc.enable()

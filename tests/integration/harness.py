@@ -18,6 +18,7 @@ from tests.environment import BIN
 
 MODULE = "keyops.aws.kms_custom_key_store"
 INFO_MODULE = "keyops.aws.kms_custom_key_store_info"
+GROUP_MODULE = "keyops.aws.kms_custom_key_stores"
 
 
 @dataclass

@@ -18,11 +18,11 @@ from pathlib import Path
 from typing import Any
 
 from tests.environment import BIN
+from tests.integration.harness import GROUP_MODULE
 from tests.integration.harness import INFO_MODULE
 from tests.integration.harness import MODULE
 from tests.integration.harness import Ansible
 
-GROUP_MODULE = "keyops.aws.kms_custom_key_stores"
 EVERY_SECOND = ("-e", "keyops_aws_progress_seconds=1")
 LINE = re.compile(
     r"^localhost: custom key store (cks-\w+) \(\"(\w+)\"\) is ([A-Z]+), (\d+) of at most (\d+) seconds\r?$",
@@ -201,15 +201,13 @@ def test_the_controller_dies_and_a_sequence_is_carried_to_its_end(ansible: Ansib
 
 
 def processes(ansible: Ansible) -> list[int]:
-    """The ids of the processes in which this test's module runs."""
+    """The ids of the processes in which this test's task goes on."""
     home = f"HOME={ansible.environment['HOME']}".encode()
     found = []
     for path in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):  # it has just ended
             command = (path / "cmdline").read_text()
-            if "AnsiballZ_kms_custom_key_store" not in command or command.startswith("/bin/sh"):
-                continue
-            if home in (path / "environ").read_bytes().split(b"\0"):
+            if "_custom_key_store.background" in command and home in (path / "environ").read_bytes().split(b"\0"):
                 found.append(int(path.name))
     return found
 

@@ -5,8 +5,8 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib
-import inspect
 import json
 import re
 import subprocess
@@ -17,10 +17,10 @@ from typing import Any
 import pytest
 import yaml
 
-from ansible_collections.keyops.aws.plugins.filter.maintenance import FilterModule
 from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store import version
 from ansible_collections.keyops.aws.plugins.modules import kms_custom_key_store
 from ansible_collections.keyops.aws.plugins.modules import kms_custom_key_store_info
+from ansible_collections.keyops.aws.plugins.plugin_utils.maintenance import Options
 from tests.environment import BIN
 from tests.environment import COLLECTIONS
 from tests.environment import ROOT
@@ -29,6 +29,8 @@ from tests.matrix import ENVIRONMENTS
 from tests.matrix import MATRIX
 
 MODULES = sorted(path.stem for path in (ROOT / "plugins" / "modules").glob("*.py"))
+STEPS = "maintenance_window"
+"""What the role consists of: documented as a module, and an action plugin in fact."""
 
 
 def ansible_doc(*arguments: str) -> str:
@@ -58,7 +60,8 @@ def test_the_action_group_has_every_module_and_those_of_amazon_aws() -> None:
 def test_the_readme_names_every_module_and_playbook() -> None:
     readme = (ROOT / "README.md").read_text()
     roles = (path.name for path in (ROOT / "roles").iterdir())
-    for name in (*MODULES, *roles, *(path.stem for path in (ROOT / "playbooks").glob("*.yml"))):
+    modules = (name for name in MODULES if name != STEPS)  # nobody uses those but the role
+    for name in (*modules, *roles, *(path.stem for path in (ROOT / "playbooks").glob("*.yml"))):
         assert name in readme, name
 
 
@@ -97,36 +100,29 @@ def as_documented(options: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-@pytest.mark.parametrize("name", MODULES)
+@pytest.mark.parametrize("name", [name for name in MODULES if name != STEPS])
 def test_the_argument_spec_is_what_the_documentation_says(name: str) -> None:
     module = importlib.import_module(f"ansible_collections.keyops.aws.plugins.modules.{name}")
     documented = yaml.safe_load(module.DOCUMENTATION)["options"]
     assert as_documented(module.argument_spec()) == as_documented(documented)
 
 
+def test_the_steps_of_the_role_take_what_their_documentation_says() -> None:
+    path = ROOT / "plugins" / "modules" / f"{STEPS}.py"
+    documented = yaml.safe_load(path.read_text().partition('DOCUMENTATION = r"""')[2].partition('"""')[0])["options"]
+    assert sorted(documented) == sorted({each.name for each in dataclasses.fields(Options)} - {"connection"})
+    role = load("roles", "key_store_maintenance", "meta", "argument_specs.yml")["argument_specs"]["main"]["options"]
+    assert {name.removeprefix("key_store_maintenance_") for name in role} == set(documented) - {"step"}
+    defaults = load("roles", "key_store_maintenance", "defaults", "main.yml")
+    assert defaults == {name: option["default"] for name, option in role.items() if "default" in option}
+
+
 def test_every_plugin_that_a_playbook_may_name_is_documented() -> None:
-    """By ansible-doc, as a user reads it: modules from their own text, filters from the files beside them, roles from theirs."""
-    filters = [f"keyops.aws.{name}" for name in FilterModule().filters()]
+    """By ansible-doc, as a user reads it: modules from their own text, roles from theirs."""
     roles = [f"keyops.aws.{path.name}" for path in (ROOT / "roles").iterdir()]
-    for kind, names in (("module", [f"keyops.aws.{name}" for name in MODULES]), ("filter", filters), ("role", roles)):
+    for kind, names in (("module", [f"keyops.aws.{name}" for name in MODULES]), ("role", roles)):
         documented = ansible_doc("--json", "-t", kind, *names)
         assert sorted(json.loads(documented)) == sorted(names)
-    assert {f"{name.rpartition('.')[2]}.yml" for name in filters} == {
-        path.name for path in (ROOT / "plugins" / "filter").glob("*.yml")
-    }
-
-
-@pytest.mark.parametrize("name", sorted(FilterModule().filters()))
-def test_a_filter_takes_what_its_documentation_says(name: str) -> None:
-    documentation = load("plugins", "filter", f"{name}.yml")["DOCUMENTATION"]
-    options = documentation["options"]
-    parameters = list(inspect.signature(FilterModule().filters()[name]).parameters.values())[1:]
-    assert [parameter.name for parameter in parameters] == [option for option in options if option != "_input"]
-    positional = [parameter.name for parameter in parameters if parameter.default is parameter.empty]
-    assert documentation.get("positional", "").split(", ") == (positional or [""])
-    for parameter in parameters:
-        if parameter.default is not parameter.empty:
-            assert options[parameter.name].get("default") == parameter.default
 
 
 def test_what_happens_is_shown_by_tests_that_there_are() -> None:

@@ -9,8 +9,10 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from typing import Any
 from typing import Callable
+from typing import ContextManager
 from typing import Iterator
 from typing import Mapping
 from typing import Optional
@@ -27,6 +29,8 @@ from .clock import Deadline
 from .model import CustomKeyStore
 from .model import CustomKeyStoreError
 from .model import DesiredStore
+
+Guard = Callable[[str, str], ContextManager[None]]
 
 THROTTLED = ("ThrottlingException", "Throttling", "TooManyRequestsException", "RequestLimitExceeded", "LimitExceeded")
 """Refused for their number: such a request had no effect."""
@@ -122,12 +126,21 @@ class Kms:
         client: a boto3 client for KMS, made with C(client_config()).
         deadline: until when a request is repeated that KMS throttled or did not answer.
         place: names Region and account; asked only when there is no such store.
+        guard: is entered for each attempt to change a store, with its id and the operation, and may refuse it.
     """
 
-    def __init__(self, client: Client, deadline: Deadline, place: Callable[[], str]) -> None:
+    def __init__(
+        self,
+        client: Client,
+        deadline: Deadline,
+        place: Callable[[], str],
+        guard: Guard = lambda store, operation: nullcontext(),
+    ) -> None:
         self._client = client
         self._deadline = deadline
         self._place = place
+        self._guard = guard
+        self._wait_for_turn = getattr(client, "wait_for_turn", lambda operation: None)  # where several share a client
         self._answered = False
 
     def describe(self, desired: DesiredStore) -> CustomKeyStore:
@@ -198,7 +211,14 @@ class Kms:
             KmsError: any other refusal; the store is as it was (R2).
         """
         method = getattr(self._client, botocore.xform_name(operation))
-        self._call(operation, method, {"CustomKeyStoreId": custom_key_store_id, **members})
+
+        def guarded(**arguments: Any) -> dict[str, Any]:
+            self._wait_for_turn(operation)
+            with self._guard(custom_key_store_id, operation):
+                answer: dict[str, Any] = method(**arguments)
+                return answer
+
+        self._call(operation, guarded, {"CustomKeyStoreId": custom_key_store_id, **members})
 
     def list_key_ids(self) -> Iterator[str]:
         """The ids of all KMS keys of the account and Region, page by page."""
@@ -250,7 +270,7 @@ class Kms:
 
     def with_deadline(self, deadline: Deadline) -> Kms:
         """The same with more time."""
-        return Kms(self._client, deadline, self._place)
+        return Kms(self._client, deadline, self._place, self._guard)
 
     def _call(
         self, operation: str, method: Callable[..., dict[str, Any]], arguments: Mapping[str, Any]

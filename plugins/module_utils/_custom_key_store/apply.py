@@ -15,6 +15,7 @@ from dataclasses import field
 from dataclasses import replace
 from typing import TYPE_CHECKING
 from typing import Callable
+from typing import ContextManager
 from typing import Optional
 from typing import Tuple
 
@@ -25,14 +26,16 @@ from .api import KmsError
 from .api import NotFound
 from .clock import Clock
 from .clock import Deadline
+from .lease import Lease
+from .lease import Leases
 from .model import IN_SERVICE
 from .model import OUT_OF_SERVICE
 from .model import ConnectionState
 from .model import CustomKeyStore
 from .model import CustomKeyStoreError
 from .model import DesiredStore
-from .notes import Note
-from .notes import Notes
+from .owner import Permit
+from .owner import TakenOver
 from .plan import CONNECT
 from .plan import CREATE
 from .plan import DELETE
@@ -88,7 +91,7 @@ class History:
         found: the store as first described; None while none was found.
         store: the store as last described; None where there is none.
         failure: why it is or was FAILED, as last seen.
-        interrupted: the note of an earlier task that took the store out of service and was ended before it had brought it back.
+        interrupted: the lease of an earlier task that took the store out of service and was ended before it had brought it back.
     """
 
     operations: list[str] = field(default_factory=list)
@@ -96,7 +99,7 @@ class History:
     found: Optional[CustomKeyStore] = None
     store: Optional[CustomKeyStore] = None
     failure: Optional[ConnectionFailure] = None
-    interrupted: Optional[Note] = None
+    interrupted: Optional[Lease] = None
 
     def saw(self, store: CustomKeyStore) -> CustomKeyStore:
         """Remember a reading."""
@@ -126,19 +129,29 @@ class Runner:
         history: is kept up to date.
         clock: see there.
         deadline: see there.
-        notes: of stores that a task was to bring back, should it be killed before it has.
+        leases: of stores that a task was to bring back, should it be killed before it has.
+        permit: see there.
     """
 
     def __init__(
-        self, kms: Kms, desired: DesiredStore, history: History, clock: Clock, deadline: Deadline, notes: Notes
+        self,
+        kms: Kms,
+        desired: DesiredStore,
+        history: History,
+        clock: Clock,
+        deadline: Deadline,
+        leases: Leases,
+        permit: Permit,
     ) -> None:
-        self._notes = notes
+        self._leases = leases
+        self._permit = permit
         self._kms = kms
         self._desired = desired
         self._history = history
         self._clock = clock
         self._deadline = deadline
         self._in_place = True
+        self._begun = False
         self._known_id = desired.custom_key_store_id
         self._last_call = ""
         self._sent: Tuple[Change, ...] = ()
@@ -158,13 +171,29 @@ class Runner:
         self._known_id = store.id
         self._settled(store)
         if self._desired.state == "present" and store.connection_state in OUT_OF_SERVICE:
-            self._history.interrupted = self._history.interrupted or self._note_of(store)
+            self._history.interrupted = self._history.interrupted or self._lease_of(store)
         if self._desired.state != "absent":
             return make_plan(store, self._still_desired(), in_place=self._in_place)
         from .keys import keys_in_store  # long, and few tasks need it
 
         refuse_deletion_in_service(store, self._desired)
         return plan_deletion(store, self._desired, keys_in_store(self._kms, store.id))
+
+    def resume(self) -> None:
+        """Go on from a history that another process has begun, in place of plan()."""
+        if self._history.store is not None:
+            self._known_id = self._history.store.id
+
+    def may_change(self, custom_key_store_id: str, operation: str) -> ContextManager[None]:
+        """The guard of C(Kms)."""
+        return self._permit.to_change(
+            custom_key_store_id, disconnects=operation == DISCONNECT, store=self._history.store
+        )
+
+    def check(self) -> None:
+        """Raises KmsError where the task should not wait any longer."""
+        if self._known_id is not None:
+            self._permit.to_wait(self._known_id, wants=self._desired.state)
 
     def _still_desired(self) -> DesiredStore:
         """What is left to ask for: who has taken a store out of service brings it back, whatever comes between.
@@ -192,50 +221,80 @@ class Runner:
         Raises:
             CustomKeyStoreError: it did not get there; C(history) tells how far.
         """
+        if not self._begun:
+            self.begin(plan)
         try:
             self._run(plan)
+        except TakenOver:
+            raise  # the store is in the hands of somebody else, and so is its lease
         except CustomKeyStoreError as error:
             if self._took_out_of_service() and self._moves()[-1:] != [CONNECT]:
                 error.message += (
                     _BRING_BACK if isinstance(error, WaitTimeout) or self._last_call == CONNECT else self._put_back()
                 )
-            self._tidy_notes()
+            self._tidy_leases()
             raise
-        self._tidy_notes()
+        self._tidy_leases()
 
-    def _note_of(self, store: CustomKeyStore) -> Optional[Note]:
-        """A note that cannot be read or written must not keep anybody from anything: it is for a rare case."""
+    def begin(self, plan: Plan) -> None:
+        """Become the owner of a store that is to be moved; where it is there already, end what would move it away again.
+
+        Where several begin one after the other, before all are carried out at the same time, they make their requests in that
+        order. Else run() does it.
+        """
+        self._begun = True
+        if self._known_id is None:
+            return
+        if plan.moves:
+            self._permit.ownership.claim(self._known_id, wants=self._desired.state)
+        elif self._desired.state in ENDS:
+            self._permit.ownership.end_abandoned(self._known_id, wants=self._desired.state)
+
+    def _lease_of(self, store: CustomKeyStore) -> Optional[Lease]:
+        """A lease that cannot be read or written must not keep anybody from anything: it is for a rare case."""
         with contextlib.suppress(CustomKeyStoreError):
-            return self._notes.of(store.id)
+            return self._leases.of(store.id)
         return None
 
-    def _write_note(self) -> None:
-        """Note a store that is about to be disconnected and shall be connected again."""
+    def _open_lease(self) -> None:
+        """Keep in mind a store that is about to be disconnected and shall be connected again."""
         store = self._history.store
         if self._desired.state == "present" and store is not None and store.connection_state in IN_SERVICE:
             with contextlib.suppress(CustomKeyStoreError):
-                self._notes.write(store)
+                self._leases.open(Lease.on(store))
 
-    def _tidy_notes(self) -> None:
+    def _tidy_leases(self) -> None:
         """Forget a store that is not out of service any more, or shall be; of one that is FAILED the user is told."""
         store = self._history.store
         out_of_service = store is not None and store.connection_state in OUT_OF_SERVICE
         if self._known_id is not None and not (out_of_service and self._desired.state == "present"):
-            self._notes.remove(self._known_id)
+            self._leases.end(self._known_id)
 
     def _run(self, plan: Plan) -> None:
         """When somebody else moves the store meanwhile, look and decide again, a bounded number of times."""
+        taken: Optional[TakenOver] = None
         for decision in range(1, MAX_DECISIONS + 1):
-            if self._carry_out(plan):
-                return
+            try:
+                if self._carry_out(plan):
+                    return
+            except TakenOver as error:
+                taken = self._let_it_be_done(error, taken)
             if self._deadline.passed():
                 break
             self._deadline.back_off(decision)
             plan = self.plan()
-        raise CustomKeyStoreError(
+        raise taken or CustomKeyStoreError(
             f"Somebody else keeps changing the connection of the custom key store {self._history.store}: this task decided"
             f" {decision} times what to do, and each time found the store moved. Find out who, and run the task again."
         )
+
+    def _let_it_be_done(self, error: TakenOver, before: Optional[TakenOver]) -> TakenOver:
+        """Another task that works on the store may want the same: where it has done it, this one has nothing more to do."""
+        has_ended_before = before is not None and before.by is None
+        wants_else = error.by is not None and error.by.wants != self._desired.state
+        if has_ended_before or wants_else:
+            raise error
+        return error
 
     def _took_out_of_service(self) -> bool:
         """Has this task disconnected a store that was in service, without being asked to leave it so?"""
@@ -258,7 +317,7 @@ class Runner:
         deadline = Deadline(self._clock, self._deadline.seconds)  # however much of the task's own time is left
         connected = DesiredStore("connected", self._id, wait_timeout=self._desired.wait_timeout)
         kms = self._kms.with_deadline(deadline)
-        runner = Runner(kms, connected, self._history, self._clock, deadline, self._notes)
+        runner = Runner(kms, connected, self._history, self._clock, deadline, self._leases, self._permit)
         try:
             runner._wait_for_state(ConnectionState.DISCONNECTED)  # or else a reading from before hides it
             runner._run(runner.plan())
@@ -325,7 +384,7 @@ class Runner:
     def _move(self, step: Call) -> bool:
         """Connect or disconnect."""
         if step.operation == DISCONNECT:
-            self._write_note()
+            self._open_lease()
         try:
             self._change(step)
         except InvalidState as error:
@@ -389,6 +448,7 @@ class Runner:
         except NotFound:
             return False
         self._known_id = self._history.saw(store).id
+        self._permit.ownership.claim(self._known_id, wants=self._desired.state)
         return True
 
     def _delete(self, step: Call) -> bool:

@@ -5,23 +5,36 @@
 # This file is private to the keyops.aws collection: it may change in any release without notice.
 
 
-"""A module that goes on in the background from its first wait on, where the action plugin on the controller asks for that.
+"""A module that goes on in the background of the managed host, where the action plugin on the controller asks for that.
 
-The module does its task in a child process. Where that ends without a wait, its result is the module's, as always. As soon as it
-waits, the module ends and says where the child leaves its result. So a task that need not wait costs nothing more.
+The module looks and decides. Where nothing is to do, it ends with its result, as any module. Where something is, it starts a new
+process, hands over what it has found out, and ends: the new process makes the changes and waits, and leaves its result in a
+file. What ends the module, the connection or Ansible does not end it. It is no fork, as boto3 does not survive one on macOS.
 """
 
 from __future__ import annotations
 
 import contextlib
+import importlib
 import json
 import os
+import pickle  # from this process to the one that it starts, through a pipe between the two
+import shutil
+import subprocess
 import sys
+import time
 from dataclasses import asdict
 from dataclasses import dataclass
+from typing import IO
+from typing import Any
 from typing import Callable
+from typing import Iterator
+from typing import Optional
+from typing import cast
 
 from .progress import Progress
+from .run import VARIABLE as RUN_VARIABLE
+from .run import Run
 
 VARIABLE = "KEYOPS_AWS_JOB"
 """The environment variable with the path that the files of a job begin with. Without it, a task waits in the foreground."""
@@ -29,16 +42,16 @@ VARIABLE = "KEYOPS_AWS_JOB"
 RESULT_KEY = "keyops_aws_job"
 """Where the module's result has the C(Job), if there is one."""
 
-WAITS = b"w"
-"""What the child tells its parent when it begins to wait."""
-
-DONE = b"d"
-"""What it tells when its result is there, with the exit code: nobody need wait until the process is tidied up, too."""
-
 KILLED = (
     "The task was ended before it was done. What it had begun goes on in KMS: run the task again, it goes on from the state"
     " that it finds."
 )
+
+UNREAD_SECONDS = 600.0
+"""How long a result is kept for a controller that has lost its connection."""
+
+START = "from {package}.background import resume; resume()"
+"""What the new process runs. What it needs to know comes through its standard input."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +64,8 @@ class Job:
         progress: the file that says how far it is, see C(Progress).
         result: the file with its result, which is there when it has ended.
         errors: the file with what it has written to the standard error.
+        end: the file that asks its keeper, if it has one, to bring the stores back now.
+        code: the file with the code that it runs, if Ansible has packed that.
     """
 
     pid: int
@@ -58,100 +73,212 @@ class Job:
     progress: str
     result: str
     errors: str
+    end: str
+    code: str
 
     @classmethod
-    def at(cls, path: str, pid: int) -> Job:
-        """The job whose files begin with this path."""
-        return cls(pid, *(f"{path}.{kind}" for kind in ("part", "progress", "result", "errors")))
+    def at(cls, path: str, pid: int, *, stage: str = "") -> Job:
+        """The job whose files begin with this path.
+
+        Args:
+            path: see there.
+            pid: see there.
+            stage: empty for the task itself; C(KEEPER) for what its keeper does when the task is done.
+        """
+        own = {kind: f"{path}{stage}.{kind}" for kind in ("part", "progress", "result", "errors")}
+        return cls(pid=pid, end=f"{path}.end", code=f"{path}.zip", **own)
+
+    def discard(self) -> None:
+        """Remove the files with the result: nobody will read it."""
+        for name in (self.part, self.result, self.errors, self.progress):
+            with contextlib.suppress(OSError):
+                os.unlink(name)
 
 
-def run(task: Callable[[Progress], None]) -> None:
-    """Do a task, and where the environment asks for it, its waits in the background.
+KEEPER = "-keeper"
 
-    Args:
-        task: prints its result and exits, as modules do; tells C(Progress) of its waits.
+
+@dataclass(frozen=True)
+class _Handover:
+    """What a new process needs to go on, beside its environment.
+
+    Attributes:
+        path: that the files of the job begin with.
+        import_path: Python's, with a copy of the module's own code.
+        code: that copy, which is removed at the end; empty where there is none.
+        module: the name of the module.
+        arguments: of the module, as Ansible gave them; they may hold secrets.
+        profile: how they are written, from ansible-core 2.19 on.
+        state: what the module has found out, pickled.
     """
-    path = os.path.expanduser(os.environ.get(VARIABLE, ""))
-    if not path or not _can_be_written(path):
-        task(Progress(None))
-        return
-    reader, writer = os.pipe()
-    child = os.fork()
-    if child == 0:
-        os.close(reader)
-        _run_child(task, path, writer)
-        return
-    os.close(writer)
-    # Nothing of the parent's is tidied up: all of that, such as the code that is still to be imported, is the child's now.
-    os._exit(_run_parent(path, child, reader))
+
+    path: str
+    import_path: list[str]
+    code: str
+    module: str
+    arguments: bytes
+    profile: Optional[str]
+    state: bytes
 
 
-def _can_be_written(path: str) -> bool:
-    """A place for a file that nobody else can read."""
+class Worker:
+    """The process that does a task: the module that Ansible started, or the one that goes on in its place.
+
+    Attributes:
+        run: the run of Ansible that waits for the result.
+        handed_over: what the module has found out; None in the module itself.
+        progress: tells of the waits.
+        afterwards: what is left to do when the result of the task is there, in the background alone.
+    """
+
+    def __init__(self, *, handover: Optional[_Handover] = None) -> None:
+        self.run = Run(os.environ.get(RUN_VARIABLE))
+        self.handed_over: Any = None
+        self.progress = Progress(None)
+        self.afterwards: Optional[Callable[[], None]] = None
+        self._path = "" if handover is None else handover.path
+        if handover is not None:
+            self.handed_over = pickle.loads(handover.state)  # noqa: S301 - from the pipe
+            self.progress = Progress(self.job().progress)
+
+    @property
+    def is_background(self) -> bool:
+        return bool(self._path)
+
+    def job(self, *, stage: str = "") -> Job:
+        return Job.at(self._path, os.getpid(), stage=stage)
+
+    def hand_over(self, module: str, state: Callable[[], Any]) -> bool:
+        """Let a new process go on, where the action plugin asks for that and the host can do it.
+
+        Args:
+            module: the name of the module, as Python knows it.
+            state: what C(handed_over) is there; anything that can be pickled.
+
+        Returns:
+            Whether one goes on. The result of the module is printed then, and the module must end.
+        """
+        path = os.path.expanduser(os.environ.get(VARIABLE, ""))
+        if not path or self.is_background or not can_start_processes():
+            return False
+        job = _start(path, module, state())
+        if job is not None:
+            _print(json.dumps({RESULT_KEY: asdict(job)}))
+        return job is not None
+
+
+def can_start_processes() -> bool:
+    """Can a new process find the code of this one? Not where it is in the memory of an interpreter alone, as with Mitogen."""
+    return os.path.exists(_archive() or __file__)
+
+
+def _archive() -> str:
+    """The file that Ansible has packed the module into; empty where the code is in files of its own."""
+    return str(getattr(globals().get("__loader__"), "archive", ""))
+
+
+def _start(path: str, module: str, state: Any) -> Optional[Job]:
+    """Start a process that goes on with the task; None where there is no place for its files."""
+    from ansible.module_utils import basic
+
+    job = Job.at(path, 0)
+    code = _archive() and job.code
     try:
         os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
-        job = Job.at(path, 0)
         for name in (job.part, job.errors):
             os.close(os.open(name, os.O_CREAT | os.O_EXCL, 0o600))
+        if code:  # Ansible removes its own when the module ends
+            shutil.copyfile(_archive(), code)
     except OSError:
-        return False
-    return True
+        return None
+    handover = _Handover(
+        path=path,
+        import_path=[code if each == _archive() else each for each in sys.path],
+        code=code,
+        module=module,
+        arguments=basic._ANSIBLE_ARGS,
+        profile=getattr(basic, "_ANSIBLE_PROFILE", None),
+        state=pickle.dumps(state),
+    )
+    package = __name__.rpartition(".")[0]
+    program = f"import sys; sys.path[:] = {handover.import_path!r}; {START.format(package=package)}"
+    with open(job.errors, "wb") as errors:
+        process = subprocess.Popen(  # noqa: S603 - Python itself
+            [sys.executable, "-c", program],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=errors,  # until the process writes there itself
+            start_new_session=True,  # what ends the module, or the connection to the host, does not end it
+        )
+    with contextlib.suppress(BrokenPipeError):  # it has died, which is found out soon enough
+        pipe = cast("IO[bytes]", process.stdin)
+        pipe.write(pickle.dumps(handover))
+        pipe.close()
+    return Job.at(path, process.pid)
 
 
-def _run_child(task: Callable[[Progress], None], path: str, writer: int) -> None:
-    job = Job.at(path, os.getpid())
-    os.setsid()  # what ends the module, or the connection to the host, does not end the task
-    # The user's connection would be held open by whoever has its streams.
-    for source, target in ((os.devnull, 0), (job.part, 1), (job.errors, 2)):
-        descriptor = os.open(source, os.O_RDWR)
-        os.dup2(descriptor, target)
-        os.close(descriptor)
-    code: object = None
+def resume() -> None:
+    """Go on with a task that another process has begun: what the new one runs."""
+    from ansible.module_utils import basic
+
+    handover: _Handover = pickle.load(sys.stdin.buffer)  # noqa: S301 - from the pipe
+    basic._ANSIBLE_ARGS = handover.arguments
+    if handover.profile is not None:
+        basic._ANSIBLE_PROFILE = handover.profile
+    worker = Worker(handover=handover)
     try:
-        task(Progress(job.progress, begins=lambda: os.write(writer, WAITS)))
-    except SystemExit as end:
-        code = end.code
-        raise
+        with result_of(worker.job()):
+            importlib.import_module(handover.module).main(worker)
+        if worker.afterwards is not None:
+            worker.afterwards()
+        was_read(worker.job(), worker.run)
+    finally:
+        for name in (handover.code, worker.job().end):
+            with contextlib.suppress(OSError):
+                os.unlink(name)
+
+
+@contextlib.contextmanager
+def result_of(job: Job) -> Iterator[None]:
+    """What is printed meanwhile is the result of the job, which is there when that has ended, in whatever way."""
+    for name, descriptor in ((os.devnull, 0), (job.part, 1), (job.errors, 2)):
+        source = os.open(name, os.O_RDWR | os.O_CREAT, 0o600)
+        os.dup2(source, descriptor)
+        os.close(source)
+    try:
+        yield
+    except SystemExit:
+        pass
+    except BaseException:
+        import traceback
+
+        traceback.print_exc()
     finally:
         sys.stdout.flush()
+        sys.stderr.flush()
         os.replace(job.part, job.result)
-        if isinstance(code, int):  # anything else is a crash, whose traceback is still to be written
-            with contextlib.suppress(OSError):  # after a wait, nobody listens any more
-                os.write(writer, DONE + str(code).encode())
 
 
-def _run_parent(path: str, child: int, reader: int) -> int:
-    """Wait until the child waits or has ended; either way print what is the module's result. Returns the exit code."""
-    job = Job.at(path, child)
-    told = os.read(reader, 10)
-    if told.startswith(WAITS):
-        _print(json.dumps({RESULT_KEY: asdict(job)}))
-        return 0
-    if told.startswith(DONE):
-        code = int(told[len(DONE) :])
-        _print(_content(job.result))
-    else:
-        code = _wait_for_end(job, child)
-    sys.stderr.write(_content(job.errors))
-    for name in (job.part, job.result, job.errors, job.progress):
-        with contextlib.suppress(OSError):
-            os.unlink(name)
-    return code
+def was_read(job: Job, run: Run, *, sleep: Callable[[float], None] = time.sleep) -> bool:
+    """Wait until the result of a job was read, or nobody will.
 
+    Args:
+        job: see there.
+        run: of Ansible, which may read it.
+        sleep: waits that many seconds.
 
-def _wait_for_end(job: Job, child: int) -> int:
-    """A task that has ended in another way than modules do. Returns the exit code."""
-    _pid, status = os.waitpid(child, 0)
-    if os.WIFEXITED(status):
-        _print(_content(job.result))
-        return os.WEXITSTATUS(status)
-    _print(json.dumps({"failed": True, "msg": KILLED}))
-    return 1
-
-
-def _content(path: str) -> str:
-    with open(path, encoding="utf-8", errors="surrogateescape") as file:
-        return file.read()
+    Returns:
+        Whether somebody has read it. If not, it is removed.
+    """
+    waited = 0.0
+    while os.path.exists(job.result):
+        if run.is_gone() or waited >= UNREAD_SECONDS:
+            job.discard()
+            return False
+        pause = 0.1 if waited < 5.0 else 1.0
+        sleep(pause)
+        waited += pause
+    return True
 
 
 def _print(text: str) -> None:

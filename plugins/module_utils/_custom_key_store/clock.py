@@ -29,12 +29,14 @@ class Clock:
         sleep: waits that many seconds.
         random: uniformly distributed in 0.0 to 1.0, for jitter.
         announce: is told before each pause how many seconds have elapsed, and how many are allowed.
+        check: is called before each pause, and raises C(CustomKeyStoreError) where nobody should wait any more.
     """
 
     monotonic: Callable[[], float] = time.monotonic
     sleep: Callable[[float], None] = time.sleep
     random: Callable[[], float] = random.random
     announce: Callable[[float, float], None] = lambda elapsed, allowed: None
+    check: Callable[[], None] = lambda: None
 
 
 class Deadline:
@@ -54,6 +56,7 @@ class Deadline:
 
     def pause(self, seconds: float) -> None:
         """Sleep for C(seconds), but no longer than until the deadline, so that there is always a last look at it."""
+        self._clock.check()
         self._clock.announce(self.elapsed(), self.seconds)
         self._clock.sleep(max(SHORTEST_PAUSE, min(seconds, self.seconds - self.elapsed())))
 

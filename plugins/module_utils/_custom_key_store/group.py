@@ -9,8 +9,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
 from dataclasses import dataclass
 from dataclasses import field
 from dataclasses import replace
@@ -23,14 +25,16 @@ from . import result
 from .api import Client
 from .apply import History
 from .clock import Clock
+from .lease import Lease
+from .lease import Leases
+from .lease import Report
 from .model import AWS_CLOUDHSM
 from .model import IN_SERVICE
 from .model import ConnectionState
 from .model import CustomKeyStore
 from .model import CustomKeyStoreError
 from .model import DesiredStore
-from .notes import Note
-from .notes import Notes
+from .owner import Permit
 from .plan import Plan
 from .progress import Progress
 from .task import Task
@@ -63,6 +67,25 @@ class TimedHistory(History):
         ]
 
 
+@dataclass
+class Seen:
+    """What a task has found out about a store: all that another process needs to go on with it.
+
+    Attributes:
+        history: see there.
+        plan: what is to be done; None where that could not be decided.
+        error: why not, or why it could not be done.
+        lease: of an earlier window that has taken the store out of service.
+        report: what the keeper of an earlier window did.
+    """
+
+    history: TimedHistory
+    plan: Optional[Plan] = None
+    error: Optional[CustomKeyStoreError] = None
+    lease: Optional[Lease] = None
+    report: Optional[Report] = None
+
+
 @dataclass(frozen=True)
 class Member:
     """One store of the group.
@@ -81,72 +104,155 @@ class Member:
 
 
 class StoreTask:
-    """What is to be done about one store of the group, and how that went."""
+    """What is to be done about one store of the group, and how that went.
 
-    def __init__(self, member: Member, *, verify: bool, notes: Notes, clock: Clock, progress: Progress) -> None:
+    Args:
+        member: the store.
+        verify: prove that it works when it is connected?
+        leases: of stores that are out of service.
+        permit: see there.
+        clock: see there.
+        progress: see there.
+
+    Attributes:
+        lease: what run() keeps in mind of the store; None where it takes nothing out of service.
+    """
+
+    def __init__(
+        self, member: Member, *, verify: bool, leases: Leases, permit: Permit, clock: Clock, progress: Progress
+    ) -> None:
+        self._member = member
         self._desired = member.desired
-        self._region = member.region
         self._verify = verify
         self._verified = False
-        self._notes = notes
-        self._note: Optional[Note] = None
+        self.lease: Optional[Lease] = None
+        self._leases = leases
+        self._permit = permit
+        self._clock = clock
         self._progress = progress
-        self._history = TimedHistory()
-        self._task = Task(
-            member.desired,
-            client=member.client,
-            place=member.place,
+        self._seen = Seen(TimedHistory())
+        self._task = self._new_task()
+
+    def _new_task(self) -> Task:
+        return Task(
+            self._desired,
+            client=self._member.client,
+            place=self._member.place,
             history=self._history,
-            clock=replace(clock, announce=progress.reporter(member.desired, self._history)),
+            clock=replace(self._clock, announce=self._progress.reporter(self._desired, self._history)),
+            permit=self._permit,
         )
-        self._plan: Optional[Plan] = None
-        self.error: Optional[CustomKeyStoreError] = None
+
+    @property
+    def _history(self) -> TimedHistory:
+        return self._seen.history
+
+    @property
+    def error(self) -> Optional[CustomKeyStoreError]:
+        return self._seen.error
+
+    @property
+    def client(self) -> Client:
+        return self._member.client
+
+    @property
+    def store(self) -> Optional[CustomKeyStore]:
+        """As it was last seen; None where there is none."""
+        return self._history.store
+
+    @property
+    def found(self) -> Optional[CustomKeyStore]:
+        """As it was found; None where there is none."""
+        return self._history.found
+
+    def is_in_service(self) -> bool:
+        """Looks. Raises CustomKeyStoreError where KMS could not be asked."""
+        store = self.store
+        return store is not None and self._task.kms.describe_by_id(store.id).connection_state in IN_SERVICE
+
+    @property
+    def is_done(self) -> bool:
+        """Is nothing to be done?"""
+        return self.error is not None or self._seen.plan is None or not self._seen.plan.steps
 
     def plan(self) -> None:
         """Look at the store and decide; keeps the error where that is not possible."""
         try:
-            self._plan = self._task.plan()
+            self._seen.plan = self._task.plan()
             if self._history.store is not None:
-                self._note = self._notes.of(self._history.store.id)
+                self._seen.lease = self._leases.of(self._history.store.id)
+                self._seen.report = self._leases.report(self._history.store.id)
         except CustomKeyStoreError as error:
-            self.error = error
+            self._seen.error = error
 
-    def note(self) -> None:
-        """Note that the store is in service, if it is about to be taken out of it; keeps the error where that fails."""
+    def hand_over(self) -> Seen:
+        """What another process needs to go on in place of plan()."""
+        return self._seen
+
+    @property
+    def to_lease(self) -> Optional[Lease]:
+        """What is to be kept in mind of a store that is about to be taken out of service, or that an earlier window has left."""
         store = self._history.store
-        if self._desired.state == "disconnected" and store is not None and store.connection_state in IN_SERVICE:
+        if self._desired.state != "disconnected" or store is None or self.error is not None:
+            return None
+        return self._seen.lease or (Lease.on(store) if store.connection_state in IN_SERVICE else None)
+
+    def resume(self, seen: Seen) -> None:
+        """Go on from there."""
+        self._seen = seen
+        self._task = self._new_task()
+        if seen.plan is not None:
+            self._task.resume(seen.plan)
+
+    def open_lease(self, *, until: Optional[datetime.datetime], holder: str) -> None:
+        """Keep the store in mind, if it is about to be taken out of service; keeps the error where that fails."""
+        lease = self.to_lease
+        if lease is not None:
             try:
-                self._notes.write(store)
+                self.lease = self._leases.open(lease.held(until=until, holder=holder))
             except CustomKeyStoreError as error:
-                self.error = error
+                self._seen.error = error
+
+    def begin(self) -> None:
+        """Become the owner of the store, and bring it back in place of the keeper that an earlier window may have left."""
+        if self._seen.plan is not None and self.error is None:
+            self._task.begin(self._seen.plan)
+        if self._desired.state == "connected" and self._seen.lease is not None:
+            with contextlib.suppress(CustomKeyStoreError):
+                self._leases.open(self._seen.lease.held())
 
     def run(self) -> None:
         """Carry the plan out; keeps the error where that fails."""
-        if self._plan is None or self.error is not None:
+        if self._seen.plan is None or self.error is not None:
             return
         try:
-            self._task.run(self._plan)
+            self._task.run(self._seen.plan)
             if self._desired.state == "connected":
                 self._back_in_service()
         except CustomKeyStoreError as error:
-            self.error = error
+            self._seen.error = error
         finally:
             self._progress.done(self._desired)
 
     def hold_back(self) -> None:
         """Leave the store as it is."""
         store = self._history.store
-        if store is not None and store.connection_state in IN_SERVICE:
-            self._notes.remove(store.id)
+        if store is not None and store.connection_state in IN_SERVICE and self._seen.lease is None:
+            self._leases.end(store.id)
         if self.error is None:
-            self._plan = Plan((), store)
+            self._seen.plan = Plan((), store)
+
+    def forget_report(self) -> None:
+        """What a keeper did is in the result of this task."""
+        if self._seen.report is not None:
+            self._leases.forget_report(self._seen.report.custom_key_store_id)
 
     def _back_in_service(self) -> None:
         """A cluster that does not work can hide behind CONNECTED (R24)."""
         store = self._history.store
         if store is None or store.connection_state is not ConnectionState.CONNECTED:
             return
-        self._notes.remove(store.id)
+        self._leases.end(store.id)
         if not self._verify or store.type != AWS_CLOUDHSM:
             return
         try:
@@ -164,51 +270,86 @@ class StoreTask:
         """
         if self.error is not None:
             outcome = result.failed(self._history, self.error)
-        elif self._plan is None:
+        elif self._seen.plan is None:
             raise RuntimeError("plan() comes before to_result()")
         elif foretold:
-            outcome = self._task.foretell(self._plan)
+            outcome = self._task.foretell(self._seen.plan)
         else:
-            outcome = result.reached(self._history, self._plan, waited=self._desired.wait)
+            outcome = result.reached(self._history, self._seen.plan, waited=self._desired.wait)
+        lease, report = self._seen.lease, self._seen.report
         return {
             "custom_key_store_id": self._history.store.id if self._history.store else self._desired.custom_key_store_id,
             "name": self._history.store.name if self._history.store else self._desired.name,
-            "region": self._region,
+            "region": self._member.region,
             "failed": self.error is not None,
             "transitions": self._history.transitions(),
-            "remembered": self._note,
+            "remembered": None if lease is None else lease.to_result(),
+            "keeper_report": None if report is None else asdict(report),
             "verified": self._verified,
             **outcome,
         }
 
 
-def bring_about(
-    members: Sequence[Member], *, verify: bool, notes: Notes, clock: Clock, progress: Progress, check_mode: bool
-) -> list[dict[str, Any]]:
-    """Bring stores to what is asked for, all at the same time.
+class Group:
+    """Several stores that shall be where the task asks for, all at the same time.
 
-    To disconnect is all or nothing at first: where one store cannot be found or is refused, none is touched. To connect is
-    not: one store that cannot be connected does not keep the others from it.
-
-    Returns:
-        What the task returns about each store, in their order.
+    Args:
+        tasks: one for each store.
+        takes_away: shall they be disconnected? That is all or nothing at first: where one store cannot be found or is refused,
+            none is touched. To connect is not: one store that cannot be connected does not keep the others from it.
     """
-    tasks = [StoreTask(member, verify=verify, notes=notes, clock=clock, progress=progress) for member in members]
-    _all_at_once([task.plan for task in tasks])
-    takes_away = any(member.desired.state == "disconnected" for member in members)
-    if takes_away and not check_mode and not _refused(tasks):
-        for task in tasks:
-            task.note()
-    if takes_away and _refused(tasks):
-        for task in tasks:
-            task.hold_back()
-    elif not check_mode:
-        _all_at_once([task.run for task in tasks])
-    return [task.to_result(foretold=check_mode) for task in tasks]
 
+    def __init__(self, tasks: Sequence[StoreTask], *, takes_away: bool) -> None:
+        self._tasks = tasks
+        self._takes_away = takes_away
 
-def _refused(tasks: Sequence[StoreTask]) -> bool:
-    return any(task.error is not None for task in tasks)
+    def plan(self) -> None:
+        """Look at all stores."""
+        _all_at_once([task.plan for task in self._tasks])
+
+    @property
+    def is_done(self) -> bool:
+        """Is nothing to be done, or nothing that may be done?"""
+        return self._is_refused or all(task.is_done for task in self._tasks)
+
+    @property
+    def needs_keeper(self) -> bool:
+        """Is any store to be kept in mind?"""
+        return not self._is_refused and any(task.to_lease is not None for task in self._tasks)
+
+    @property
+    def _is_refused(self) -> bool:
+        return self._takes_away and any(task.error is not None for task in self._tasks)
+
+    def run(self, *, until: Optional[datetime.datetime] = None, holder: str = "") -> None:
+        """Do it.
+
+        Args:
+            until: when a keeper brings those back that are disconnected.
+            holder: that keeper's token.
+        """
+        if not self._is_refused:
+            for task in self._tasks:
+                task.open_lease(until=until, holder=holder)
+                task.begin()
+        if self._is_refused:
+            for task in self._tasks:
+                task.hold_back()
+        else:
+            _all_at_once([task.run for task in self._tasks])
+        for task in self._tasks:
+            task.forget_report()
+
+    def to_results(self, *, foretold: bool) -> list[dict[str, Any]]:
+        """What the task returns about each store, in their order.
+
+        Args:
+            foretold: what would be done, instead of what was.
+        """
+        if foretold and self._is_refused:
+            for task in self._tasks:
+                task.hold_back()
+        return [task.to_result(foretold=foretold) for task in self._tasks]
 
 
 def _all_at_once(jobs: Sequence[Callable[[], None]]) -> None:

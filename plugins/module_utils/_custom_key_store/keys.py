@@ -85,6 +85,10 @@ class KeysInStores:
     keys: Tuple[Key, ...]
     not_described: Mapping[str, KmsError]
 
+    def missing(self) -> list[dict[str, str]]:
+        """For a task's result: C(key_id) and C(reason) of each key that could not be described."""
+        return [{"key_id": key_id, "reason": error.message} for key_id, error in self.not_described.items()]
+
 
 @dataclass(frozen=True)
 class Usage:
@@ -163,6 +167,14 @@ def usages(kms: Kms, keys: Collection[Key]) -> Usages:
         return Usages(by_key, aliases)
     named = {key_id: replace(usage, aliases=tuple(sorted(aliases[key_id]))) for key_id, usage in by_key.items()}
     return Usages(named)
+
+
+def told_by_store(keys: Collection[Key], uses: Usages) -> dict[str, list[dict[str, Any]]]:
+    """Keys and their use for a task's result, by the ids of their stores."""
+    told: dict[str, list[dict[str, Any]]] = {}
+    for key in keys:
+        told.setdefault(key.custom_key_store_id, []).append({**key.to_result(), **uses.by_key[key.id].to_result()})
+    return told
 
 
 @contextmanager

@@ -5,10 +5,10 @@
 # This file is private to the keyops.aws collection: it may change in any release without notice.
 
 
-"""One look at all stores for everybody who looks at one.
+"""One look at all stores for everybody who looks at one, and one change after the other.
 
-KMS allows five DescribeCustomKeyStores a second in an account and Region (R29): a dozen stores that are looked at one by one
-would throttle each other, and everybody else.
+KMS allows five requests of an operation a second in an account and Region (R29): a dozen stores that are looked at or moved
+without regard for each other would throttle each other, and everybody else.
 """
 
 from __future__ import annotations
@@ -22,6 +22,9 @@ from .clock import Clock
 
 SPACING = 0.25
 """Seconds between two looks: four a second, which leaves one for others."""
+
+TURN = 0.2
+"""Seconds between two requests of an operation that changes a store: five a second."""
 
 Stores = list[dict[str, Any]]
 
@@ -44,6 +47,16 @@ class SharedLooks:
         self._next: Future[Stores] = Future()
         self._has_leader = False
         self._not_before = clock.monotonic()
+        self._turns: dict[str, float] = {}
+
+    def wait_for_turn(self, operation: str) -> None:
+        """Who comes first goes first. To be throttled would take longer, and strike any of them, in any order."""
+        with self._lock:
+            now = self._clock.monotonic()
+            turn = max(now, self._turns.get(operation, now))
+            self._turns[operation] = turn + TURN
+        if turn > now:
+            self._clock.sleep(turn - now)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._client, name)

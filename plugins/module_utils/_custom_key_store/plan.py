@@ -128,6 +128,11 @@ class Plan:
         """The mutating operations, in order."""
         return [step.operation for step in self.steps if isinstance(step, Call)]
 
+    @property
+    def moves(self) -> bool:
+        """Does it change the connection of the store, or wait for a change of it?"""
+        return any(isinstance(step, WaitFor) or step in (_CONNECT, _DISCONNECT, Call(DELETE)) for step in self.steps)
+
 
 def make_plan(store: CustomKeyStore, desired: DesiredStore, *, in_place: bool = True) -> Plan:
     """Decide what to do with a store that is there and shall stay.

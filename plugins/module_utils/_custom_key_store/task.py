@@ -9,6 +9,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 from typing import Callable
 from typing import Optional
@@ -20,8 +21,9 @@ from .apply import History
 from .apply import Runner
 from .clock import Clock
 from .clock import Deadline
+from .lease import Leases
 from .model import DesiredStore
-from .notes import Notes
+from .owner import Permit
 from .plan import Plan
 
 
@@ -34,7 +36,8 @@ class Task:
         place: names Region and account; asked only when there is no such store.
         history: is kept up to date, so that it tells how far the task came, however it ends.
         clock: see there. The time that the task may wait begins now.
-        notes: of stores that a task was to bring back, should it be killed before it has.
+        leases: of stores that a task was to bring back, should it be killed before it has.
+        permit: see there.
     """
 
     def __init__(
@@ -45,13 +48,20 @@ class Task:
         place: Callable[[], str],
         history: History,
         clock: Clock,
-        notes: Optional[Notes] = None,
+        leases: Optional[Leases] = None,
+        permit: Optional[Permit] = None,
     ) -> None:
+        self._check_outside = clock.check
+        clock = replace(clock, check=self._check)
         deadline = Deadline(clock, desired.wait_timeout)
-        self.kms = Kms(client, deadline, place)
+        self.kms = Kms(client, deadline, place, lambda store, operation: self._runner.may_change(store, operation))
         self._desired = desired
         self._history = history
-        self._runner = Runner(self.kms, desired, history, clock, deadline, notes or Notes(None))
+        self._runner = Runner(self.kms, desired, history, clock, deadline, leases or Leases(None), permit or Permit())
+
+    def _check(self) -> None:
+        self._check_outside()
+        self._runner.check()
 
     def plan(self) -> Plan:
         """Look at the store and decide. Changes nothing.
@@ -61,9 +71,18 @@ class Task:
         """
         return self._runner.plan()
 
+    def resume(self, plan: Plan) -> Plan:
+        """In place of plan(): take over the plan of another process, which has handed over C(history) as well."""
+        self._runner.resume()
+        return plan
+
     def foretell(self, plan: Plan) -> dict[str, Any]:
         """The result in check mode."""
         return result.foretold(self._history, plan)
+
+    def begin(self, plan: Plan) -> None:
+        """Become the owner of the store, see C(Runner)."""
+        self._runner.begin(plan)
 
     def run(self, plan: Plan) -> dict[str, Any]:
         """Carry the plan out.

@@ -96,8 +96,12 @@ def wait_for(
         elapsed = clock.monotonic() - begin
         if state is _MOVING[target]:
             maybe_stale = maybe_stale - {ConnectionState.FAILED}  # an older failure shows no more; a new one counts
+            if target is ConnectionState.DISCONNECTED and ConnectionState.CONNECTING not in seen_before:
+                maybe_stale = maybe_stale - {ConnectionState.CONNECTING}
         elif state not in maybe_stale or elapsed >= STALE_SECONDS:
             return End.FAILED if state is ConnectionState.FAILED else End.MOVED
+        if state is ConnectionState.CONNECTING:  # what comes after that is not from before it
+            maybe_stale = maybe_stale - {ConnectionState.CONNECTED}
         if deadline.passed():
             raise _timeout(store, target, deadline)
         deadline.pause(pause_before_next_look(elapsed, clock))

@@ -1,7 +1,7 @@
 # Copyright: Contributors to the keyops.aws collection
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A task that goes on in the background when it waits: in processes of their own, as Ansible runs modules."""
+"""A task that goes on in the background: in processes of their own, as Ansible runs modules."""
 
 from __future__ import annotations
 
@@ -10,32 +10,49 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store import background
+from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.background import Job
+from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.run import Run
 from tests.environment import ROOT
 
-PROGRAM = """
-import os, signal, sys, time
+MODULE = """
+import json, os, sys, time
+from ansible.module_utils import basic
 from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store import background
-from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.model import DesiredStore
-from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.apply import History
 
-def task(progress):
-    wait = progress.reporter(DesiredStore("connected", name="payments"), History())
+def main(worker=None):
+    worker = worker or background.Worker()
+    if worker.handed_over is None and worker.hand_over("job_module", lambda: {{"found": "DISCONNECTED"}}):
+        sys.exit(0)
     {body}
 
-background.run(task)
+if __name__ == "__main__":
+    basic._ANSIBLE_ARGS = b'{{"secret": "CanaryOfArguments"}}'
+    main()
 """
+RESULT = "print(json.dumps([worker.handed_over, worker.is_background, basic._ANSIBLE_ARGS.decode()])); sys.exit(3)"
 
 
-def run(body: str, path: Path | None) -> subprocess.CompletedProcess[str]:
-    """A module with this task, which may use progress and wait(elapsed, allowed)."""
+def until(condition: Callable[[], object]) -> None:
+    deadline = time.monotonic() + 30
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def run(body: str, folder: Path, path: Path | None) -> subprocess.CompletedProcess[str]:
+    """A module with this task, which may use worker."""
+    (folder / "job_module.py").write_text(MODULE.format(body=body))
     variables = {} if path is None else {"KEYOPS_AWS_JOB": str(path)}
     return subprocess.run(
-        [sys.executable, "-c", PROGRAM.format(body=body)],
-        env={**os.environ, **variables},
+        [sys.executable, str(folder / "job_module.py")],
+        env={**os.environ, **variables, "PYTHONPATH": str(folder)},
         cwd=ROOT,
         text=True,
         capture_output=True,
@@ -44,51 +61,85 @@ def run(body: str, path: Path | None) -> subprocess.CompletedProcess[str]:
     )
 
 
-@pytest.mark.parametrize("in_background", [True, False])
-def test_without_a_wait_nothing_is_different(tmp_path: Path, in_background: bool) -> None:
-    done = run(
-        "print('{}'); sys.stderr.write('hint'); sys.exit(3)", tmp_path / "jobs" / "job" if in_background else None
+def started(body: str, folder: Path) -> dict[str, Any]:
+    """The job that a module with this task has left."""
+    done = run(body, folder, folder / "jobs" / "job")
+    assert (done.returncode, done.stderr) == (0, "")
+    job: dict[str, Any] = json.loads(done.stdout)["keyops_aws_job"]
+    return job
+
+
+def test_without_the_action_plugin_it_is_done_in_the_foreground(tmp_path: Path) -> None:
+    done = run(RESULT, tmp_path, None)
+    assert (done.returncode, json.loads(done.stdout)[:2]) == (3, [None, False])
+
+
+def test_another_process_goes_on_with_what_was_found(tmp_path: Path) -> None:
+    job = started(RESULT, tmp_path)
+    until(Path(job["result"]).exists)
+    handed_over, is_background, arguments = json.loads(Path(job["result"]).read_text())
+    assert (handed_over, is_background) == ({"found": "DISCONNECTED"}, True)
+    assert arguments == '{"secret": "CanaryOfArguments"}'
+    assert not any(
+        "Canary" in path.read_text("latin-1") for path in (tmp_path / "jobs").iterdir() if path.suffix != ".result"
     )
-    assert (done.returncode, done.stdout, done.stderr) == (3, "{}\n", "hint")
-    assert list(tmp_path.glob("jobs/*")) == []
 
 
-@pytest.mark.parametrize("in_background", [True, False])
-def test_a_crash_shows_its_traceback(tmp_path: Path, in_background: bool) -> None:
-    done = run("raise ValueError('oops')", tmp_path / "job" if in_background else None)
-    assert (done.returncode, done.stdout) == (1, "")
-    assert "ValueError: oops" in done.stderr
+def test_its_files_are_its_users_alone_and_gone_when_it_is_read(tmp_path: Path) -> None:
+    job = started("print('{}')", tmp_path)
+    until(Path(job["result"]).exists)
+    paths = (tmp_path / "jobs", Path(job["result"]), Path(job["errors"]))
+    assert {path.stat().st_mode & 0o77 for path in paths} == {0}
+    for name in ("result", "errors"):
+        Path(job[name]).unlink()
+    until(lambda: not Path(f"/proc/{job['pid']}").exists())
+    assert list((tmp_path / "jobs").iterdir()) == []
+
+
+def test_it_is_not_ended_by_what_ends_the_module(tmp_path: Path) -> None:
+    job = started("time.sleep(60)", tmp_path)
+    assert os.getpgid(job["pid"]) == job["pid"] == os.getsid(job["pid"])
+    os.kill(job["pid"], 9)
+
+
+def test_a_crash_leaves_its_traceback(tmp_path: Path) -> None:
+    job = started("raise ValueError('oops')", tmp_path)
+    until(Path(job["result"]).exists)
+    assert Path(job["result"]).read_text() == ""
+    assert "ValueError: oops" in Path(job["errors"]).read_text()
+
+
+def test_without_a_place_for_its_files_it_waits_in_the_foreground(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    done = run("print(worker.is_background)", tmp_path, tmp_path / "file" / "job")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "False\n", "")
+
+
+def test_where_no_new_process_could_find_the_code_it_waits_in_the_foreground(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """As with Mitogen, where the code is in the memory of an interpreter alone."""
+    monkeypatch.setenv("KEYOPS_AWS_JOB", str(tmp_path / "job"))
+    monkeypatch.setattr(background, "__file__", "master:/background.py")
+    assert background.Worker().hand_over("any", lambda: None) is False
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_task_that_waits_goes_on_when_the_module_has_ended(tmp_path: Path) -> None:
-    go = tmp_path / "go"
-    body = f"wait(1, 2)\n    while not os.path.exists({str(go)!r}): time.sleep(0.05)\n    print('{{}}'); sys.exit(0)"
-    done = run(body, tmp_path / "jobs" / "job")
-    assert done.returncode == 0
-    job = json.loads(done.stdout)["keyops_aws_job"]
-    assert os.getpgid(job["pid"]) == job["pid"]
-    assert json.loads(Path(job["progress"]).read_text())["stores"][0]["elapsed"] == 1
-    assert not Path(job["result"]).exists()
-    modes = {path.stat().st_mode & 0o77 for path in (tmp_path / "jobs", Path(job["part"]), Path(job["errors"]))}
-    assert modes == {0}
-    go.touch()
-    deadline = time.monotonic() + 30
-    while not Path(job["result"]).exists():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-    assert Path(job["result"]).read_text() == "{}\n"
+@pytest.mark.parametrize("is_gone", [True, False])
+def test_a_result_that_nobody_reads_is_removed(tmp_path: Path, is_gone: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    job = Job.at(str(tmp_path / "job"), 1)
+    Path(job.result).touch()
+    monkeypatch.setattr(Run, "is_gone", lambda self: is_gone)
+    sleeps: list[float] = []
+    assert background.was_read(job, Run(None), sleep=sleeps.append) is False
+    assert list(tmp_path.iterdir()) == []
+    assert sum(sleeps) == (0 if is_gone else pytest.approx(600, abs=1))
 
 
-def test_a_module_ends_before_its_process_is_tidied_up(tmp_path: Path) -> None:
-    go = tmp_path / "go"
-    tidy_up = f"while not os.path.exists({str(go)!r}): time.sleep(0.05)"
-    done = run(
-        f"import atexit; atexit.register(exec, {tidy_up!r}, globals()); print('{{}}'); sys.exit(0)", tmp_path / "job"
-    )
-    go.touch()
-    assert (done.returncode, done.stdout) == (0, "{}\n")
-    assert list(tmp_path.iterdir()) == [go]
+def test_a_result_that_is_read_is_noticed(tmp_path: Path) -> None:
+    job = Job.at(str(tmp_path / "job"), 1)
+    Path(job.result).touch()
+    assert background.was_read(job, Run(None), sleep=lambda _seconds: os.unlink(job.result)) is True
 
 
 @pytest.mark.parametrize(
@@ -105,20 +156,3 @@ def test_only_what_each_task_needs_is_imported(imported: str, needed: str, not_n
     names = {name.removeprefix(private) for name in done.stdout.split()}
     assert needed in names
     assert names.isdisjoint(not_needed)
-
-
-def test_a_task_that_is_killed_before_it_waits(tmp_path: Path) -> None:
-    done = run("os.kill(os.getpid(), signal.SIGKILL)", tmp_path / "job")
-    assert json.loads(done.stdout) == {
-        "failed": True,
-        "msg": "The task was ended before it was done. What it had begun goes on in KMS: run the task again, it goes on from"
-        " the state that it finds.",
-    }
-    assert done.returncode == 1
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_without_a_place_for_its_files_it_waits_in_the_foreground(tmp_path: Path) -> None:
-    (tmp_path / "file").touch()
-    done = run("wait(1, 2); print('{}')", tmp_path / "file" / "job")
-    assert (done.returncode, done.stdout, done.stderr) == (0, "{}\n", "")

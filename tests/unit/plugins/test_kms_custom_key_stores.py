@@ -120,7 +120,7 @@ def test_a_note_is_kept_while_a_store_is_out_of_service(run: ModuleRunner, contr
     assert (note["custom_key_store_id"], note["name"], note["connection_state"]) == (store_id, "payments", "CONNECTED")
     assert not (tmp_path / "memory" / f"{off}.json").exists()
     later = run(check=True, state="disconnected", stores=stores, memory=memory)
-    assert later["stores"][0]["remembered"] == note
+    assert later["stores"][0]["remembered"] == {name: note[name] for name in note if name != "holder"}
     run(state="connected", stores=[{"name": "payments"}], memory=memory)
     assert list((tmp_path / "memory").iterdir()) == []
 
@@ -129,7 +129,7 @@ def test_without_a_note_nothing_is_disconnected(run: ModuleRunner, control: Cont
     control.create_store(custom_key_store_name="payments", connection_state="CONNECTED")
     (tmp_path / "file").touch()
     result = run(state="disconnected", stores=[{"name": "payments"}], memory=str(tmp_path / "file" / "memory"))
-    assert f"The note {tmp_path}/file/memory/" in result["msg"]
+    assert f"The lease {tmp_path}/file/memory/" in result["msg"]
     assert "be written: " in result["msg"] or "be read: " in result["msg"]
     assert changes(run) == []
 
@@ -138,7 +138,7 @@ def test_a_note_that_cannot_be_read_is_told(run: ModuleRunner, control: Control,
     store_id = control.create_store(custom_key_store_name="payments", connection_state="CONNECTED")
     (tmp_path / f"{store_id}.json").write_text("{")
     result = run(state="disconnected", stores=[{"name": "payments"}], memory=str(tmp_path))
-    assert f"The note {tmp_path}/{store_id}.json cannot be read:" in result["msg"]
+    assert f"The lease {tmp_path}/{store_id}.json cannot be read:" in result["msg"]
     assert "Make it readable; or remove it if the store is where it should be." in result["msg"]
     assert changes(run) == []
 

@@ -35,20 +35,14 @@ def look(state: str = "CONNECTED", **more: Any) -> dict[str, Any]:
     }
 
 
-def info(**more: Any) -> dict[str, Any]:
-    """What the info module says of the only store."""
-    store = {"custom_key_store_id": "cks-1", "cloud_hsm_cluster_id": "cluster-1", **more}
-    return {"custom_key_stores": [store], "keys_not_described": []}
-
-
 def key(**last_usage: str) -> dict[str, Any]:
     return {"key_id": "1234", "aliases": ["alias/db"], "last_usage": last_usage or None}
 
 
-def plan(
-    *looks: dict[str, Any], infos: list[dict[str, Any]] | None = None, **limits: Any
-) -> tuple[list[dict[str, Any]], list[str]]:
-    window = maintenance.plan_window(looks, infos or [], maintenance.Limits(now=NOW, **limits))
+def plan(*looks: dict[str, Any], min_active_hsms: int = 0, **limits: Any) -> tuple[list[dict[str, Any]], list[str]]:
+    """What is decided, where no cluster is looked at unless it is asked for."""
+    decided = maintenance.Limits(now=NOW, min_active_hsms=min_active_hsms, **limits)
+    window = maintenance.plan_window(looks, decided)
     return window["stores"], window["refusals"]
 
 
@@ -160,14 +154,28 @@ def test_on_the_minute_the_window_is_open() -> None:
 )
 def test_a_cluster_that_could_not_connect_the_store_again(cluster: dict[str, Any], refusal: str | None) -> None:
     expected = [] if refusal is None else [f"payments (cks-1) in us-east-1: {refusal}"]
-    infos = [info(cloud_hsm_cluster=cluster)]
-    assert plan(look("CONNECTED"), infos=infos, min_active_hsms=2)[1] == expected
-    assert plan(look("DISCONNECTED"), infos=infos, min_active_hsms=2)[1] == []
-    assert plan(look("CONNECTED"), infos=infos, min_active_hsms=0)[1] == []
+    inside = {"cloud_hsm_cluster": {"cluster_id": "cluster-1", **cluster}}
+    assert plan(look("CONNECTED", **inside), min_active_hsms=2)[1] == expected
+    assert plan(look("DISCONNECTED", **inside), min_active_hsms=2)[1] == []
+    assert plan(look("CONNECTED", **inside), min_active_hsms=0)[1] == []
 
 
 def test_an_external_store_has_no_cluster() -> None:
-    assert plan(look("CONNECTED"), infos=[info()], min_active_hsms=2)[1] == []
+    external = {"custom_key_store": {"custom_key_store_type": "EXTERNAL_KEY_STORE"}}
+    assert plan(look("CONNECTED", **external), min_active_hsms=2)[1] == []
+
+
+def test_what_was_not_seen_is_refused() -> None:
+    """Whatever the reason: a preflight that has seen nothing has not found that all is well."""
+    assert plan(look(), min_active_hsms=1)[1] == [
+        "payments (cks-1) in us-east-1: its cluster was not described, so it is not known whether it could connect the store"
+        " again."
+    ]
+    assert plan(look(), max_recent_use_minutes=1)[1] == ["payments (cks-1) in us-east-1: its keys could not be listed."]
+    denied = look(keys_problem="kms:ListKeys is not permitted.")
+    assert plan(denied, max_recent_use_minutes=1)[1] == [
+        "payments (cks-1) in us-east-1: its keys could not be listed. kms:ListKeys is not permitted."
+    ]
 
 
 @pytest.mark.parametrize(
@@ -191,35 +199,112 @@ def test_an_external_store_has_no_cluster() -> None:
 )
 def test_a_key_in_use(used: dict[str, Any], refusal: str | None) -> None:
     expected = [] if refusal is None else [f"payments (cks-1) in us-east-1: {refusal}"]
-    infos = [info(keys=[used])]
-    assert plan(look("CONNECTED"), infos=infos, max_recent_use_minutes=60)[1] == expected
-    assert plan(look("DISCONNECTED"), infos=infos, max_recent_use_minutes=60)[1] == []
-    assert plan(look("CONNECTED"), infos=infos, max_recent_use_minutes=0)[1] == []
+    assert plan(look("CONNECTED", keys=[used]), max_recent_use_minutes=60)[1] == expected
+    assert plan(look("DISCONNECTED", keys=[used]), max_recent_use_minutes=60)[1] == []
+    assert plan(look("CONNECTED", keys=[used]), max_recent_use_minutes=0)[1] == []
 
 
-def test_what_could_not_be_looked_at_is_not_taken_for_good() -> None:
-    blind = {"failed": True, "msg": "kms:DescribeKey is not permitted."}
-    assert plan(look(), infos=[blind])[1] == ["kms:DescribeKey is not permitted."]
-    half = {**info(keys=[]), "keys_not_described": [{"key_id": "9", "reason": "Not permitted."}]}
-    assert plan(look(), infos=[half], max_recent_use_minutes=5)[1] == [
+def test_keys_that_could_not_be_described_are_told_once() -> None:
+    half: dict[str, Any] = {"keys": [], "keys_not_described": [{"key_id": "9", "reason": "Not permitted."}]}
+    both = (look(**half), look(custom_key_store_id="cks-2", **half))
+    assert plan(*both, max_recent_use_minutes=5)[1] == [
         "1 KMS keys could not be described, so that it is not known whether they are in these stores and in use. Not permitted."
     ]
-    assert plan(look(), infos=[half])[1] == []
+    assert plan(*both)[1] == []
 
 
-def test_stores_are_addressed_by_their_ids_and_reached_as_the_user_said() -> None:
+def test_stores_are_addressed_by_their_ids_and_reached_as_the_user_said_at_first() -> None:
     given = [
         {"name": "ledger", "region": "eu-west-1"},
-        {"id": "cks-1", "profile": "archive", "aws_region": "us-east-1"},
+        {"id": "cks-1", "access_key": "AKIA1", "secret_key": "CanaryOfASecretKey", "aws_region": "us-east-1"},
     ]
     plans, _refusals = plan(look(custom_key_store_id="cks-0", name="ledger"), look())
-    assert maintenance.targets(given, plans) == [
-        {"custom_key_store_id": "cks-0", "region": "eu-west-1"},
-        {"custom_key_store_id": "cks-1", "profile": "archive", "aws_region": "us-east-1"},
-    ]
-    assert maintenance.targets(given, plans[1:]) == [
-        {"custom_key_store_id": "cks-1", "profile": "archive", "aws_region": "us-east-1"}
-    ]
+    window = maintenance.Window(connections=[maintenance.without_secrets(store) for store in given], plans=plans)
+    assert "Canary" not in str(window)
+    ledger = {"custom_key_store_id": "cks-0", "region": "eu-west-1"}
+    payments = {"custom_key_store_id": "cks-1", "access_key": "AKIA1", "aws_region": "us-east-1"}
+    assert window.targets(plans, given) == [ledger, {**payments, "secret_key": "CanaryOfASecretKey"}]
+    assert window.targets(plans[1:], given[::-1]) == [{**payments, "secret_key": "CanaryOfASecretKey"}]
+    assert window.targets(plans, []) == [ledger, payments]
+
+
+@pytest.mark.parametrize(
+    ("begun", "returning"), [(True, ["cks-1", "cks-2"]), (False, ["cks-2"])], ids=["disconnected", "refused"]
+)
+def test_a_window_brings_back_what_it_took_and_what_an_earlier_one_left(begun: bool, returning: list[str]) -> None:
+    left = look("DISCONNECTED", custom_key_store_id="cks-2", remembered=NOTE)
+    plans, _refusals = plan(look(), left, look("DISCONNECTED", custom_key_store_id="cks-3"))
+    window = maintenance.Window(plans=plans, begun=begun)
+    assert [each["custom_key_store_id"] for each in window.returning()] == returning
+
+
+REPORT = {
+    "custom_key_store_id": "cks-1",
+    "time": "2026-01-31T22:04:00+00:00",
+    "since": "2026-01-31T22:00:00+00:00",
+    "reason": "over",
+    "connection_state": "CONNECTED",
+    "msg": "",
+}
+TOLD = (
+    "The lease of the window that began at 2026-01-31T22:00:00+00:00 was over before the window was closed. The keeper connected"
+    " it at 2026-01-31T22:04:00+00:00."
+)
+
+
+def test_what_a_keeper_did_is_reported() -> None:
+    (store,), _refusals = plan(look(keeper_report=REPORT))
+    assert store["reports"] == [TOLD]
+
+
+def test_options_have_their_types_whatever_a_template_makes_of_them() -> None:
+    given = {"step": "check", "stores": [{"name": "a"}], "verify": "no", "lease_minutes": "30", "region": "eu-west-1"}
+    options = maintenance.Options.of(given)
+    assert (options.verify, options.lease_minutes, options.min_active_hsms) == (False, 30, 1)
+    assert options.connection == {"region": "eu-west-1"}
+    assert "stores" not in options.fixed()
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "text"),
+    [
+        ("lease_minutes", "long", 'key_store_maintenance_lease_minutes is "long", but must be a whole number.'),
+        ("keeper", "perhaps", 'key_store_maintenance_keeper is "perhaps", but must be true or false.'),
+    ],
+)
+def test_a_wrong_type_is_told(option: str, value: str, text: str) -> None:
+    with pytest.raises(maintenance.InputError) as caught:
+        maintenance.Options.of({"step": "check", option: value})
+    assert str(caught.value) == text
+
+
+@pytest.mark.parametrize(
+    ("options", "sees_play", "text"),
+    [
+        (
+            {},
+            True,
+            "If this play ends early, a keeper connects the stores again as soon as Ansible has ended, or at 02-01 02:00 (UTC) at"
+            " the latest.",
+        ),
+        ({}, False, "If this play ends early, a keeper connects the stores again at 02-01 02:00 (UTC) at the latest."),
+        ({"keeper": False}, True, "There is no keeper: if this play ends early, run it again with --tags reconnect."),
+    ],
+)
+def test_the_play_says_who_brings_the_stores_back(options: dict[str, Any], sees_play: bool, text: str) -> None:
+    assert maintenance.Options("check", **options).lease_text(sees_play=sees_play, now=NOW) == text
+
+
+@pytest.mark.parametrize(
+    ("task", "result", "text"),
+    [
+        ({"name": "Work"}, {"msg": "It went wrong."}, "Work: It went wrong."),
+        ({"action": "command"}, {"results": [{"failed": True, "msg": "a"}, {"msg": "b"}]}, "command: a"),
+        ("hostile", ["hostile"], "A task: no message"),
+    ],
+)
+def test_what_failed_is_told(task: Any, result: Any, text: str) -> None:
+    assert maintenance.failure_of(task, result) == text
 
 
 def moved(*moves: tuple[str, str], **more: Any) -> dict[str, Any]:
@@ -266,6 +351,13 @@ def test_the_summary_tells_from_when_to_when_a_store_was_out_of_service() -> Non
         "store     region     before     during        after      unavailable (UTC)                minutes  works",
         "payments  us-east-1  CONNECTED  DISCONNECTED  CONNECTED  01-31 22:00:30 - 01-31 22:06:30  6.0      proved",
     ]
+
+
+def test_a_store_that_the_keeper_has_brought_back_was_out_of_service_until_then() -> None:
+    found = moved(("CONNECTED", "09:00"), keeper_report=REPORT, operations=[])
+    row = summarise(plan(look())[0], [DISCONNECT], [found])
+    assert (row["unavailable_until"], row["minutes_unavailable"]) == (REPORT["time"], 3.5)
+    assert row["reports"] == [TOLD]
 
 
 def test_a_store_that_is_not_back_is_out_of_service_until_now() -> None:
@@ -316,6 +408,8 @@ def test_the_plan_as_a_table() -> None:
         "off       cks-22  us-east-1  DISCONNECTING  left as it is",
         "off: Somebody else is just disconnecting it; at the end of the window it is left disconnected.",
     ]
+    assert maintenance.plan_table(plans, "The keeper is there.")[-1] == "The keeper is there."
+    assert maintenance.plan_table(plans[1:], "The keeper is there.")[-1].startswith("off: ")
 
 
 @pytest.mark.parametrize("value", [None, ""])

@@ -1,0 +1,60 @@
+# Copyright: Contributors to the keyops.aws collection
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# This file is private to the keyops.aws collection: it may change in any release without notice.
+
+
+"""What is behind and in the stores of a window: their clusters, and their keys with their last use.
+
+Each store is looked into by the same way as it is moved. What cannot be seen is said, and nothing is raised for it.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+from typing import Optional
+from typing import Sequence
+
+from .api import Kms
+from .api import KmsError
+from .clusters import describe_clusters
+from .keys import keys_in_stores
+from .keys import told_by_store
+from .keys import usages
+from .model import CustomKeyStore
+
+
+def add_clusters(cloudhsm: Any, stores: Sequence[Optional[CustomKeyStore]], results: Sequence[dict[str, Any]]) -> None:
+    """Add C(cloud_hsm_cluster) to the result of each store in AWS CloudHSM.
+
+    Args:
+        cloudhsm: a boto3 client for C(cloudhsmv2).
+        stores: of one account and Region.
+        results: of these stores.
+    """
+    ids = [store.description.get("CloudHsmClusterId") if store else None for store in stores]
+    clusters = describe_clusters(cloudhsm, {each for each in ids if each})
+    for cluster_id, result in zip(ids, results):
+        if cluster_id:
+            result["cloud_hsm_cluster"] = clusters[cluster_id].to_result()
+
+
+def add_keys(kms: Kms, stores: Sequence[Optional[CustomKeyStore]], results: Sequence[dict[str, Any]]) -> None:
+    """Add C(keys) and C(keys_not_described) to the result of each store; or C(keys_problem), why not.
+
+    Args:
+        kms: see there.
+        stores: of one account and Region.
+        results: of these stores.
+    """
+    try:
+        found = keys_in_stores(kms, {store.id for store in stores if store})
+    except KmsError as error:
+        for result in results:
+            result["keys_problem"] = error.message
+        return
+    told = told_by_store(found.keys, usages(kms, found.keys))
+    for store, result in zip(stores, results):
+        result["keys"] = told.get(store.id, []) if store else []
+        result["keys_not_described"] = found.missing()

@@ -1,0 +1,213 @@
+# Copyright: Contributors to the keyops.aws collection
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# This file is private to the keyops.aws collection: it may change in any release without notice.
+
+
+"""Leases: each store that is out of service for a while, until when, and who brings it back.
+
+A lease is opened before the store is disconnected, and ended when it is CONNECTED again. It is kept in a folder of the managed
+host, so that a later run finds it, should this one be killed. KMS has no place for it: custom key stores have no tags.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import json
+import os
+from dataclasses import asdict
+from dataclasses import dataclass
+from dataclasses import fields
+from dataclasses import replace
+from typing import Any
+from typing import Optional
+
+from .model import CustomKeyStore
+from .model import CustomKeyStoreError
+
+
+@dataclass(frozen=True)
+class Lease:
+    """A store that is out of service, and shall come back.
+
+    Attributes:
+        custom_key_store_id: its id.
+        name: its name.
+        connection_state: the state that it was found in, before it was disconnected.
+        time: when it was taken out of service, in ISO 8601.
+        until: when its keeper brings it back at the latest, in ISO 8601; None where it has no keeper.
+        holder: a token of who brings it back; empty where only the run does that opened the lease.
+    """
+
+    custom_key_store_id: str
+    name: str
+    connection_state: str
+    time: str
+    until: Optional[str] = None
+    holder: str = ""
+
+    @classmethod
+    def on(cls, store: CustomKeyStore) -> Lease:
+        """A lease that begins now, on a store that is in service."""
+        return cls(store.id, store.name, store.connection_state.value, now().isoformat(timespec="seconds"))
+
+    def held(self, *, until: Optional[datetime.datetime] = None, holder: str = "") -> Lease:
+        """The same, with somebody else to bring the store back."""
+        return replace(self, until=None if until is None else until.isoformat(timespec="seconds"), holder=holder)
+
+    def to_result(self) -> dict[str, Any]:
+        """For the result of a task: what a user is told of it."""
+        told = asdict(self)
+        del told["holder"]
+        return told
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a keeper did about a store when its play was not there to be told.
+
+    Attributes:
+        custom_key_store_id: the store.
+        time: when it was done, in ISO 8601.
+        since: when the lease began, in ISO 8601.
+        reason: why the keeper acted: C(gone) or C(over), see C(keeper.Reason).
+        connection_state: what the store was then.
+        msg: the error; empty if there was none.
+    """
+
+    custom_key_store_id: str
+    time: str
+    since: str
+    reason: str
+    connection_state: str
+    msg: str = ""
+
+    def __str__(self) -> str:
+        came = {
+            "gone": f"The window that began at {self.since} was not closed: its play had ended.",
+            "over": f"The lease of the window that began at {self.since} was over before the window was closed.",
+        }
+        done = (
+            f"tried to connect it at {self.time}, and failed: {self.msg}"
+            if self.msg
+            else f"connected it at {self.time}."
+        )
+        return f"{came[self.reason]} The keeper {done}"
+
+
+def now() -> datetime.datetime:
+    """The time, in UTC."""
+    return datetime.datetime.now(datetime.timezone.utc)
+
+
+class Leases:
+    """The leases in a folder of the managed host. A store has none where there is no folder to keep it in.
+
+    Args:
+        folder: made when it is needed, with C(~) for the home of the user; None to keep nothing.
+        expires_after: seconds after which a lease does not count any more; None for never.
+    """
+
+    def __init__(self, folder: Optional[str], *, expires_after: Optional[float] = None) -> None:
+        self._folder = None if folder is None else os.path.expanduser(folder)
+        self._expires_after = expires_after
+
+    def of(self, custom_key_store_id: str) -> Optional[Lease]:
+        """The lease of a store, or None.
+
+        Raises:
+            CustomKeyStoreError: it cannot be read.
+        """
+        if self._folder is None:
+            return None
+        path = self._path(custom_key_store_id)
+        try:
+            content = _content(path)
+            lease = None if content is None else Lease(**_known(content))
+            return None if lease is None or self._has_expired(lease) else lease
+        except (OSError, ValueError, TypeError) as error:
+            raise CustomKeyStoreError(
+                f"The lease {path} cannot be read: {error}. It tells whether the store was in service before it was"
+                " disconnected. Make it readable; or remove it if the store is where it should be."
+            ) from error
+
+    def _has_expired(self, lease: Lease) -> bool:
+        age = now() - datetime.datetime.fromisoformat(lease.time)
+        return self._expires_after is not None and age.total_seconds() > self._expires_after
+
+    def open(self, lease: Lease) -> Lease:
+        """Keep a lease, before its store is disconnected, or in place of the one that there was. Returns the lease.
+
+        Raises:
+            CustomKeyStoreError: it cannot be written.
+        """
+        if self._folder is None:
+            return lease
+        path = self._path(lease.custom_key_store_id)
+        try:
+            self._write(path, asdict(lease))
+        except OSError as error:
+            raise CustomKeyStoreError(
+                f"The lease {path} cannot be written: {error.strerror}. Without it, a run that is killed would not know that"
+                " the store was in service. Name a folder that can be written to."
+            ) from error
+        return lease
+
+    def end(self, custom_key_store_id: str) -> None:
+        """Forget a store that is back in service. A lease that stays does no harm as long as the store is in service."""
+        self._remove(self._path(custom_key_store_id))
+
+    def report(self, custom_key_store_id: str) -> Optional[Report]:
+        """What a keeper did about a store, if nobody was told of it yet; None too where that cannot be read."""
+        if self._folder is None:
+            return None
+        with contextlib.suppress(OSError, ValueError, TypeError):
+            content = _content(self._report_path(custom_key_store_id))
+            return None if content is None else Report(**content)
+        return None
+
+    def write_report(self, report: Report) -> None:
+        """Leave word for the next run. Nobody is there to be told where that fails."""
+        if self._folder is not None:
+            with contextlib.suppress(OSError):
+                self._write(self._report_path(report.custom_key_store_id), asdict(report))
+
+    def forget_report(self, custom_key_store_id: str) -> None:
+        """The user was told."""
+        self._remove(self._report_path(custom_key_store_id))
+
+    def _write(self, path: str, content: dict[str, Any]) -> None:
+        os.makedirs(self._folder or "", mode=0o700, exist_ok=True)
+        with open(f"{path}.tmp", "w", encoding="utf-8") as file:
+            json.dump(content, file)
+            file.flush()
+            os.fsync(file.fileno())  # the machine may go down, too
+        os.replace(f"{path}.tmp", path)
+
+    def _remove(self, path: str) -> None:
+        if self._folder is not None:
+            with contextlib.suppress(OSError):
+                os.unlink(path)
+
+    def _path(self, custom_key_store_id: str) -> str:
+        return os.path.join(self._folder or "", f"{custom_key_store_id}.json")
+
+    def _report_path(self, custom_key_store_id: str) -> str:
+        return os.path.join(self._folder or "", f"{custom_key_store_id}.report")
+
+
+def _content(path: str) -> Optional[dict[str, Any]]:
+    """What a file holds; None if there is none. Raises OSError or ValueError if it cannot be read."""
+    try:
+        with open(path, encoding="utf-8") as file:
+            return dict(json.load(file))
+    except FileNotFoundError:
+        return None
+
+
+def _known(content: dict[str, Any]) -> dict[str, Any]:
+    """Without what a newer version may have added."""
+    names = {each.name for each in fields(Lease)}
+    return {name: value for name, value in content.items() if name in names}

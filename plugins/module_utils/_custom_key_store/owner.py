@@ -1,0 +1,263 @@
+# Copyright: Contributors to the keyops.aws collection
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# This file is private to the keyops.aws collection: it may change in any release without notice.
+
+
+"""May a task still change a store? Two reasons why it may not, when it goes on in the background:
+
+Each store has one owner at a time: on one host, the task that began last. Whoever begins takes the store over, and from then on
+the earlier task makes no more changes. And when nobody waits for a task any more, it may bring a store back, and never take one
+out of service.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import fcntl
+import json
+import os
+import secrets
+import time
+from dataclasses import asdict
+from dataclasses import dataclass
+from dataclasses import field
+from typing import Iterator
+from typing import Optional
+
+from .api import KmsError
+from .model import IN_SERVICE
+from .model import CustomKeyStore
+from .run import Run
+
+FOLDER = "~/.keyops-aws/owners"
+"""On the managed host: a file for each store that a task is working on."""
+
+PATIENCE = 60.0
+"""Seconds to wait for another task that is just making a request. None takes longer."""
+
+
+@dataclass(frozen=True)
+class Owner:
+    """Who works on a store.
+
+    Attributes:
+        token: tells it from all others.
+        wants: the C(state) that it was asked for.
+        since: when it began, in ISO 8601.
+        run: the token of the run of Ansible that waits for it, see C(Run); empty where that cannot be seen.
+    """
+
+    token: str
+    wants: str
+    since: str
+    run: str = ""
+
+
+class RunGone(KmsError):
+    """Nobody waits for the task any more."""
+
+    def __init__(self) -> None:
+        super().__init__("The run of Ansible that asked for it has ended, so this task takes no store out of service.")
+
+
+class TakenOver(KmsError):
+    """A task that began later works on the store.
+
+    Attributes:
+        by: that one; None where it has ended by now.
+    """
+
+    def __init__(self, custom_key_store_id: str, by: Optional[Owner]) -> None:
+        who = "" if by is None else f" at {by.since}, with state={by.wants}"
+        super().__init__(
+            f"Another task on this host began to work on the custom key store {custom_key_store_id}{who}, so this one makes no"
+            " more changes to it. Look at the store, and run the task again if it still should be done."
+        )
+        self.by = by
+
+
+class Ownership:
+    """The stores that one task works on.
+
+    Args:
+        folder: with C(~) for the home of the user. Where it cannot be written to, nobody owns anything, and all may do all.
+        run: of Ansible, which waits for the task.
+    """
+
+    def __init__(self, folder: Optional[str], run: Run) -> None:
+        self._run = run
+        self._folder = None if folder is None else os.path.expanduser(folder)
+        self._token = secrets.token_hex(8)
+        self._claimed: set[str] = set()
+
+    def claim(self, custom_key_store_id: str, *, wants: str) -> None:
+        """Begin to work on a store, and take it over from whoever does.
+
+        Args:
+            custom_key_store_id: which store.
+            wants: the C(state) that the task was asked for.
+        """
+        now = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
+        with self._locked(custom_key_store_id) as file:
+            own = Owner(self._token, wants, now, self._run.token or "")
+            if file is not None and _replace(file, json.dumps(asdict(own))):
+                self._claimed.add(custom_key_store_id)
+
+    def end_abandoned(self, custom_key_store_id: str, *, wants: str) -> None:
+        """Take a store over from a task whose run is gone. One that somebody waits for is left alone."""
+        owner = self._owner(custom_key_store_id)
+        if owner is not None and Run(owner.run).is_gone():
+            self.claim(custom_key_store_id, wants=wants)
+
+    def _owner(self, custom_key_store_id: str) -> Optional[Owner]:
+        try:
+            with open(self._path(custom_key_store_id), "rb") as file:
+                return _read(file.fileno())
+        except OSError:
+            return None
+
+    @contextlib.contextmanager
+    def hold(self, custom_key_store_id: str) -> Iterator[None]:
+        """Make a change to a store while nobody can take it over.
+
+        Raises:
+            TakenOver: somebody has.
+        """
+        with self._locked(custom_key_store_id) as file:
+            if file is not None and custom_key_store_id in self._claimed:
+                self._refuse_other(custom_key_store_id, _read(file))
+            yield
+
+    def check(self, custom_key_store_id: str) -> None:
+        """Raises TakenOver if somebody else works on the store by now."""
+        if custom_key_store_id in self._claimed:
+            self._refuse_other(custom_key_store_id, self._owner(custom_key_store_id))
+
+    def _refuse_other(self, custom_key_store_id: str, owner: Optional[Owner]) -> None:
+        if owner is None or owner.token != self._token:
+            raise TakenOver(custom_key_store_id, owner)
+
+    def release(self) -> None:
+        """End to work on all stores."""
+        for custom_key_store_id in list(self._claimed):
+            self._claimed.discard(custom_key_store_id)
+            with self._locked(custom_key_store_id) as file:
+                owner = None if file is None else _read(file)
+                if owner is None or owner.token == self._token:  # it is empty where its owner has just removed it
+                    with contextlib.suppress(OSError):
+                        os.unlink(self._path(custom_key_store_id))
+
+    def _path(self, custom_key_store_id: str) -> str:
+        return os.path.join(self._folder or "", f"{custom_key_store_id}.json")
+
+    @contextlib.contextmanager
+    def _locked(self, custom_key_store_id: str) -> Iterator[Optional[int]]:
+        """The open file of a store, for one process at a time; None where there is no place for it."""
+        file = self._open(custom_key_store_id)
+        try:
+            yield file
+        finally:
+            if file is not None:
+                os.close(file)  # which ends the lock, too
+
+    def _open(self, custom_key_store_id: str) -> Optional[int]:
+        path = self._path(custom_key_store_id)
+        end = time.monotonic() + PATIENCE
+        while self._folder is not None:
+            try:
+                os.makedirs(self._folder, mode=0o700, exist_ok=True)
+                file = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+            except OSError:
+                return None
+            if not _lock(file, end):
+                os.close(file)
+                return None
+            with contextlib.suppress(OSError):
+                if os.fstat(file).st_ino == os.stat(path).st_ino:
+                    return file
+            os.close(file)  # its owner has just ended, and removed it
+        return None
+
+
+def _lock(file: int, end: float) -> bool:
+    while True:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() >= end:
+                return False
+            time.sleep(0.02)
+        except OSError:  # a file system without locks
+            return False
+        else:
+            return True
+
+
+def _read(file: int) -> Optional[Owner]:
+    try:
+        return Owner(**json.loads(os.pread(file, 10_000, 0)))
+    except (ValueError, TypeError):
+        return None
+
+
+def _replace(file: int, content: str) -> bool:
+    try:
+        os.ftruncate(file, 0)
+        os.pwrite(file, content.encode(), 0)
+    except OSError:  # a full disk must not keep a store disconnected
+        return False
+    return True
+
+
+@dataclass(frozen=True)
+class Permit:
+    """What a task asks before it changes a store, and before it goes on waiting.
+
+    Attributes:
+        ownership: of the stores that it works on.
+        run: of Ansible, which waits for it.
+    """
+
+    ownership: Ownership = field(default_factory=lambda: Ownership(None, Run(None)))
+    run: Run = field(default_factory=lambda: Run(None))
+
+    @contextlib.contextmanager
+    def to_change(
+        self, custom_key_store_id: str, *, disconnects: bool, store: Optional[CustomKeyStore]
+    ) -> Iterator[None]:
+        """Make a change to a store.
+
+        Args:
+            custom_key_store_id: which store.
+            disconnects: would the change take it out of service, or abort its connecting?
+            store: as it was last seen.
+
+        Raises:
+            KmsError: somebody else works on it, or nobody waits for the task any more.
+        """
+        with self.ownership.hold(custom_key_store_id):
+            in_service = store is not None and store.connection_state in IN_SERVICE
+            if disconnects and in_service and self.run.is_gone():
+                raise RunGone
+            yield
+
+    def to_wait(self, custom_key_store_id: str, *, wants: str) -> None:
+        """Go on waiting.
+
+        Args:
+            custom_key_store_id: for which store.
+            wants: the C(state) that the task was asked for.
+
+        Raises:
+            KmsError: there is no reason to.
+        """
+        if wants == "disconnected" and self.run.is_gone():
+            raise RunGone  # KMS goes on by itself, and nobody is there to be told
+        try:
+            self.ownership.check(custom_key_store_id)
+        except TakenOver as error:
+            if error.by is not None and error.by.wants != wants:
+                raise

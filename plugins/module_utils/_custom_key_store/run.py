@@ -1,0 +1,87 @@
+# Copyright: Contributors to the keyops.aws collection
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# This file is private to the keyops.aws collection: it may change in any release without notice.
+
+
+"""The run of Ansible that a task belongs to: is it still there?
+
+A task can only tell where Ansible runs on the same host, which is what C(connection: local) means.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from typing import Optional
+
+VARIABLE = "KEYOPS_AWS_RUN"
+"""The environment variable with the token of the run. Without it, a task cannot tell whether the run is there."""
+
+_GONE = ""
+
+
+class Run:
+    """The process of Ansible that waits for a task.
+
+    Args:
+        token: of C(token_of()), made where Ansible runs; None or empty where that is another host.
+    """
+
+    def __init__(self, token: Optional[str]) -> None:
+        self.token = token
+        self._pid, self._began = 0, _GONE
+        if token:
+            pid, namespace, began = token.split(":", 2)
+            if namespace == _namespace():  # in another one, the number means another process
+                self._pid, self._began = int(pid), began
+
+    @property
+    def can_be_seen(self) -> bool:
+        return self._pid != 0
+
+    def is_gone(self) -> bool:
+        """Has it ended, however that came? False where that cannot be seen."""
+        return self.can_be_seen and _began(self._pid) != self._began
+
+
+def token_of(pid: int) -> Optional[str]:
+    """What tells this process from any other on the host, for C(Run); None where that cannot be found out.
+
+    Args:
+        pid: the id of a process that runs.
+    """
+    began = _began(pid)
+    return f"{pid}:{_namespace()}:{began}" if began != _GONE else None
+
+
+def _namespace() -> str:
+    """The namespace of process ids that this process lives in, where the system has such."""
+    try:
+        return os.readlink("/proc/self/ns/pid").strip("pid:[]")
+    except OSError:
+        return ""
+
+
+def _began(pid: int) -> str:
+    """When a process began, in the words of the system: a number that is used again has another time. Empty if it has ended.
+
+    A zombie has ended: it only waits for its parent to notice.
+    """
+    if not os.path.exists("/proc/self/stat"):
+        return _began_by_ps(pid)
+    try:
+        with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as file:
+            fields = file.read().rpartition(")")[2].split()
+    except OSError:
+        return _GONE
+    return _GONE if fields[0] in "ZX" else fields[19]
+
+
+def _began_by_ps(pid: int) -> str:
+    """The same where there is no /proc, as on macOS."""
+    command = ["ps", "-o", "stat=", "-o", "lstart=", "-p", str(pid)]
+    told = subprocess.run(command, stdout=subprocess.PIPE, check=False).stdout  # noqa: S603 - of the system
+    state, _space, began = told.decode(errors="replace").strip().partition(" ")
+    return _GONE if state.startswith("Z") else began.strip()

@@ -1,0 +1,499 @@
+# Copyright: Contributors to the keyops.aws collection
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""However a window ends, the store is CONNECTED again, without anything being run again, and nothing is left on the host."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable
+from collections.abc import Iterator
+from dataclasses import dataclass
+from dataclasses import field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.environment import BIN
+from tests.environment import ROOT
+from tests.integration.harness import GROUP_MODULE
+from tests.integration.harness import MODULE
+from tests.integration.harness import Ansible
+
+CONNECT, DISCONNECT = "ConnectCustomKeyStore", "DisconnectCustomKeyStore"
+ROLE = "keyops.aws.key_store_maintenance"
+PREFIX = "key_store_maintenance_"
+
+PATIENCE = 60
+"""Seconds in which a store must be back when its play is gone."""
+
+Tasks = list[dict[str, Any]]
+
+
+def until(condition: Callable[[], bool], seconds: float = PATIENCE) -> None:
+    """Wait for it. Raises AssertionError if it does not come true."""
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, condition
+        time.sleep(0.05)
+
+
+@dataclass
+class Place:
+    """A host with key stores of its own, on which windows are run.
+
+    Attributes:
+        ansible: see there.
+        ids: of the stores by name.
+    """
+
+    ansible: Ansible
+    ids: dict[str, str] = field(default_factory=dict)
+
+    def store(self, name: str = "payments") -> None:
+        control = self.ansible.control
+        self.ids[name] = control.create_store(
+            custom_key_store_name=name,
+            connection_state="CONNECTED",
+            parameters={"CloudHsmClusterId": control.create_cluster()},
+        )
+
+    def write(self, name: str, content: Any) -> Path:
+        path = self.ansible.folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(content if isinstance(content, str) else json.dumps(content))
+        return path
+
+    def window(
+        self, work: Tasks, *, before: Tasks | None = None, play: dict[str, Any] | None = None, **options: Any
+    ) -> str:
+        """Write the playbook of a window over all stores. Returns its path."""
+        self.write("work.yml", work)
+        own = {
+            f"{PREFIX}stores": [{"name": name} for name in self.ids],
+            f"{PREFIX}tasks_file": "work.yml",
+            **{f"{PREFIX}{name}": value for name, value in options.items()},
+        }
+        role = {"name": "Window", "ansible.builtin.import_role": {"name": ROLE}, "vars": own}
+        content = {
+            "name": "Test",
+            "hosts": "localhost",
+            "gather_facts": False,
+            "tasks": [*(before or []), role],
+            **(play or {}),
+        }
+        return str(self.write("window.yml", [content]))
+
+    @contextlib.contextmanager
+    def playing(self, *arguments: str, expected: int | None = None) -> Iterator[subprocess.Popen[bytes]]:
+        """ansible-playbook in a process group of its own, which has ended afterwards."""
+        with (
+            (self.ansible.folder / "output").open("wb") as output,
+            subprocess.Popen(
+                [str(BIN / "ansible-playbook"), *arguments],
+                env=self.ansible.environment,
+                cwd=self.ansible.folder,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            ) as playing,
+        ):
+            yield playing
+            playing.wait(120)
+        if expected is not None:
+            assert playing.returncode == expected, self.output
+
+    def play(self, *arguments: str) -> int:
+        """Run ansible-playbook to its end. Returns the exit code."""
+        with self.playing(*arguments) as playing:
+            pass
+        return int(playing.returncode)
+
+    @property
+    def output(self) -> str:
+        return " ".join((self.ansible.folder / "output").read_text().split())
+
+    def asked_for(self, operation: str) -> int:
+        """How often KMS was asked for it."""
+        return [request["operation"] for request in self.ansible.control.requests()].count(operation)
+
+    def state(self, name: str = "payments") -> str:
+        answer = self.ansible.kms().describe_custom_key_stores(CustomKeyStoreName=name)
+        return str(answer["CustomKeyStores"][0]["ConnectionState"])
+
+    def is_back(self) -> bool:
+        return {self.state(name) for name in self.ids} == {"CONNECTED"}
+
+    def processes(self) -> list[str]:
+        """The command lines of the processes of this collection that have the home of this test."""
+        home = f"HOME={self.ansible.environment['HOME']}".encode()
+        found = []
+        for path in Path("/proc").glob("[0-9]*"):
+            with contextlib.suppress(OSError):
+                if home in (path / "environ").read_bytes().split(b"\0"):
+                    found.append((path / "cmdline").read_text().replace("\0", " "))
+        return [command for command in found if "_custom_key_store" in command]
+
+    def left_behind(self) -> list[str]:
+        """The files of this collection in the home, but for what a keeper tells the next run."""
+        home = Path(self.ansible.environment["HOME"])
+        files = [
+            path
+            for folder in (".keyops-aws", ".ansible_async")
+            for path in (home / folder).rglob("*")
+            if path.is_file()
+        ]
+        return [str(path.relative_to(home)) for path in files if path.suffix != ".report"]
+
+    def assert_back(self) -> None:
+        """The stores are back, nothing that could take them out again is left, and nothing else."""
+        until(self.is_back)
+        until(lambda: not self.processes(), 20)
+        assert self.left_behind() == []
+        assert self.is_back()
+
+    def reports(self) -> list[dict[str, Any]]:
+        """What keepers have left for the next run."""
+        folder = Path(self.ansible.environment["HOME"]) / ".keyops-aws" / "maintenance"
+        return [json.loads(path.read_text()) for path in folder.glob("*.report")]
+
+
+@pytest.fixture
+def place(ansible: Ansible) -> Place:
+    ansible.control.set_transitions(connect_seconds=1, disconnect_seconds=1)
+    place = Place(ansible)
+    place.store()
+    return place
+
+
+def shell(script: str) -> dict[str, Any]:
+    return {"name": "Work", "ansible.builtin.shell": script}
+
+
+SLOW = shell("touch working; sleep 60")
+
+
+def meta(what: str) -> dict[str, Any]:
+    return {"name": "End", "ansible.builtin.meta": what}
+
+
+LOST = {
+    "name": "Work elsewhere",
+    "ansible.builtin.ping": {},
+    "delegate_to": "host.invalid",
+    "vars": {"ansible_connection": "ssh", "ansible_ssh_executable": "/bin/false"},
+}
+
+
+# ---- E1: what can be seen is refused
+
+
+@pytest.mark.parametrize(
+    ("work", "where"),
+    [
+        ([meta("end_play")], "work.yml:1 (meta: end_play)"),
+        ([{**meta("end_host"), "when": "false"}], "(meta: end_host)"),
+        (
+            [{"name": "Block", "block": [SLOW], "always": [{"name": "End", "action": "meta end_batch"}]}],
+            "(meta: end_batch)",
+        ),
+        ([{"name": "Import", "import_tasks": "deep/more.yml"}], "deep/more.yml:3 (meta: end_play)"),
+        ([{"name": "Import", "import_role": {"name": "ending"}}], "roles/ending/tasks/main.yml:3 (meta: end_play)"),
+    ],
+    ids=["plain", "conditional", "in a block", "imported", "imported role"],
+)
+def test_e1_a_task_that_ends_the_play_is_refused(place: Place, work: Tasks, where: str) -> None:
+    ending = "---\n- block:\n    - meta: end_play\n"
+    place.write("deep/more.yml", ending)
+    place.write("roles/ending/tasks/main.yml", ending)
+    assert place.play(place.window(work)) == 2
+    assert "Nothing was disconnected. The key stores would not be connected at the end, because" in place.output
+    assert where in place.output
+    assert place.asked_for(DISCONNECT) == 0
+    assert place.processes() == []
+
+
+# ---- E2: what cannot be seen is brought back, and told
+
+
+@pytest.mark.parametrize("ending", ["end_play", "end_host", "end_batch"])
+@pytest.mark.parametrize("kind", ["file", "role"])
+def test_e2_a_play_that_is_ended_at_run_time(place: Place, ending: str, kind: str) -> None:
+    place.write("deep/more.yml", [meta(ending)])
+    place.write("roles/ending/tasks/main.yml", [meta(ending)])
+    include = {"include_tasks": "deep/more.yml"} if kind == "file" else {"include_role": {"name": "ending"}}
+    assert place.play(place.window([{"name": "Include", **include}])) == 0
+    place.assert_back()
+    (report,) = place.reports()
+    assert (report["reason"], report["connection_state"], report["msg"]) == ("gone", "CONNECTED", "")
+    assert place.play(place.window([])) == 0
+    assert "was not closed: its play had ended. The keeper connected it at 20" in place.output
+    assert place.reports() == []
+    place.assert_back()
+
+
+# ---- E3 and E4: variables of the user
+
+
+def names_in_role() -> list[str]:
+    """Every word in the files of the role that could be a variable, but for its options."""
+    import re
+
+    words = set()
+    for path in (ROOT / "roles" / "key_store_maintenance" / "tasks").glob("*.yml"):
+        words |= set(re.findall(r"[a-z_]{3,}", path.read_text()))
+    options = (ROOT / "roles" / "key_store_maintenance" / "defaults" / "main.yml").read_text()
+    keywords = {
+        "not",
+        "name",
+        "when",
+        "tags",
+        "register",
+        "block",
+        "rescue",
+        "always",
+        "false",
+        "true",
+        "and",
+        "else",
+    }
+    return sorted(
+        word
+        for word in words - keywords
+        if not re.search(rf"^{word}:", options, re.MULTILINE) and word not in (f"{PREFIX}stores", "playbook_dir")
+    )
+
+
+def options_of_role() -> list[str]:
+    lines = (ROOT / "roles" / "key_store_maintenance" / "defaults" / "main.yml").read_text().splitlines()
+    return [line.partition(":")[0] for line in lines if line.startswith(PREFIX)]
+
+
+def test_e3_facts_that_are_set_during_the_work(place: Place) -> None:
+    every = [*names_in_role(), *options_of_role(), f"{PREFIX}stores", f"{PREFIX}plan", f"{PREFIX}__state"]
+    facts = {name: [] if name.endswith("stores") else "/no/such" for name in every}
+    assert place.play(place.window([{"name": "Work", "ansible.builtin.set_fact": facts}])) == 0, place.output
+    assert place.asked_for(DISCONNECT) == place.asked_for(CONNECT) == 1
+    place.assert_back()
+
+
+@pytest.mark.parametrize("kind", ["facts", "extra variables", "registered"])
+@pytest.mark.parametrize("value", [[], "text"], ids=["list", "text"])
+def test_e4_variables_of_any_name_that_are_set_before(place: Place, kind: str, value: Any) -> None:
+    old = [
+        "stores",
+        "lines",
+        "items",
+        "item",
+        "message",
+        "reasons",
+        "no_file",
+        "otherwise",
+        "reached_by",
+        "step",
+        "window",
+    ]
+    every = dict.fromkeys([*names_in_role(), *old, f"{PREFIX}plan", f"{PREFIX}memory_of"], value)
+    before: Tasks = []
+    arguments: list[str] = []
+    if kind == "facts":
+        before = [{"name": "Set", "ansible.builtin.set_fact": every}]
+    elif kind == "registered":
+        before = [{"name": name, "ansible.builtin.command": "true", "register": name} for name in list(every)[:12]]
+    else:
+        arguments = ["-e", json.dumps(every)]
+    work = [{"name": "Work", "ansible.builtin.command": "touch done"}]
+    assert place.play(place.window(work, before=before), *arguments) == 0, place.output
+    assert place.asked_for(DISCONNECT) == place.asked_for(CONNECT) == 1
+    assert (place.ansible.folder / "done").exists()
+    place.assert_back()
+
+
+# ---- E5: a host is lost, and other ends that Ansible knows
+
+
+def test_e5_a_host_that_cannot_be_reached(place: Place) -> None:
+    assert place.play(place.window([LOST])) == 4
+    place.assert_back()
+    assert place.asked_for(DISCONNECT) == place.asked_for(CONNECT) == 1
+
+
+def test_e5_another_host_fails_and_any_error_is_fatal(place: Place) -> None:
+    """One host has the window, the other one fails in the middle of it."""
+    place.write(
+        "hosts",
+        "[all:vars]\nansible_connection=local\nansible_python_interpreter='{{ ansible_playbook_python }}'\n[all]\none\ntwo\n",
+    )
+    fails = {"name": "Fail", "ansible.builtin.command": "false", "when": "inventory_hostname == 'two'"}
+    role = {"name": "Window", "ansible.builtin.include_role": {"name": ROLE}, "when": "inventory_hostname == 'one'"}
+    own = {f"{PREFIX}stores": [{"name": "payments"}], f"{PREFIX}tasks_file": "work.yml"}
+    place.write(
+        "work.yml",
+        [{"name": "Flush", "ansible.builtin.meta": "flush_handlers"}, SLOW | {"ansible.builtin.shell": "true"}],
+    )
+    handlers = [{"name": "Handler", "ansible.builtin.command": "false"}]
+    notify = {"name": "Notify", "ansible.builtin.command": "true", "notify": "Handler"}
+    play = {
+        "name": "Test",
+        "hosts": "all",
+        "gather_facts": False,
+        "any_errors_fatal": True,
+        "handlers": handlers,
+        "tasks": [notify, {**role, "vars": own}, fails],
+    }
+    assert place.play("-i", "hosts", str(place.write("play.yml", [play]))) != 0
+    place.assert_back()
+
+
+def test_e5_a_mistake_that_shows_at_run_time(place: Place) -> None:
+    place.write("deep/more.yml", "- name: Broken\n  ansible.builtin.debug: [")
+    include = {"name": "Include", "ansible.builtin.include_tasks": "deep/more.yml"}
+    assert place.play(place.window([include])) != 0
+    place.assert_back()
+    assert place.asked_for(DISCONNECT) == 1
+
+
+# ---- E6 and E7: killed
+
+
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP", "SIGKILL"])
+@pytest.mark.parametrize("whole_group", [False, True], ids=["alone", "group"])
+def test_e6_killed_during_the_work(place: Place, name: str, whole_group: bool) -> None:
+    with place.playing(place.window([SLOW])) as playing:
+        until((place.ansible.folder / "working").exists)
+        kill = os.killpg if whole_group else os.kill
+        kill(playing.pid, getattr(signal, name))
+    assert playing.returncode != 0
+    place.assert_back()
+    assert [report["reason"] for report in place.reports()] == ["gone"]
+
+
+@pytest.mark.parametrize("operation", [DISCONNECT, CONNECT])
+@pytest.mark.parametrize("delay", [0.0, 0.5])
+def test_e7_killed_while_it_moves(place: Place, operation: str, delay: float) -> None:
+    place.ansible.control.set_transitions(connect_seconds=3, disconnect_seconds=3)
+    with place.playing(place.window([])) as playing:
+        until(lambda: place.asked_for(operation) == 1)
+        time.sleep(delay)
+        os.killpg(playing.pid, signal.SIGKILL)
+    place.assert_back()
+    assert place.asked_for(DISCONNECT) == place.asked_for(CONNECT) == 1
+
+
+def test_e7_killed_between_the_lease_and_the_disconnect(place: Place) -> None:
+    """Ten stores take turns: the last ones have a lease, and have not been disconnected."""
+    for number in range(9):
+        place.store(f"store-{number}")
+    with place.playing(place.window([])) as playing:
+        until(lambda: place.asked_for(DISCONNECT) >= 3)
+        os.killpg(playing.pid, signal.SIGKILL)
+    place.assert_back()
+    assert place.asked_for(DISCONNECT) == place.asked_for(CONNECT) < 10
+
+
+# ---- E9: the lease is over
+
+
+def test_e9_the_work_outlasts_the_lease(place: Place) -> None:
+    back = [f"until grep -q back {place.ansible.folder}/back 2>/dev/null; do sleep 0.2; done"]
+    with place.playing(place.window([shell(back[0])], lease_minutes=1)) as playing:
+        until(lambda: place.asked_for(CONNECT) == 1, 90)
+        until(place.is_back)
+        time.sleep(1)
+        place.write("back", "back")
+    assert playing.returncode == 0, place.output
+    assert "was over before the window was closed. The keeper connected it at 20" in place.output
+    assert place.asked_for(CONNECT) == 1
+    assert place.reports() == []
+    place.assert_back()
+
+
+# ---- E13 to E15: who begins last is the owner
+
+
+def test_e13_interrupted_while_it_disconnects_and_reconnected_at_once(place: Place) -> None:
+    place.ansible.control.set_transitions(connect_seconds=1, disconnect_seconds=10)
+    for number in range(3):
+        place.store(f"store-{number}")
+    with place.playing(path := place.window([])) as playing:
+        until(lambda: place.asked_for(DISCONNECT) == 4)
+        os.killpg(playing.pid, signal.SIGINT)
+    assert place.play(path, "--tags", "reconnect") == 0, place.output
+    assert place.is_back()
+    place.assert_back()
+    assert place.asked_for(DISCONNECT) == 4
+
+
+@pytest.mark.parametrize("with_role", [False, True], ids=["task", "role"])
+def test_e14_a_task_that_is_out_of_time_and_the_opposite_at_once(place: Place, with_role: bool) -> None:
+    place.ansible.control.set_transitions(connect_seconds=1, disconnect_seconds=12)
+    if with_role:
+        place.ansible.environment["ANSIBLE_TASK_TIMEOUT"] = "9"
+        assert place.play(place.window([])) == 2
+    else:
+        out = {"name": "Out", MODULE: {"name": "payments", "state": "disconnected"}, "timeout": 6}
+        back = {"name": "Back", MODULE: {"name": "payments", "state": "connected"}}
+        play = {
+            "name": "Test",
+            "hosts": "localhost",
+            "gather_facts": False,
+            "tasks": [{"name": "Both", "block": [out], "always": [back]}],
+        }
+        assert place.play(str(place.write("play.yml", [play]))) == 2
+        assert place.is_back()
+    place.assert_back()
+    assert place.asked_for(DISCONNECT) == 1
+
+
+def test_e15_interrupted_while_it_reconnects_and_the_whole_window_again(place: Place) -> None:
+    place.ansible.control.set_transitions(connect_seconds=8, disconnect_seconds=1)
+    with place.playing(place.window([])) as playing:
+        until(lambda: place.asked_for(CONNECT) == 1)
+        os.killpg(playing.pid, signal.SIGINT)
+    place.ansible.control.set_transitions(connect_seconds=1)
+    look = f"for turn in 1 2 3 4 5 6 7 8 9 10; do echo turn; sleep 1; done > {place.ansible.folder}/turns"
+    with place.playing(place.window([shell(look)]), expected=0):
+        until((place.ansible.folder / "turns").exists)
+        for _turn in range(50):
+            assert place.state() == "DISCONNECTED"
+            time.sleep(0.1)
+    assert "DISCONNECTED CONNECTED" in place.output
+    place.assert_back()
+
+
+# ---- the keeper can be switched off, and is not needed by what runs again
+
+
+def test_without_a_keeper_the_tag_brings_the_stores_back(place: Place) -> None:
+    assert place.play(path := place.window([LOST], keeper=False)) == 4
+    until(lambda: not place.processes(), 20)
+    assert place.state() == "DISCONNECTED"
+    assert place.play(path, "--tags", "reconnect") == 0, place.output
+    place.assert_back()
+
+
+def test_a_keeper_that_is_killed_is_not_needed(place: Place) -> None:
+    kill = "pkill -9 -f background.*resume || true"
+    assert place.play(
+        place.window([shell(kill.replace("pkill", f"HOME={place.ansible.environment['HOME']} pkill"))])
+    ) in (0, 2)
+    place.assert_back()
+
+
+def test_the_region_of_module_defaults_is_that_of_preflight_too(place: Place) -> None:
+    """The cluster has no active HSM: what looks into another Region would see no cluster."""
+    cluster = place.ansible.kms().describe_custom_key_stores()["CustomKeyStores"][0]["CloudHsmClusterId"]
+    place.ansible.control.set_cluster(cluster, active_hsms=0)
+    place.ansible.environment["AWS_REGION"] = "eu-west-1"
+    for defaults in ("group/keyops.aws.aws", GROUP_MODULE):
+        path = place.window([], play={"module_defaults": {defaults: {"region": "us-east-1"}}})
+        assert place.play(path) == 2
+        assert "has 0 active HSMs, and needs 1 to connect it again." in place.output
+    assert place.asked_for(DISCONNECT) == 0
