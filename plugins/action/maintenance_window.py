@@ -190,9 +190,10 @@ class ActionModule(WaitingAction):
         returning = window.returning()
         done: dict[str, Any] = {}
         if returning:
-            job = None if window.job is None else Job(**window.job)
-            by_keeper = None if job is None else self._by_keeper(job, variables)
-            done = by_keeper or self._by_ourselves(window, returning, variables)
+            if window.job is not None:
+                done = self._by_keeper(Job(**window.job), variables)
+            if not any(store["operations"] or not store["failed"] for store in done.get("stores", [])):
+                done = self._by_ourselves(window, returning, variables)
             window.connected = done.get("stores", [])
             window.connect_failure = str(done.get("msg", "")) if done.get("failed") else ""
         window.summary = maintenance.summarise(window.plans, window.disconnected, window.connected, maintenance.now())
@@ -262,15 +263,22 @@ class ActionModule(WaitingAction):
         if "stores" not in looks:
             window.failure = str(looks.get("msg", "The key stores could not be described."))
         else:
-            window.plans = maintenance.plan_window(looks["stores"], maintenance.Limits(now=maintenance.now()))["stores"]
+            plan = maintenance.plan_window(
+                looks["stores"], maintenance.Limits(now=maintenance.now(), min_active_hsms=0)
+            )
+            window.plans, window.failure = plan["stores"], " ".join(plan["refusals"])
         return window
 
-    def _by_keeper(self, job: Job, variables: dict[str, Any]) -> dict[str, Any] | None:
-        """Ask the keeper to bring the stores back. None where there is none any more, as after the end of the lease."""
-        self._low_level_execute_command(f"touch {shlex.quote(job.end)}")
-        path = job.end.removesuffix(".end")
-        done = self._wait(Job.at(path, job.pid, stage=KEEPER), variables)
-        return done if "stores" in done else None
+    def _by_keeper(self, job: Job, variables: dict[str, Any]) -> dict[str, Any]:
+        """Ask the keeper to bring the stores back.
+
+        Returns:
+            The module's result; empty where there is no keeper any more, as after the end of the lease.
+        """
+        if self._low_level_execute_command(f"touch {shlex.quote(job.end)}")["rc"] != 0:
+            return {}  # somebody has removed its folder
+        done = self._wait(Job.at(job.end.removesuffix(".end"), job.pid, stage=KEEPER), variables)
+        return done if "stores" in done else {}
 
     def _by_ourselves(
         self, window: maintenance.Window, returning: list[dict[str, Any]], variables: dict[str, Any]

@@ -227,7 +227,9 @@ stores:
     keeper_report:
       description:
         - What the keeper of an earlier task with O(lease_minutes) did about the store while nobody was there to be told, with
-          C(time), C(since) (when the lease began), C(reason) (V(gone) or V(over)), C(connection_state), and C(msg), the error.
+          C(time), C(since) (when the lease began), C(reason), C(connection_state), and C(msg), the error.
+        - C(reason) is V(gone) where Ansible had ended, V(over) where the lease was over, and V(ended) where the keeper itself was
+          told to end.
         - V(null) where there is nothing to tell. A task tells it once, unless in check mode.
       returned: always
       type: dict
@@ -537,6 +539,8 @@ class Window:
             CustomKeyStoreError: an option that cannot be used.
         """
         keeper = self._keeper()
+        if keeper and self._worker.is_background:
+            keeper.listen()
         clock = replace(Clock(), check=keeper.check) if keeper and self._worker.is_background else Clock()
         tasks = self._tasks(self._members, clock, self._worker.progress)
         group = Group(tasks, takes_away=self._takes_away)
@@ -596,6 +600,9 @@ class Window:
                 kept[task.lease.custom_key_store_id] = task
                 back[task.lease.custom_key_store_id] = member
                 keeper.stores[task.lease.custom_key_store_id] = task.lease
+        # Whatever the keeper may need is imported now: somebody may remove the file with the code meanwhile.
+        from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store import diagnosis  # noqa: F401
+
         keeper.in_service = lambda each: kept[each].is_in_service()
         if kept:
             self._worker.afterwards = lambda: self._keep(keeper, back)

@@ -284,7 +284,7 @@ def plan_window(looks: Sequence[Store], limits: Limits) -> dict[str, Any]:
 def _store_plan(number: int, look: Store) -> StorePlan:
     found = look["connection_states"][0] if look["connection_states"] else "UNKNOWN"
     note = look["remembered"] if found != "CONNECTED" else None
-    takes_part = found in IN_SERVICE or note is not None
+    takes_part = (found in IN_SERVICE or note is not None) and not look["failed"]
     return StorePlan(
         number=number,
         custom_key_store_id=look["custom_key_store_id"],

@@ -51,8 +51,10 @@ def ends_of_play(path: str, task: Any, loader: Any) -> list[str]:
         )
     except AnsibleError as error:
         raise TasksFileError(" ".join(str(error).split())) from error
+    folder = os.path.dirname(path)
     return [
-        f"{os.path.relpath(found.get_path(), os.path.dirname(path))} (meta: {found.args['_raw_params']})"
+        # Before ansible-core 2.19, a file in JSON has no lines.
+        f"{os.path.relpath(found.get_path() or path, folder)} (meta: {found.args['_raw_params']})"
         for found in _tasks(blocks)
         if found.action in constants._ACTION_META and str(found.args.get("_raw_params", "")).startswith("end_")
     ]

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import contextlib
 import json
+import keyword
 import os
+import re
 import signal
 import subprocess
 import time
@@ -19,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from tests.environment import BIN
 from tests.environment import ROOT
@@ -67,7 +70,7 @@ class Place:
     def write(self, name: str, content: Any) -> Path:
         path = self.ansible.folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(content if isinstance(content, str) else json.dumps(content))
+        path.write_text(content if isinstance(content, str) else yaml.safe_dump(content, sort_keys=False))
         return path
 
     def window(
@@ -131,15 +134,20 @@ class Place:
     def is_back(self) -> bool:
         return {self.state(name) for name in self.ids} == {"CONNECTED"}
 
-    def processes(self) -> list[str]:
-        """The command lines of the processes of this collection that have the home of this test."""
+    def process_ids(self) -> list[int]:
+        """The processes of this collection that have the home of this test."""
         home = f"HOME={self.ansible.environment['HOME']}".encode()
         found = []
         for path in Path("/proc").glob("[0-9]*"):
             with contextlib.suppress(OSError):
-                if home in (path / "environ").read_bytes().split(b"\0"):
-                    found.append((path / "cmdline").read_text().replace("\0", " "))
-        return [command for command in found if "_custom_key_store" in command]
+                of_home = home in (path / "environ").read_bytes().split(b"\0")
+                if of_home and "_custom_key_store" in (path / "cmdline").read_text():
+                    found.append(int(path.name))
+        return found
+
+    def cluster(self) -> str:
+        (store,) = self.ansible.kms().describe_custom_key_stores()["CustomKeyStores"]
+        return str(store["CloudHsmClusterId"])
 
     def left_behind(self) -> list[str]:
         """The files of this collection in the home, but for what a keeper tells the next run."""
@@ -155,7 +163,7 @@ class Place:
     def assert_back(self) -> None:
         """The stores are back, nothing that could take them out again is left, and nothing else."""
         until(self.is_back)
-        until(lambda: not self.processes(), 20)
+        until(lambda: not self.process_ids(), 20)
         assert self.left_behind() == []
         assert self.is_back()
 
@@ -178,6 +186,7 @@ def shell(script: str) -> dict[str, Any]:
 
 
 SLOW = shell("touch working; sleep 60")
+UNTIL_DONE = shell("touch working; until [ -e done ]; do sleep 0.1; done")
 
 
 def meta(what: str) -> dict[str, Any]:
@@ -217,7 +226,7 @@ def test_e1_a_task_that_ends_the_play_is_refused(place: Place, work: Tasks, wher
     assert "Nothing was disconnected. The key stores would not be connected at the end, because" in place.output
     assert where in place.output
     assert place.asked_for(DISCONNECT) == 0
-    assert place.processes() == []
+    assert place.process_ids() == []
 
 
 # ---- E2: what cannot be seen is brought back, and told
@@ -244,26 +253,11 @@ def test_e2_a_play_that_is_ended_at_run_time(place: Place, ending: str, kind: st
 
 def names_in_role() -> list[str]:
     """Every word in the files of the role that could be a variable, but for its options."""
-    import re
-
     words = set()
     for path in (ROOT / "roles" / "key_store_maintenance" / "tasks").glob("*.yml"):
         words |= set(re.findall(r"[a-z_]{3,}", path.read_text()))
     options = (ROOT / "roles" / "key_store_maintenance" / "defaults" / "main.yml").read_text()
-    keywords = {
-        "not",
-        "name",
-        "when",
-        "tags",
-        "register",
-        "block",
-        "rescue",
-        "always",
-        "false",
-        "true",
-        "and",
-        "else",
-    }
+    keywords = {*keyword.kwlist, "name", "when", "tags", "register", "block", "rescue", "always", "false", "true"}
     return sorted(
         word
         for word in words - keywords
@@ -402,12 +396,11 @@ def test_e7_killed_between_the_lease_and_the_disconnect(place: Place) -> None:
 
 
 def test_e9_the_work_outlasts_the_lease(place: Place) -> None:
-    back = [f"until grep -q back {place.ansible.folder}/back 2>/dev/null; do sleep 0.2; done"]
-    with place.playing(place.window([shell(back[0])], lease_minutes=1)) as playing:
+    with place.playing(place.window([UNTIL_DONE], lease_minutes=1)) as playing:
         until(lambda: place.asked_for(CONNECT) == 1, 90)
         until(place.is_back)
         time.sleep(1)
-        place.write("back", "back")
+        place.write("done", "")
     assert playing.returncode == 0, place.output
     assert "was over before the window was closed. The keeper connected it at 20" in place.output
     assert place.asked_for(CONNECT) == 1
@@ -468,29 +461,114 @@ def test_e15_interrupted_while_it_reconnects_and_the_whole_window_again(place: P
     place.assert_back()
 
 
+# ---- what else a stranger may do
+
+
+def test_the_home_is_emptied_during_the_work(place: Place) -> None:
+    empty = shell("rm -rf $HOME/.ansible_async $HOME/.keyops-aws")
+    assert place.play(place.window([empty])) == 0, place.output
+    place.assert_back()
+    assert place.play(place.window([empty, LOST])) == 4
+    place.assert_back()
+    assert place.asked_for(DISCONNECT) == place.asked_for(CONNECT) == 2
+
+
+def test_the_condition_of_the_role_is_changed_during_the_work(place: Place) -> None:
+    """It is that of each task in the role, so that Ansible skips the reconnect as well."""
+    path = place.window([{"name": "Work", "ansible.builtin.set_fact": {"wanted": False}}])
+    (play,) = yaml.safe_load(Path(path).read_text())
+    play["tasks"][0]["when"] = "wanted | default(true)"
+    assert place.play(str(place.write("window.yml", [play]))) == 0, place.output
+    place.assert_back()
+    assert place.asked_for(DISCONNECT) == place.asked_for(CONNECT) == 1
+
+
+def test_errors_are_ignored(place: Place) -> None:
+    """Where the window is refused, the work is not done, whatever is to be ignored."""
+    place.ansible.control.set_cluster(place.cluster(), active_hsms=0)
+    path = place.window([{"name": "Work", "ansible.builtin.command": "touch done"}])
+    (play,) = yaml.safe_load(Path(path).read_text())
+    play["tasks"][0]["ignore_errors"] = True
+    place.play(str(place.write("window.yml", [play])))
+    assert "has 0 active HSMs" in place.output
+    assert not (place.ansible.folder / "done").exists()
+    assert place.asked_for(DISCONNECT) == 0
+
+
+def test_the_keeper_is_told_to_end(place: Place) -> None:
+    """As when the host is shut down: a connect that KMS has accepted goes on without it."""
+    with place.playing(place.window([SLOW])) as playing:
+        until((place.ansible.folder / "working").exists)
+        os.killpg(playing.pid, signal.SIGSTOP)
+        (keeper,) = place.process_ids()
+        os.kill(keeper, signal.SIGTERM)
+        until(place.is_back)
+        os.killpg(playing.pid, signal.SIGKILL)
+    place.assert_back()
+    assert [report["reason"] for report in place.reports()] == ["ended"]
+
+
+def test_a_second_window_at_the_same_time_is_refused(place: Place) -> None:
+    with place.playing(path := place.window([SLOW])) as playing:
+        until((place.ansible.folder / "working").exists)
+        done = place.ansible.run(path)
+        assert done.exit_code == 2
+        told = " ".join(done.output.split())
+        assert "is in another maintenance window, which began at 20" in told
+        assert "Wait for the end of its play, or end that play." in told
+        assert place.state() == "DISCONNECTED"
+        os.killpg(playing.pid, signal.SIGTERM)
+    place.assert_back()
+    assert place.asked_for(DISCONNECT) == place.asked_for(CONNECT) == 1
+
+
+ELSEWHERE = """
+from ansible.plugins.connection.local import Connection as Local
+
+DOCUMENTATION = "name: elsewhere\\nshort_description: A host that only seems to be another one\\noptions: {}"
+
+class Connection(Local):
+    transport = "elsewhere"
+"""
+
+
+def test_on_another_host_the_keeper_waits_for_the_end_of_the_lease(place: Place) -> None:
+    place.write("connection_plugins/elsewhere.py", ELSEWHERE)
+    elsewhere = {"ansible_connection": "elsewhere", "ansible_python_interpreter": "{{ ansible_playbook_python }}"}
+    path = place.window([LOST], play={"vars": elsewhere}, lease_minutes=1)
+    assert place.play(path) == 4
+    assert re.search(r"a keeper connects the stores again at [\d: -]+ \(UTC\) at the latest", place.output)
+    time.sleep(5)
+    assert place.state() == "DISCONNECTED"
+    until(place.is_back, 90)
+    place.assert_back()
+    assert [report["reason"] for report in place.reports()] == ["over"]
+
+
 # ---- the keeper can be switched off, and is not needed by what runs again
 
 
 def test_without_a_keeper_the_tag_brings_the_stores_back(place: Place) -> None:
     assert place.play(path := place.window([LOST], keeper=False)) == 4
-    until(lambda: not place.processes(), 20)
+    until(lambda: not place.process_ids(), 20)
     assert place.state() == "DISCONNECTED"
     assert place.play(path, "--tags", "reconnect") == 0, place.output
     place.assert_back()
 
 
 def test_a_keeper_that_is_killed_is_not_needed(place: Place) -> None:
-    kill = "pkill -9 -f background.*resume || true"
-    assert place.play(
-        place.window([shell(kill.replace("pkill", f"HOME={place.ansible.environment['HOME']} pkill"))])
-    ) in (0, 2)
+    with place.playing(place.window([UNTIL_DONE]), expected=0):
+        until((place.ansible.folder / "working").exists)
+        (keeper,) = place.process_ids()
+        os.kill(keeper, signal.SIGKILL)
+        place.write("done", "")
+    assert place.asked_for(DISCONNECT) == place.asked_for(CONNECT) == 1
     place.assert_back()
 
 
 def test_the_region_of_module_defaults_is_that_of_preflight_too(place: Place) -> None:
     """The cluster has no active HSM: what looks into another Region would see no cluster."""
-    cluster = place.ansible.kms().describe_custom_key_stores()["CustomKeyStores"][0]["CloudHsmClusterId"]
-    place.ansible.control.set_cluster(cluster, active_hsms=0)
+    place.ansible.control.set_cluster(place.cluster(), active_hsms=0)
     place.ansible.environment["AWS_REGION"] = "eu-west-1"
     for defaults in ("group/keyops.aws.aws", GROUP_MODULE):
         path = place.window([], play={"module_defaults": {defaults: {"region": "us-east-1"}}})

@@ -240,9 +240,12 @@ def resume() -> None:
 
 @contextlib.contextmanager
 def result_of(job: Job) -> Iterator[None]:
-    """What is printed meanwhile is the result of the job, which is there when that has ended, in whatever way."""
+    """What is printed meanwhile is the result of the job, which is there when that has ended, in whatever way.
+
+    It is done all the same where there is no place for the result any more: somebody may have removed the folder.
+    """
     for name, descriptor in ((os.devnull, 0), (job.part, 1), (job.errors, 2)):
-        source = os.open(name, os.O_RDWR | os.O_CREAT, 0o600)
+        source = _open(name)
         os.dup2(source, descriptor)
         os.close(source)
     try:
@@ -256,7 +259,15 @@ def result_of(job: Job) -> Iterator[None]:
     finally:
         sys.stdout.flush()
         sys.stderr.flush()
-        os.replace(job.part, job.result)
+        with contextlib.suppress(OSError):
+            os.replace(job.part, job.result)
+
+
+def _open(name: str) -> int:
+    try:
+        return os.open(name, os.O_RDWR | os.O_CREAT, 0o600)
+    except OSError:
+        return os.open(os.devnull, os.O_RDWR)
 
 
 def was_read(job: Job, run: Run, *, sleep: Callable[[float], None] = time.sleep) -> bool:

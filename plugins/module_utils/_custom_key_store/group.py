@@ -182,8 +182,18 @@ class StoreTask:
             if self._history.store is not None:
                 self._seen.lease = self._leases.of(self._history.store.id)
                 self._seen.report = self._leases.report(self._history.store.id)
+                self._refuse_second_window(self._seen.lease)
         except CustomKeyStoreError as error:
             self._seen.error = error
+
+    def _refuse_second_window(self, lease: Optional[Lease]) -> None:
+        """Two windows at once would take the store from each other."""
+        if self._desired.state == "disconnected" and lease is not None and lease.is_in_use:
+            until = "" if lease.until is None else f", until {lease.until} at the latest"
+            raise CustomKeyStoreError(
+                f"The custom key store {self._history.store} is in another maintenance window, which began at"
+                f" {lease.time}{until}. Wait for the end of its play, or end that play."
+            )
 
     def hand_over(self) -> Seen:
         """What another process needs to go on in place of plan()."""
@@ -209,7 +219,9 @@ class StoreTask:
         lease = self.to_lease
         if lease is not None:
             try:
-                self.lease = self._leases.open(lease.held(until=until, holder=holder))
+                self._refuse_second_window(self._leases.of(lease.custom_key_store_id))
+                run = self._permit.run.token or ""
+                self.lease = self._leases.open(lease.held(until=until, holder=holder, run=run))
             except CustomKeyStoreError as error:
                 self._seen.error = error
 

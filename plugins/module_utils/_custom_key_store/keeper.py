@@ -16,6 +16,7 @@ from __future__ import annotations
 import contextlib
 import datetime
 import os
+import signal
 from dataclasses import dataclass
 from dataclasses import field
 from enum import Enum
@@ -48,6 +49,9 @@ class Reason(Enum):
     OVER = "over"
     """The lease is over, and the play may still be at work."""
 
+    ENDED = "ended"
+    """The keeper itself shall end, as when the host is shut down."""
+
     LEFT = "left"
     """Others have taken all stores over: there is nothing to do."""
 
@@ -73,6 +77,7 @@ class Keeper:
         in_service: looks whether a store is CONNECTED. Asked only where its lease has vanished.
         clock: see there.
         time: now, for the lease.
+        ended: was the keeper told to end?
     """
 
     run: Run
@@ -84,6 +89,16 @@ class Keeper:
     in_service: Callable[[str], bool] = lambda custom_key_store_id: False
     clock: Clock = field(default_factory=Clock)
     time: Callable[[], datetime.datetime] = now
+    ended: bool = False
+
+    def listen(self) -> None:
+        """From now on, do not die of a signal that asks for an end: bring the stores back first. For the main thread."""
+
+        def end(_number: int, _frame: object) -> None:
+            self.ended = True
+
+        for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
+            signal.signal(number, end)
 
     def reason(self) -> Optional[Reason]:
         """Why the stores must come back now; None as long as they need not."""
@@ -91,6 +106,8 @@ class Keeper:
             return Reason.ASKED
         if self.run.is_gone():
             return Reason.GONE
+        if self.ended:
+            return Reason.ENDED
         return Reason.OVER if self.time() >= self.until else None
 
     def check(self) -> None:

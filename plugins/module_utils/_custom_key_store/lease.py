@@ -26,6 +26,7 @@ from typing import Optional
 
 from .model import CustomKeyStore
 from .model import CustomKeyStoreError
+from .run import Run
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,7 @@ class Lease:
         time: when it was taken out of service, in ISO 8601.
         until: when its keeper brings it back at the latest, in ISO 8601; None where it has no keeper.
         holder: a token of who brings it back; empty where only the run does that opened the lease.
+        run: the token of the run of Ansible whose window it is, see C(Run); empty where that cannot be seen.
     """
 
     custom_key_store_id: str
@@ -47,21 +49,27 @@ class Lease:
     time: str
     until: Optional[str] = None
     holder: str = ""
+    run: str = ""
 
     @classmethod
     def on(cls, store: CustomKeyStore) -> Lease:
         """A lease that begins now, on a store that is in service."""
         return cls(store.id, store.name, store.connection_state.value, now().isoformat(timespec="seconds"))
 
-    def held(self, *, until: Optional[datetime.datetime] = None, holder: str = "") -> Lease:
+    def held(self, *, until: Optional[datetime.datetime] = None, holder: str = "", run: str = "") -> Lease:
         """The same, with somebody else to bring the store back."""
-        return replace(self, until=None if until is None else until.isoformat(timespec="seconds"), holder=holder)
+        ends = None if until is None else until.isoformat(timespec="seconds")
+        return replace(self, until=ends, holder=holder, run=run)
+
+    @property
+    def is_in_use(self) -> bool:
+        """Is the play still there whose window it is?"""
+        run = Run(self.run)
+        return run.can_be_seen and not run.is_gone()
 
     def to_result(self) -> dict[str, Any]:
         """For the result of a task: what a user is told of it."""
-        told = asdict(self)
-        del told["holder"]
-        return told
+        return {name: value for name, value in asdict(self).items() if name not in ("holder", "run")}
 
 
 @dataclass(frozen=True)
@@ -72,7 +80,7 @@ class Report:
         custom_key_store_id: the store.
         time: when it was done, in ISO 8601.
         since: when the lease began, in ISO 8601.
-        reason: why the keeper acted: C(gone) or C(over), see C(keeper.Reason).
+        reason: why the keeper acted: C(gone), C(over) or C(ended), see C(keeper.Reason).
         connection_state: what the store was then.
         msg: the error; empty if there was none.
     """
@@ -86,6 +94,7 @@ class Report:
 
     def __str__(self) -> str:
         came = {
+            "ended": f"The keeper of the window that began at {self.since} was told to end, as when its host is shut down.",
             "gone": f"The window that began at {self.since} was not closed: its play had ended.",
             "over": f"The lease of the window that began at {self.since} was over before the window was closed.",
         }
