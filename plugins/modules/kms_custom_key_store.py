@@ -436,6 +436,7 @@ from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store impor
 from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.api import client_config
 from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.api import place
 from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.apply import History
+from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.apply import MustWait
 from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.background import Worker
 from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.clock import Clock
 from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.lease import Leases
@@ -482,6 +483,11 @@ def argument_spec() -> dict[str, dict[str, Any]]:
 INTERRUPTED = "~/.keyops-aws/interrupted"
 """On the managed host: a lease for each store that a task has disconnected for a change and not yet connected again."""
 
+NO_PROCESS = (
+    "The task has to wait, and no process could be started on the managed host that does it in the background. Nothing was lost:"
+    " run the task again, it goes on from the current state."
+)
+
 MODULE = "ansible_collections.keyops.aws.plugins.modules.kms_custom_key_store"
 
 
@@ -506,15 +512,28 @@ def bring_about(
 
     clock = replace(clock, announce=worker.progress.reporter(desired, history))
     leases = Leases(INTERRUPTED, expires_after=24 * 3600)
-    task = Task(desired, client=client, place=where, history=history, clock=clock, leases=leases, permit=permit)
-    plan = task.plan() if worker.handed_over is None else task.resume(worker.handed_over[1])
-    if module.check_mode:
+    task = Task(
+        desired,
+        client=client,
+        place=where,
+        history=history,
+        clock=clock,
+        leases=leases,
+        permit=permit,
+        hands_over=worker.can_hand_over and not module.check_mode,
+    )
+
+    def hand_over() -> bool:
+        return worker.hand_over(MODULE, lambda: (task.hand_over(), permit.ownership.hand_over()))
+
+    try:
+        plan = task.plan() if worker.handed_over is None else task.resume(worker.handed_over[0])
         tell_of_interruption(module, history)
-        return task.foretell(plan)
-    if plan.steps and worker.hand_over(MODULE, lambda: (history, plan)):
+        return task.foretell(plan) if module.check_mode else task.run(plan)
+    except MustWait:
+        if not hand_over():
+            raise CustomKeyStoreError(NO_PROCESS) from None
         return {}
-    tell_of_interruption(module, history)
-    return task.run(plan)
 
 
 def tell_of_interruption(module: AnsibleAWSModule, history: History) -> None:
@@ -533,8 +552,9 @@ def main(worker: Optional[Worker] = None) -> None:
         required_one_of=[("custom_key_store_id", "name")],
         supports_check_mode=True,
     )
-    history: History = worker.handed_over[0] if worker.handed_over else History()
-    permit = Permit(Ownership(FOLDER, worker.run), worker.run)
+    handover, claims = worker.handed_over or (None, None)
+    history = handover.history if handover else History()
+    permit = Permit(Ownership(FOLDER, worker.run, claims), worker.run)
     finish = module.exit_json
     try:
         outcome = bring_about(module, history, Clock(), worker, permit)

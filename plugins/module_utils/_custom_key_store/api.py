@@ -127,6 +127,9 @@ class Kms:
         deadline: until when a request is repeated that KMS throttled or did not answer.
         place: names Region and account; asked only when there is no such store.
         guard: is entered for each attempt to change a store, with its id and the operation, and may refuse it.
+
+    Attributes:
+        is_unclear: may a request that is being repeated have had its effect?
     """
 
     def __init__(
@@ -142,6 +145,7 @@ class Kms:
         self._guard = guard
         self._wait_for_turn = getattr(client, "wait_for_turn", lambda operation: None)  # where several share a client
         self._answered = False
+        self.is_unclear = False
 
     def describe(self, desired: DesiredStore) -> CustomKeyStore:
         """Find the store by its id, or by its name where no id is known.
@@ -276,7 +280,7 @@ class Kms:
         self, operation: str, method: Callable[..., dict[str, Any]], arguments: Mapping[str, Any]
     ) -> dict[str, Any]:
         """Send a request until KMS has answered it, or the deadline has passed."""
-        maybe_applied = False
+        self.is_unclear = maybe_applied = False
         attempt = 0
         while True:
             attempt += 1
@@ -296,6 +300,7 @@ class Kms:
                     raise _no_answer(operation, error, maybe_applied) from error
             except botocore.exceptions.BotoCoreError as error:
                 raise _not_sent(operation, error) from error
+            self.is_unclear = maybe_applied
             self._deadline.back_off(attempt)
 
     def _gives_up(self, attempt: int) -> bool:

@@ -16,6 +16,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 from typing import Callable
 from typing import ContextManager
+from typing import Iterator
 from typing import Optional
 from typing import Tuple
 
@@ -120,6 +121,35 @@ class History:
         self.operations.append(operation)
 
 
+class MustWait(Exception):
+    """The task has to wait, and another process can do that in place of this one."""
+
+
+@dataclass(frozen=True)
+class Handover:
+    """All that another process needs to go on with a task. It may hold secrets.
+
+    Attributes:
+        history: see there.
+        desired: what is still asked for.
+        plan: what is being carried out; None where that has to be decided (again).
+        position: how many steps of it are done.
+        begun: was the store claimed?
+        in_place: see C(make_plan()).
+        sent: the changes of the last update.
+        unsettled: those of an update whose answer was lost.
+    """
+
+    history: History
+    desired: DesiredStore
+    plan: Optional[Plan]
+    position: int
+    begun: bool
+    in_place: bool
+    sent: Tuple[Change, ...]
+    unsettled: Tuple[Change, ...]
+
+
 class Runner:
     """Brings one store to what the task asks for.
 
@@ -131,6 +161,7 @@ class Runner:
         deadline: see there.
         leases: of stores that a task was to bring back, should it be killed before it has.
         permit: see there.
+        hands_over: may it raise C(MustWait) where another process could go on?
     """
 
     def __init__(
@@ -142,7 +173,12 @@ class Runner:
         deadline: Deadline,
         leases: Leases,
         permit: Permit,
+        hands_over: bool = False,
     ) -> None:
+        self._hands_over = hands_over
+        self._plan: Optional[Plan] = None
+        self._position = 0
+        self._can_be_resumed = False
         self._leases = leases
         self._permit = permit
         self._kms = kms
@@ -163,6 +199,20 @@ class Runner:
         Raises:
             CustomKeyStoreError: there is no such store, KMS could not be asked, or the task is refused.
         """
+        self._plan, self._position = None, 0
+        with self._resumable():
+            return self._decide()
+
+    @contextlib.contextmanager
+    def _resumable(self) -> Iterator[None]:
+        """Meanwhile, another process could go on from where this one is."""
+        self._can_be_resumed = True
+        try:
+            yield
+        finally:
+            self._can_be_resumed = False
+
+    def _decide(self) -> Plan:
         try:
             store = self._history.saw(self._find())
         except NotFound as error:
@@ -179,8 +229,24 @@ class Runner:
         refuse_deletion_in_service(store, self._desired)
         return plan_deletion(store, self._desired, keys_in_store(self._kms, store.id))
 
-    def resume(self) -> None:
-        """Go on from a history that another process has begun, in place of plan()."""
+    def hand_over(self) -> Handover:
+        """What another process needs to go on from here."""
+        return Handover(
+            history=self._history,
+            desired=self._desired,
+            plan=self._plan,
+            position=self._position,
+            begun=self._begun,
+            in_place=self._in_place,
+            sent=self._sent,
+            unsettled=self._unsettled,
+        )
+
+    def resume(self, handover: Handover) -> None:
+        """Go on from there. The history is the one that this was made with."""
+        self._desired, self._plan, self._position = handover.desired, handover.plan, handover.position
+        self._begun, self._in_place = handover.begun, handover.in_place
+        self._sent, self._unsettled = handover.sent, handover.unsettled
         if self._history.store is not None:
             self._known_id = self._history.store.id
 
@@ -191,7 +257,9 @@ class Runner:
         )
 
     def check(self) -> None:
-        """Raises KmsError where the task should not wait any longer."""
+        """Raises MustWait where another process can wait, and KmsError where the task should not wait any longer."""
+        if self._hands_over and self._can_be_resumed and not self._kms.is_unclear:
+            raise MustWait
         if self._known_id is not None:
             self._permit.to_wait(self._known_id, wants=self._desired.state)
 
@@ -281,7 +349,9 @@ class Runner:
                 taken = self._let_it_be_done(error, taken)
             if self._deadline.passed():
                 break
-            self._deadline.back_off(decision)
+            self._plan = None
+            with self._resumable():
+                self._deadline.back_off(decision)
             plan = self.plan()
         raise taken or CustomKeyStoreError(
             f"Somebody else keeps changing the connection of the custom key store {self._history.store}: this task decided"
@@ -339,11 +409,16 @@ class Runner:
 
     def _carry_out(self, plan: Plan) -> bool:
         """True when all steps are done, False when the store is not where the plan took it to be."""
-        self._sent = plan.changes
-        for step in plan.steps:
-            done = self._call(step) if isinstance(step, Call) else self._wait(step)
+        if self._plan is not plan:
+            self._sent, self._plan, self._position = plan.changes, plan, 0
+            if self._hands_over and len(plan.operations) > 1:
+                raise MustWait  # who takes a store out of service must not be ended before it is back
+        for step in plan.steps[self._position :]:
+            with self._resumable():
+                done = self._call(step) if isinstance(step, Call) else self._wait(step)
             if not done:
                 return False
+            self._position += 1
         if self._desired.wait and not self._is_where_it_should_be():
             return False
         last = plan.steps[-1] if plan.steps else None
@@ -435,6 +510,7 @@ class Runner:
                 error.message += self._find_out(CREATE)
             raise
         self._history.did(CREATE)
+        self._can_be_resumed = False
         if not self._until(lambda: self._sees(custom_key_store_id)):
             raise WaitTimeout(
                 f"KMS accepted to create the custom key store {self._desired}, but does not show it yet. Run the task again."
@@ -471,6 +547,7 @@ class Runner:
         Returns:
             A sentence for the user.
         """
+        self._can_be_resumed = False  # what was asked for is not known there
         tells = operation != UPDATE or any(change.shown for change in self._sent)
         try:
             deadline = Deadline(self._clock, STALE_SECONDS)

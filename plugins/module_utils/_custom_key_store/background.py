@@ -148,8 +148,16 @@ class Worker:
     def job(self, *, stage: str = "") -> Job:
         return Job.at(self._path, os.getpid(), stage=stage)
 
+    @property
+    def can_hand_over(self) -> bool:
+        """Does the action plugin ask for that, and can the host do it?"""
+        path = os.path.expanduser(os.environ.get(VARIABLE, ""))
+        return (
+            not self.is_background and bool(path) and can_start_processes() and _can_be_written(os.path.dirname(path))
+        )
+
     def hand_over(self, module: str, state: Callable[[], Any]) -> bool:
-        """Let a new process go on, where the action plugin asks for that and the host can do it.
+        """Let a new process go on, where that can be done.
 
         Args:
             module: the name of the module, as Python knows it.
@@ -158,13 +166,20 @@ class Worker:
         Returns:
             Whether one goes on. The result of the module is printed then, and the module must end.
         """
-        path = os.path.expanduser(os.environ.get(VARIABLE, ""))
-        if not path or self.is_background or not can_start_processes():
+        if not self.can_hand_over:
             return False
-        job = _start(path, module, state())
+        job = _start(os.path.expanduser(os.environ[VARIABLE]), module, state)
         if job is not None:
             _print(json.dumps({RESULT_KEY: asdict(job)}))
         return job is not None
+
+
+def _can_be_written(folder: str) -> bool:
+    try:
+        os.makedirs(folder, mode=0o700, exist_ok=True)
+    except OSError:
+        return False
+    return os.access(folder, os.W_OK)
 
 
 def can_start_processes() -> bool:
@@ -177,7 +192,7 @@ def _archive() -> str:
     return str(getattr(globals().get("__loader__"), "archive", ""))
 
 
-def _start(path: str, module: str, state: Any) -> Optional[Job]:
+def _start(path: str, module: str, state: Callable[[], Any]) -> Optional[Job]:
     """Start a process that goes on with the task; None where there is no place for its files."""
     from ansible.module_utils import basic
 
@@ -198,7 +213,7 @@ def _start(path: str, module: str, state: Any) -> Optional[Job]:
         module=module,
         arguments=basic._ANSIBLE_ARGS,
         profile=getattr(basic, "_ANSIBLE_PROFILE", None),
-        state=pickle.dumps(state),
+        state=pickle.dumps(state()),
     )
     package = __name__.rpartition(".")[0]
     program = f"import sys; sys.path[:] = {handover.import_path!r}; {START.format(package=package)}"

@@ -23,6 +23,7 @@ from typing import Sequence
 
 from . import result
 from .api import Client
+from .apply import Handover
 from .apply import History
 from .clock import Clock
 from .lease import Lease
@@ -77,6 +78,7 @@ class Seen:
         error: why not, or why it could not be done.
         lease: of an earlier window that has taken the store out of service.
         report: what the keeper of an earlier window did.
+        task: what the task about it hands over.
     """
 
     history: TimedHistory
@@ -84,6 +86,7 @@ class Seen:
     error: Optional[CustomKeyStoreError] = None
     lease: Optional[Lease] = None
     report: Optional[Report] = None
+    task: Optional[Handover] = None
 
 
 @dataclass(frozen=True)
@@ -197,7 +200,7 @@ class StoreTask:
 
     def hand_over(self) -> Seen:
         """What another process needs to go on in place of plan()."""
-        return self._seen
+        return replace(self._seen, task=self._task.hand_over() if self._seen.plan is not None else None)
 
     @property
     def to_lease(self) -> Optional[Lease]:
@@ -211,8 +214,8 @@ class StoreTask:
         """Go on from there."""
         self._seen = seen
         self._task = self._new_task()
-        if seen.plan is not None:
-            self._task.resume(seen.plan)
+        if seen.task is not None:
+            self._task.resume(seen.task)
 
     def open_lease(self, *, until: Optional[datetime.datetime], holder: str) -> None:
         """Keep the store in mind, if it is about to be taken out of service; keeps the error where that fails."""

@@ -26,6 +26,7 @@ from dataclasses import dataclass
 from dataclasses import field
 from typing import Iterator
 from typing import Optional
+from typing import Tuple
 
 from .api import KmsError
 from .model import IN_SERVICE
@@ -79,19 +80,30 @@ class TakenOver(KmsError):
         self.by = by
 
 
+Claims = Tuple[str, Tuple[str, ...]]
+"""A token, and the ids of the stores that it owns."""
+
+
 class Ownership:
     """The stores that one task works on.
 
     Args:
         folder: with C(~) for the home of the user. Where it cannot be written to, nobody owns anything, and all may do all.
         run: of Ansible, which waits for the task.
+        claims: of the process that this one goes on for, see C(hand_over()).
     """
 
-    def __init__(self, folder: Optional[str], run: Run) -> None:
+    def __init__(self, folder: Optional[str], run: Run, claims: Optional[Claims] = None) -> None:
         self._run = run
         self._folder = None if folder is None else os.path.expanduser(folder)
-        self._token = secrets.token_hex(8)
-        self._claimed: set[str] = set()
+        self._token, claimed = claims or (secrets.token_hex(8), ())
+        self._claimed = set(claimed)
+
+    def hand_over(self) -> Claims:
+        """Leave all stores to a process that goes on with the task."""
+        claims = (self._token, tuple(self._claimed))
+        self._claimed.clear()
+        return claims
 
     def claim(self, custom_key_store_id: str, *, wants: str) -> None:
         """Begin to work on a store, and take it over from whoever does.

@@ -17,6 +17,7 @@ from typing import Optional
 from . import result
 from .api import Client
 from .api import Kms
+from .apply import Handover
 from .apply import History
 from .apply import Runner
 from .clock import Clock
@@ -38,6 +39,7 @@ class Task:
         clock: see there. The time that the task may wait begins now.
         leases: of stores that a task was to bring back, should it be killed before it has.
         permit: see there.
+        hands_over: may it raise C(MustWait) where another process could go on?
     """
 
     def __init__(
@@ -50,6 +52,7 @@ class Task:
         clock: Clock,
         leases: Optional[Leases] = None,
         permit: Optional[Permit] = None,
+        hands_over: bool = False,
     ) -> None:
         self._check_outside = clock.check
         clock = replace(clock, check=self._check)
@@ -57,7 +60,9 @@ class Task:
         self.kms = Kms(client, deadline, place, lambda store, operation: self._runner.may_change(store, operation))
         self._desired = desired
         self._history = history
-        self._runner = Runner(self.kms, desired, history, clock, deadline, leases or Leases(None), permit or Permit())
+        self._runner = Runner(
+            self.kms, desired, history, clock, deadline, leases or Leases(None), permit or Permit(), hands_over
+        )
 
     def _check(self) -> None:
         self._check_outside()
@@ -71,10 +76,14 @@ class Task:
         """
         return self._runner.plan()
 
-    def resume(self, plan: Plan) -> Plan:
-        """In place of plan(): take over the plan of another process, which has handed over C(history) as well."""
-        self._runner.resume()
-        return plan
+    def hand_over(self) -> Handover:
+        """What another process needs to go on from here."""
+        return self._runner.hand_over()
+
+    def resume(self, handover: Handover) -> Plan:
+        """Go on in place of another process, whose C(history) this task was made with. Returns the plan."""
+        self._runner.resume(handover)
+        return self._runner.plan() if handover.plan is None else handover.plan
 
     def foretell(self, plan: Plan) -> dict[str, Any]:
         """The result in check mode."""

@@ -7,13 +7,12 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO
-from typing import cast
 
 import pytest
 
@@ -42,14 +41,15 @@ def ended() -> str:
 @pytest.fixture
 def zombie() -> Iterator[str]:
     """The token of a run that has ended, and whose parent has not noticed."""
-    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
-        token = token_of(process.pid)
-        assert token is not None
-        pipe = cast("IO[bytes]", process.stdin)
-        pipe.write(b"\n")
-        pipe.flush()
-        cast("IO[bytes]", process.stdout).read()
-        yield token
+    process = os.fork()
+    if process == 0:
+        signal.pause()
+    token = token_of(process)
+    assert token is not None
+    os.kill(process, signal.SIGKILL)
+    os.waitid(os.P_PID, process, os.WEXITED | os.WNOWAIT)
+    yield token
+    os.waitpid(process, 0)
 
 
 def described(state: str) -> CustomKeyStore:
