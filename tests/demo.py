@@ -1,7 +1,7 @@
 # Copyright: Contributors to the keyops.aws collection
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The demo: a maintenance window over three custom key stores of the emulator, and what KMS was asked for meanwhile.
+"""The demo: a maintenance window over three custom key stores of the emulator, and another one whose play is killed.
 
 Usage: python -m tests.demo [KEY_STORE]. With the name of a key store, the same window runs on your own AWS account, with
 your own credentials, and no emulator.
@@ -11,11 +11,14 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
+
+import boto3
 
 from tests.emulator import EmulatorServer
 from tests.emulator import HttpControl
@@ -30,16 +33,52 @@ STORES = {"payments": "AWS_CLOUDHSM", "ledger": "AWS_CLOUDHSM", "invoices": "EXT
 PROGRESS_SECONDS = 3
 
 
-def window(environment: dict[str, str], *variables: str) -> int:
+def command(*arguments: str) -> list[str]:
+    """The command for a window, which is printed as well."""
+    words = ["ansible-playbook", "playbooks/window.yml", *arguments]
+    print(f"$ {' '.join(words)}", flush=True)
+    return [str(BIN / words[0]), *words[1:]]
+
+
+def window(environment: dict[str, str], *arguments: str) -> int:
     """Run a window; its output goes to the terminal, its exit code is returned."""
-    command = ["ansible-playbook", "playbooks/window.yml", *(word for each in variables for word in ("-e", each))]
-    print(f"$ {' '.join(command)}", flush=True)
-    with subprocess.Popen([str(BIN / command[0]), *command[1:]], env=environment, cwd=ROOT) as playbook:
+    with subprocess.Popen(command(*arguments), env=environment, cwd=ROOT) as playbook:
         try:
             return playbook.wait()
         except KeyboardInterrupt:
             playbook.wait()  # Ctrl-C reaches ansible-playbook as well: let it end by itself
             raise
+
+
+def killed_window(environment: dict[str, str], working: Path, *arguments: str) -> None:
+    """Run a window, and kill it when its work has begun."""
+    with subprocess.Popen(command(*arguments), env=environment, cwd=ROOT, start_new_session=True) as playbook:
+        try:
+            while not working.exists() and playbook.poll() is None:
+                time.sleep(0.1)
+        finally:
+            os.killpg(playbook.pid, signal.SIGKILL)
+    print("\nansible-playbook was killed with SIGKILL, with all that it had started.\n", flush=True)
+
+
+def watch(environment: dict[str, str]) -> bool:
+    """Print each change of state until all stores are back. Were they within a minute?"""
+    kms = boto3.client(
+        "kms",
+        endpoint_url=environment["AWS_URL"],
+        region_name=environment["AWS_REGION"],
+        aws_access_key_id=environment["AWS_ACCESS_KEY_ID"],
+        aws_secret_access_key=environment["AWS_SECRET_ACCESS_KEY"],
+    )
+    began, seen = time.monotonic(), dict.fromkeys(STORES, "")
+    while set(seen.values()) != {"CONNECTED"} and time.monotonic() < began + 60:
+        for store in kms.describe_custom_key_stores()["CustomKeyStores"]:
+            name, state = store["CustomKeyStoreName"], store["ConnectionState"]
+            if seen[name] != state:
+                seen[name] = state
+                print(f"  {time.monotonic() - began:4.1f} s  {name:8}  {state}", flush=True)
+        time.sleep(0.2)
+    return set(seen.values()) == {"CONNECTED"}
 
 
 def create_stores(control: HttpControl) -> None:
@@ -63,47 +102,57 @@ def tell_requests(control: HttpControl) -> None:
 
 
 def demo(folder: Path) -> int:
-    """A window on the emulator, which lives in this process and so ends with it, however that ends."""
+    """Two windows on the emulator, which lives in this process and so ends with it, however that ends."""
     with EmulatorServer() as server:
         control = HttpControl(server.url)
         create_stores(control)
         environment = {
             **ansible_environment(server.url),
+            "HOME": str(folder),
             "ANSIBLE_FORCE_COLOR": str(sys.stdout.isatty() or "FORCE_COLOR" in os.environ),
-            "ANSIBLE_ASYNC_DIR": str(folder / "jobs"),
         }
         print(
             f"An emulated AWS KMS is at {server.url}. It has three custom key stores that are CONNECTED: payments and ledger"
-            f"\nin AWS CloudHSM, and invoices in an external key manager. To disconnect takes each {DISCONNECT_SECONDS} seconds,"
-            f" and to connect {CONNECT_SECONDS}\n(in AWS it takes minutes).\n"
+            f"\nin AWS CloudHSM, and invoices in an external key manager. Each takes {DISCONNECT_SECONDS} seconds to disconnect"
+            f" and {CONNECT_SECONDS} to connect\n(in AWS it takes minutes).\n"
         )
         variables = {
             "key_stores": [{"name": name} for name in STORES],
             "tasks_file": str(ROOT / "tests" / "demo_work.yml"),
-            "key_store_maintenance_memory": str(folder / "memory"),
             "keyops_aws_progress_seconds": PROGRESS_SECONDS,
         }
         (folder / "window.json").write_text(json.dumps(variables))
+        working = folder / "working"
+        (folder / "slow.json").write_text(json.dumps({"working": str(working)}))
+        ours, slow = ("-e", f"@{folder / 'window.json'}"), ("-e", f"@{folder / 'slow.json'}")
         try:
-            exit_code = window(environment, f"@{folder / 'window.json'}")
+            exit_code = window(environment, *ours)
+            tell_requests(control)
+            print("\nThe same window again. This time, ansible-playbook is killed while its tasks run.\n", flush=True)
+            killed_window(environment, working, *ours, *slow)
+            print(
+                "A small process that has stayed on this machine, the keeper, brings the key stores back:", flush=True
+            )
+            exit_code = exit_code or (0 if watch(environment) else 1)
+            print("\nThe next window says what happened:\n", flush=True)
+            exit_code = exit_code or window(environment, *ours, "--tags", "preflight")
         finally:
-            until_no_job_runs(folder / "jobs")
-        tell_requests(control)
+            until_all_is_done(folder)
     print("\nThe emulator is gone. To see a window on a key store of your own AWS account: make demo KEY_STORE=name")
     return exit_code
 
 
-def until_no_job_runs(jobs: Path) -> None:
-    """After Ctrl-C, what a task has begun goes on in the background: let it end before the emulator does."""
+def until_all_is_done(folder: Path) -> None:
+    """After Ctrl-C, the keeper brings the stores back: let it do so before the emulator ends."""
     for _turn in range(300):
-        if not any('"finished": false' in job.read_text() for job in jobs.glob("j*") if job.suffix != ".tmp"):
+        if not list(folder.glob(".ansible_async/keyops-aws-*")):
             return
         time.sleep(0.1)
 
 
 def main(arguments: list[str]) -> int:
     if arguments:
-        return window(dict(os.environ), f"key_store={arguments[0]}")
+        return window(dict(os.environ), "-e", f"key_store={arguments[0]}")
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         return demo(Path(folder))
 

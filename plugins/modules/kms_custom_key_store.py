@@ -18,8 +18,10 @@ description:
   - Only properties that differ are sent. Where one can only change while the store is disconnected, and O(allow_disconnect)
     allows it, the store is disconnected, changed, and connected again. When KMS refuses the change, the store is connected again
     with its old settings, and the task fails with the reason.
-  - Before that, it leaves a note in the folder C(~/.keyops-aws) of the managed host. Should the task be killed, or not be done in
+  - Before that, it keeps a lease in the folder C(~/.keyops-aws) of the managed host. Should the task be killed, or not be done in
     time, running it again within a day connects the store, also with O(state=present), and warns of it.
+  - On one host, the task that begins last owns a store. An earlier task that still works on it in the background, because its run
+    of Ansible was interrupted, makes no more changes to it.
   - A transition that is under way already, whoever began it, is joined and not begun again.
   - A task that changes nothing makes one request.
 author:

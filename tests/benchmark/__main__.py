@@ -19,6 +19,7 @@ from pathlib import Path
 from tests.benchmark import anatomy
 from tests.benchmark import keys
 from tests.benchmark import task
+from tests.benchmark import unavailability
 from tests.benchmark import waiting
 from tests.benchmark import window
 from tests.benchmark.measuring import Result
@@ -34,6 +35,7 @@ BENCHMARKS: dict[str, Callable[[Setting], Result]] = {
     "task": task.run,
     "waiting": waiting.run,
     "window": window.run,
+    "unavailability": unavailability.run,
     "keys": keys.run,
     "anatomy": anatomy.run,
 }

@@ -41,7 +41,6 @@ STEPS = {
     "import ansible": ("imports", ANSIBLE),
     "import amazon": ("imports", AMAZON),
     "import ours": ("imports", OURS),
-    "fork": ("a process is forked that could go on in the background", OURS),
     "arguments": ("arguments are checked", AMAZON),
     "client": ("one client is made", AMAZON),
     "request": ("one request is answered", KMS),
@@ -69,9 +68,8 @@ def steps(played: Played, spans: Spans) -> dict[str, float]:
     (result,) = spans["result"]
     (command,) = (span for span in spans["command"] if span[0] <= python[0] <= span[1])
     imports = {name: length(name) for name in STEPS if name.startswith("import ")}
-    fork = sum(child[0] - parent[0] for parent, child in zip(spans["fork"], spans["child"], strict=True))
     imported, worked = _plugin(spans)
-    between = arguments[0] - python[0] - sum(imports.values()) - fork  # the last module is imported, and main() begins
+    between = arguments[0] - python[0] - sum(imports.values())  # the last module is imported, and main() begins
     found = {
         "start": played.first_task - played.begin - imported,
         "plugin": imported + worked,
@@ -79,7 +77,6 @@ def steps(played: Played, spans: Spans) -> dict[str, float]:
         "host": length("command") - (command[1] - command[0]) + length("transfer"),
         "python": python[0] - command[0],
         **imports,
-        "fork": fork,
         "arguments": arguments[1] - arguments[0],
         "client": length("client"),
         "request": length("request"),
@@ -130,7 +127,6 @@ def run(setting: Setting) -> Result:
 One task of ``keyops.aws.kms_custom_key_store`` that finds nothing to do, and beside it one of
 ``amazon.aws.kms_key_info``, from the start of ``ansible-playbook`` to its end: {rounds} rounds. Both processes write
 down what they do, which itself takes some milliseconds. What Python itself brings counts for who imports it first.
-The process that could go on in the background is why the module can end before its own process is tidied up.
 
 Arguments are checked before a client is made and before any request, but not before boto3 is imported:
 ``AnsibleAWSModule`` of ``amazon.aws``, which checks them, imports it.

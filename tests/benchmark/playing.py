@@ -35,12 +35,14 @@ class Played:
         first_task: when its first task began.
         last_result: when the result of its last task was there.
         end: of the process.
+        tasks: when each task began and its result was there, by its name; of a name that comes twice, the last one.
     """
 
     begin: float
     first_task: float
     last_result: float
     end: float
+    tasks: Mapping[str, tuple[float, float]] = field(default_factory=dict)
 
     @property
     def seconds(self) -> float:
@@ -88,9 +90,11 @@ class Player:
         end = time.monotonic()
         if done.returncode != 0:
             raise RuntimeError(f"{done.stdout}\n{done.stderr}")
-        seen = [line.split() for line in moments.read_text("ascii").splitlines()]
-        first_task = next(float(at) for at, what in seen if what == "begin")
-        return Played(begin, first_task, float(seen[-1][0]), end)
+        seen = [line.split(" ", 2) for line in moments.read_text("utf-8").splitlines()]
+        first_task = next(float(at) for at, what, _name in seen if what == "begin")
+        ends = {name: float(at) for at, what, name in seen if what == "end"}
+        tasks = {name: (float(at), ends[name]) for at, what, name in seen if what == "begin" and name in ends}
+        return Played(begin, first_task, float(seen[-1][0]), end, tasks)
 
 
 def module(move: str, store: str, region: str) -> Task:

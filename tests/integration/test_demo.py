@@ -42,6 +42,12 @@ def test_the_demo_shows_a_window_over_three_stores() -> None:
         assert re.search(rf"{name} +us-east-1  CONNECTED  DISCONNECTED  CONNECTED", done.stdout)
         assert re.search(rf'\("{name}"\) is CONNECTING, \d+ of at most 1800 seconds', done.stdout)
     assert "Working on payments, ledger, invoices." in done.stdout
+    killed, _line, after = done.stdout.partition("ansible-playbook was killed with SIGKILL")
+    for name in ("payments", "ledger", "invoices"):
+        assert re.search(rf" s  {name} +DISCONNECTED\n", after)
+        assert re.search(rf" s  {name} +CONNECTED\n", after)
+    assert "TASK [keyops.aws.key_store_maintenance : Work that takes long]" in killed
+    assert " was not closed: its play had ended. The keeper connected it at 20" in " ".join(after.split())
     assert "  DisconnectCustomKeyStore (3)\n  ConnectCustomKeyStore (3)\n" in done.stdout
     assert emulator_is_gone(done.stdout)
 
@@ -52,7 +58,7 @@ def test_ctrl_c_ends_the_demo_and_the_emulator() -> None:
     ) as demo:
         assert demo.stdout is not None
         output = ""
-        while ": Disconnect the key stores, all together]" not in output:
+        while ": Disconnect the key stores]" not in output:
             line = demo.stdout.readline()
             assert line, output
             output += line

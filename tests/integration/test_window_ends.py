@@ -11,6 +11,7 @@ import keyword
 import os
 import re
 import signal
+import socket
 import subprocess
 import time
 from collections.abc import Callable
@@ -543,6 +544,72 @@ def test_on_another_host_the_keeper_waits_for_the_end_of_the_lease(place: Place)
     until(place.is_back, 90)
     place.assert_back()
     assert [report["reason"] for report in place.reports()] == ["over"]
+
+
+# ---- what the keeper tells, and what it does not
+
+
+LOG = Path("/dev/log")
+
+
+@pytest.mark.skipif(os.geteuid() != 0 or LOG.exists(), reason="needs a host whose log this test can be")
+def test_what_the_keeper_did_is_in_the_log_of_the_host(place: Place) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as log:
+        log.bind(str(LOG))
+        try:
+            assert place.play(place.window([LOST])) == 4
+            place.assert_back()
+            log.settimeout(1)
+            lines = []
+            with contextlib.suppress(TimeoutError):
+                while True:
+                    lines.append(log.recv(65536).decode())
+        finally:
+            LOG.unlink()
+    told = [line for line in lines if "payments in us-east-1: The window that began at 20" in line]
+    assert len(told) == 1, lines
+    assert "was not closed: its play had ended. The keeper connected it at 20" in told[0]
+
+
+def test_a_keeper_that_cannot_connect_says_so(place: Place) -> None:
+    place.ansible.control.set_connect_outcomes(place.ids["payments"], ["INSUFFICIENT_CLOUDHSM_HSMS"])
+    assert place.play(path := place.window([LOST])) == 4
+    until(lambda: place.state() == "FAILED")
+    until(lambda: not place.process_ids(), 20)
+    (report,) = place.reports()
+    assert report["connection_state"] == "FAILED"
+    assert "INSUFFICIENT_CLOUDHSM_HSMS" in report["msg"]
+    assert place.asked_for(CONNECT) == 1  # it acts once
+    assert place.play(path, "--tags", "reconnect") == 0, place.output
+    assert "The keeper tried to connect it at 20" in place.output
+    place.assert_back()
+
+
+def test_credentials_are_in_memory_only(place: Place) -> None:
+    secret = "CanaryOfTheSecretKeyOfAStore0123456789"
+    stores = [{"name": "payments", "access_key": "AKIAIOSFODNN7OTHERS0", "secret_key": secret}]
+    path = place.window([UNTIL_DONE], stores=stores)
+    home = Path(place.ansible.environment["HOME"])
+    with place.playing(path, "-vvvv", expected=0):
+        until((place.ansible.folder / "working").exists)
+        (keeper,) = place.process_ids()
+        command = Path(f"/proc/{keeper}/cmdline").read_text() + Path(f"/proc/{keeper}/environ").read_text()
+        written = [file for file in home.rglob("*") if file.is_file() and secret in file.read_text("latin-1")]
+        place.write("done", "")
+    assert secret not in command
+    assert written == []
+    assert secret not in place.output
+    place.assert_back()
+
+
+def test_the_keeper_has_the_credentials_that_the_window_began_with(place: Place) -> None:
+    stores = [{"name": "payments", "access_key": "AKIAIOSFODNN7OTHERS0", "secret_key": "CanaryOfASecretKey0123456789"}]
+    facts = {f"{PREFIX}stores": [], "ansible_python_interpreter": "/no/such"}
+    assert place.play(place.window([{"name": "Work", "ansible.builtin.set_fact": facts}], stores=stores)) == 0, (
+        place.output
+    )
+    assert place.asked_for(DISCONNECT) == place.asked_for(CONNECT) == 1
+    place.assert_back()
 
 
 # ---- the keeper can be switched off, and is not needed by what runs again

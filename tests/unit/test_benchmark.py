@@ -104,7 +104,10 @@ def test_a_goal_that_is_not_met_without_a_reason_fails(monkeypatch: pytest.Monke
 def test_an_unknown_benchmark_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         benchmarks.main(["tasks"])
-    assert "there is no benchmark tasks; there are task, waiting, window, keys, anatomy" in capsys.readouterr().err
+    assert (
+        "there is no benchmark tasks; there are task, waiting, window, unavailability, keys, anatomy"
+        in capsys.readouterr().err
+    )
 
 
 def test_the_steps_of_a_task_are_all_of_its_time() -> None:
@@ -121,8 +124,6 @@ def test_the_steps_of_a_task_are_all_of_its_time() -> None:
         "import ansible": [(0, 0.2)],
         "import amazon": [(0, 0.1)],
         "import ours": [(0, 0.05)],
-        "fork": [(2.16, 2.16)],
-        "child": [(2.17, 2.17)],
         "arguments": [(2.18, 2.2)],
         "client": [(2.2, 2.4)],
         "request": [(2.4, 2.45)],

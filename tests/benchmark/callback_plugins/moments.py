@@ -21,25 +21,25 @@ description:
 
 
 class CallbackModule(CallbackBase):
-    """Each line of the file: seconds of a clock that all processes share, and what happened."""
+    """Each line of the file: seconds of a clock that all processes share, what happened, and the name of the task."""
 
     CALLBACK_VERSION = 2.0
     CALLBACK_TYPE = "aggregate"
     CALLBACK_NAME = "moments"
     CALLBACK_NEEDS_ENABLED = True
 
-    def _write(self, what: str) -> None:
-        with open(os.environ["MOMENTS"], "a", encoding="ascii") as file:
-            file.write(f"{time.monotonic()} {what}\n")
+    def _write(self, what: str, task: Any) -> None:
+        with open(os.environ["MOMENTS"], "a", encoding="utf-8") as file:
+            file.write(f"{time.monotonic()} {what} {task.get_name()}\n")
 
     def v2_playbook_on_task_start(self, task: Any, is_conditional: bool) -> None:
-        self._write("begin")
+        self._write("begin", task)
 
     def v2_runner_on_ok(self, result: Any) -> None:
-        self._write("end")
+        self._write("end", result._task)
 
     def v2_runner_on_skipped(self, result: Any) -> None:
-        self._write("end")
+        self._write("end", result._task)
 
     def v2_runner_on_failed(self, result: Any, ignore_errors: bool = False) -> None:
-        self._write("end")
+        self._write("end", result._task)

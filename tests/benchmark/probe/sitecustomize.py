@@ -173,14 +173,7 @@ def watch_imports() -> None:
     zipimport.zipimporter.get_code = compiled  # type: ignore[method-assign]
 
 
-def before_fork() -> None:
-    """In the modules that fork, all is imported by then."""
-    IMPORTS.done()
-    moment("fork")
-
-
 if FILE:
     watch_imports()
     if IS_MODULE:
         moment("python")
-        os.register_at_fork(before=before_fork, after_in_child=lambda: moment("child"))

@@ -1,0 +1,127 @@
+# Copyright: Contributors to the keyops.aws collection
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""How much longer than KMS and the work itself need, the stores of a window are out of service."""
+
+from __future__ import annotations
+
+import json
+import statistics
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+
+from tests.benchmark.measuring import Goal
+from tests.benchmark.measuring import Result
+from tests.benchmark.measuring import Setting
+from tests.benchmark.measuring import in_rounds
+from tests.benchmark.measuring import spread
+from tests.benchmark.playing import Player
+from tests.benchmark.window import REGIONS
+from tests.emulator import HttpControl
+from tests.environment import ROOT
+
+ROUNDS = 5
+CONNECT_SECONDS = 3.0
+DISCONNECT_SECONDS = 2.0
+QUOTA = 5.0
+CONNECT, DISCONNECT = "ConnectCustomKeyStore", "DisconnectCustomKeyStore"
+WORK = "Work of two seconds"
+
+
+@dataclass(frozen=True)
+class Window:
+    """A window over some stores.
+
+    Attributes:
+        count: how many.
+        regions: in how many Regions.
+        keeper: with one?
+    """
+
+    count: int
+    regions: int
+    keeper: bool
+
+    @property
+    def stores(self) -> list[dict[str, str]]:
+        return [{"name": f"store-{number}", "region": REGIONS[number % self.regions]} for number in range(self.count)]
+
+    def added(self, setting: Setting) -> float:
+        """Seconds that the unluckiest store is out of service longer than it takes KMS and the work."""
+        controls = {region: HttpControl(setting.url, region_name=region) for region in REGIONS[: self.regions]}
+        for control in controls.values():
+            control.reset()
+            control.set_rule("custom_key_store_quota", 1000)
+            for operation in ("DescribeCustomKeyStores", DISCONNECT, CONNECT):
+                control.set_quota(operation, QUOTA)
+        control.set_transitions(connect_seconds=CONNECT_SECONDS, disconnect_seconds=DISCONNECT_SECONDS)
+        for store in self.stores:
+            control = controls[store["region"]]
+            backing = {"CloudHsmClusterId": control.create_cluster()}
+            control.create_store(custom_key_store_name=store["name"], connection_state="CONNECTED", parameters=backing)
+        work = setting.folder / "work.yml"
+        work.write_text(json.dumps([{"name": WORK, "ansible.builtin.command": "sleep 2"}]))
+        variables = {
+            "key_stores": self.stores,
+            "tasks_file": str(work),
+            "key_store_maintenance_keeper": self.keeper,
+        }
+        played = Player(setting.url, setting.folder).run(ROOT / "playbooks" / "window.yml", variables)
+        began, ended = played.tasks[f"keyops.aws.key_store_maintenance : {WORK}"]
+        time.sleep(0.2)  # the keeper ends
+        needed = DISCONNECT_SECONDS + ended - began
+        return max(between for control in controls.values() for between in _between(control)) - needed
+
+
+def _between(control: HttpControl) -> list[float]:
+    """Seconds from the disconnect of each store to its connect, as KMS saw them."""
+    moments: dict[str, dict[str, float]] = {}
+    for request in control.requests():
+        if request["operation"] in (CONNECT, DISCONNECT) and request["applied"]:
+            moments.setdefault(request["parameters"]["CustomKeyStoreId"], {})[request["operation"]] = request["time"]
+    return [each[CONNECT] - each[DISCONNECT] for each in moments.values()]
+
+
+WINDOWS = {
+    "1": (1, 1, 0.6),
+    "10, in one Region": (10, 1, 3.0),
+    "40, in four Regions": (40, 4, 3.0),
+}
+"""The number of stores and of Regions, and how many seconds may be added."""
+
+
+def run(setting: Setting) -> Result:
+    chosen = list(WINDOWS.items())[: 1 if setting.quick else None]
+    contenders = {
+        (name, keeper): partial(Window(count, regions, keeper).added, setting)
+        for name, (count, regions, _most) in chosen
+        for keeper in (True, False)
+    }
+    added = in_rounds(contenders, 1 if setting.quick else ROUNDS)
+    return Result(
+        title="Added unavailability",
+        text=f"""
+How many seconds longer than needed the unluckiest store of a window is out of service. Needed are the time that KMS takes to
+disconnect it ({DISCONNECT_SECONDS:.0f} s here), the maintenance tasks, and the time that KMS takes to connect it. What comes on
+top is the wait for the other stores, the time until the end of the disconnect is seen, and what Ansible and the collection take
+from one to the other. Each Region takes {QUOTA:.0f} requests of a kind a second, as KMS does.
+
+{ROUNDS} rounds, with the keeper and without. Taken from the times of the requests at the emulator.
+""",
+        header=("stores", "with the keeper", "without"),
+        rows=[[name, spread(added[name, True], 2), spread(added[name, False], 2)] for name, _window in chosen],
+        goals=[goal for name, (_count, _regions, most) in chosen for goal in _goals(name, most, added)],
+    )
+
+
+def _goals(name: str, most: float, added: dict[tuple[str, bool], list[float]]) -> Sequence[Goal]:
+    ours = statistics.median(added[name, True])
+    without = statistics.median(added[name, False])
+    return [
+        Goal(f"At most {most} s with {name}.", f"{ours:.2f} s", ours <= most),
+        Goal(
+            f"No more with the keeper than without, with {name}.", f"{ours:.2f} s and {without:.2f} s", ours <= without
+        ),
+    ]
