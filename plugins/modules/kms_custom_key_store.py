@@ -426,7 +426,6 @@ import gc
 if __name__ == "__main__":
     gc.disable()  # while all is imported: none of it is ever freed, and looking for what is takes a tenth of a task's time
 
-import sys
 from dataclasses import replace
 from typing import Any
 from typing import Optional
@@ -499,7 +498,7 @@ def bring_about(
     """Do what the task asks for.
 
     Returns:
-        The task's result; empty where another process goes on with the task, and prints it.
+        The task's result; or where to find it, where another process goes on with the task.
 
     Raises:
         CustomKeyStoreError: it could not be done; C(history) tells how far it came.
@@ -525,17 +524,15 @@ def bring_about(
         hands_over=worker.can_hand_over and not module.check_mode,
     )
 
-    def hand_over() -> bool:
-        return worker.hand_over(MODULE, lambda: (task.hand_over(), permit.ownership.hand_over()))
-
     try:
         plan = task.plan() if worker.handed_over is None else task.resume(worker.handed_over[0])
         tell_of_interruption(module, history)
         return task.foretell(plan) if module.check_mode else task.run(plan)
     except MustWait:
-        if not hand_over():
+        job = worker.hand_over(MODULE, lambda: (task.hand_over(), permit.ownership.hand_over()))
+        if not job:
             raise CustomKeyStoreError(NO_PROCESS) from None
-        return {}
+        return job
 
 
 def tell_of_interruption(module: AnsibleAWSModule, history: History) -> None:
@@ -564,10 +561,8 @@ def main(worker: Optional[Worker] = None) -> None:
         finish, outcome = module.fail_json, result.failed(history, error)
     finally:
         permit.ownership.release()
-    if not outcome:
-        sys.exit(0)
     if not module._diff:
-        del outcome["diff"]
+        outcome.pop("diff", None)  # the result of another process is not there yet
     finish(**outcome)
 
 

@@ -301,7 +301,6 @@ if __name__ == "__main__":
     gc.disable()  # while all is imported: none of it is ever freed, and looking for what is takes a tenth of a task's time
 
 import datetime
-import sys
 import threading
 from dataclasses import replace
 from functools import partial
@@ -548,8 +547,9 @@ class Window:
         if self._worker.handed_over is None:
             group.plan()
             if not check_mode and not (group.is_done and not (keeper and group.needs_keeper)):
-                if self._worker.hand_over(MODULE, lambda: [task.hand_over() for task in tasks]):
-                    sys.exit(0)
+                job = self._worker.hand_over(MODULE, lambda: [task.hand_over() for task in tasks])
+                if job:
+                    self._module.exit_json(**job)
                 if keeper is not None:
                     raise CustomKeyStoreError(NO_KEEPER)
         else:

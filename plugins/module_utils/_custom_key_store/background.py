@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import contextlib
 import importlib
-import json
 import os
 import pickle  # from this process to the one that it starts, through a pipe between the two
 import shutil
@@ -156,7 +155,7 @@ class Worker:
             not self.is_background and bool(path) and can_start_processes() and _can_be_written(os.path.dirname(path))
         )
 
-    def hand_over(self, module: str, state: Callable[[], Any]) -> bool:
+    def hand_over(self, module: str, state: Callable[[], Any]) -> dict[str, Any]:
         """Let a new process go on, where that can be done.
 
         Args:
@@ -164,14 +163,12 @@ class Worker:
             state: what C(handed_over) is there; anything that can be pickled.
 
         Returns:
-            Whether one goes on. The result of the module is printed then, and the module must end.
+            The result of the module, which must end with it; empty where no process goes on.
         """
         if not self.can_hand_over:
-            return False
+            return {}
         job = _start(os.path.expanduser(os.environ[VARIABLE]), module, state)
-        if job is not None:
-            _print(json.dumps({RESULT_KEY: asdict(job)}))
-        return job is not None
+        return {} if job is None else {RESULT_KEY: asdict(job)}
 
 
 def _can_be_written(folder: str) -> bool:
@@ -226,7 +223,7 @@ def _start(path: str, module: str, state: Callable[[], Any]) -> Optional[Job]:
             start_new_session=True,  # what ends the module, or the connection to the host, does not end it
         )
     with contextlib.suppress(BrokenPipeError):  # it has died, which is found out soon enough
-        pipe = cast("IO[bytes]", process.stdin)
+        pipe = cast(IO[bytes], process.stdin)
         pipe.write(pickle.dumps(handover))
         pipe.close()
     return Job.at(path, process.pid)
@@ -305,8 +302,3 @@ def was_read(job: Job, run: Run, *, sleep: Callable[[float], None] = time.sleep)
         sleep(pause)
         waited += pause
     return True
-
-
-def _print(text: str) -> None:
-    sys.stdout.write(text)
-    sys.stdout.flush()

@@ -12,6 +12,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 from typing import Callable
+from typing import ContextManager
 from typing import Optional
 
 from . import result
@@ -57,12 +58,15 @@ class Task:
         self._check_outside = clock.check
         clock = replace(clock, check=self._check)
         deadline = Deadline(clock, desired.wait_timeout)
-        self.kms = Kms(client, deadline, place, lambda store, operation: self._runner.may_change(store, operation))
+        self.kms = Kms(client, deadline, place, self._may_change)
         self._desired = desired
         self._history = history
         self._runner = Runner(
             self.kms, desired, history, clock, deadline, leases or Leases(None), permit or Permit(), hands_over
         )
+
+    def _may_change(self, custom_key_store_id: str, operation: str) -> ContextManager[None]:
+        return self._runner.may_change(custom_key_store_id, operation)
 
     def _check(self) -> None:
         self._check_outside()

@@ -28,7 +28,9 @@ from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store impor
 
 def main(worker=None):
     worker = worker or background.Worker()
-    if worker.handed_over is None and worker.hand_over("job_module", lambda: {{"found": "DISCONNECTED"}}):
+    job = None if worker.handed_over else worker.hand_over("job_module", lambda: {{"found": "DISCONNECTED"}})
+    if job:
+        print(json.dumps(job))
         sys.exit(0)
     {body}
 
@@ -121,7 +123,7 @@ def test_where_no_new_process_could_find_the_code_it_waits_in_the_foreground(
     """As with Mitogen, where the code is in the memory of an interpreter alone."""
     monkeypatch.setenv("KEYOPS_AWS_JOB", str(tmp_path / "job"))
     monkeypatch.setattr(background, "__file__", "master:/background.py")
-    assert background.Worker().hand_over("any", lambda: None) is False
+    assert background.Worker().hand_over("any", lambda: None) == {}
     assert list(tmp_path.iterdir()) == []
 
 
