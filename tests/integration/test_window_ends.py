@@ -13,6 +13,7 @@ import re
 import signal
 import socket
 import subprocess
+import threading
 import time
 from collections.abc import Callable
 from collections.abc import Iterator
@@ -552,20 +553,35 @@ def test_on_another_host_the_keeper_waits_for_the_end_of_the_lease(place: Place)
 LOG = Path("/dev/log")
 
 
-@pytest.mark.skipif(os.geteuid() != 0 or LOG.exists(), reason="needs a host whose log this test can be")
-def test_what_the_keeper_did_is_in_the_log_of_the_host(place: Place) -> None:
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as log:
-        log.bind(str(LOG))
-        try:
-            assert place.play(place.window([LOST])) == 4
-            place.assert_back()
-            log.settimeout(1)
-            lines = []
+@contextlib.contextmanager
+def log_of_host() -> Iterator[list[str]]:
+    """The lines that are written to it meanwhile. They are read at once, or else who writes would wait."""
+    lines: list[str] = []
+    ended = threading.Event()
+
+    def read() -> None:
+        while not ended.is_set():
             with contextlib.suppress(TimeoutError):
-                while True:
-                    lines.append(log.recv(65536).decode())
+                lines.append(log.recv(65536).decode(errors="replace"))
+
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as log:
+        log.settimeout(0.2)
+        log.bind(str(LOG))
+        reader = threading.Thread(target=read)
+        reader.start()
+        try:
+            yield lines
         finally:
             LOG.unlink()
+            ended.set()
+            reader.join()
+
+
+@pytest.mark.skipif(os.geteuid() != 0 or LOG.exists(), reason="needs a host whose log this test can be")
+def test_what_the_keeper_did_is_in_the_log_of_the_host(place: Place) -> None:
+    with log_of_host() as lines:
+        assert place.play(place.window([LOST])) == 4
+        place.assert_back()
     told = [line for line in lines if "payments in us-east-1: The window that began at 20" in line]
     assert len(told) == 1, lines
     assert "was not closed: its play had ended. The keeper connected it at 20" in told[0]

@@ -188,6 +188,8 @@ class StoreTask:
                 self._refuse_second_window(self._seen.lease)
         except CustomKeyStoreError as error:
             self._seen.error = error
+        except Exception as error:
+            self._seen.error = _unexpected(error)
 
     def _refuse_second_window(self, lease: Optional[Lease]) -> None:
         """Two windows at once would take the store from each other."""
@@ -246,6 +248,10 @@ class StoreTask:
                 self._back_in_service()
         except CustomKeyStoreError as error:
             self._seen.error = error
+        except (
+            Exception
+        ) as error:  # one store must not keep the others from coming back, nor their results from being told
+            self._seen.error = _unexpected(error)
         finally:
             self._progress.done(self._desired)
 
@@ -303,6 +309,12 @@ class StoreTask:
             "verified": self._verified,
             **outcome,
         }
+
+
+def _unexpected(error: Exception) -> CustomKeyStoreError:
+    return CustomKeyStoreError(
+        f"An unexpected error, which should be reported to the maintainers of the collection: {type(error).__name__}: {error}"
+    )
 
 
 class Group:

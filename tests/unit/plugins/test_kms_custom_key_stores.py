@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.api import Kms
 from ansible_collections.keyops.aws.plugins.modules import kms_custom_key_stores
 from tests.emulator import Control
 from tests.unit.harness import ModuleRunner
@@ -77,6 +78,28 @@ def test_where_one_is_not_there_the_others_are_connected(run: ModuleRunner, cont
     )
     assert result["stores"][0]["connection_states"][-1] == "CONNECTED"
     assert result["changed"] is True
+
+
+@pytest.mark.parametrize("where", ["describe_by_id", "describe"])
+def test_an_error_that_nobody_expects_does_not_keep_the_others_out(
+    run: ModuleRunner, control: Control, monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
+    control.create_store(custom_key_store_name="payments")
+    strange = control.create_store(custom_key_store_name="ledger")
+    whole = getattr(Kms, where)
+
+    def broken(self: Kms, which: Any) -> Any:
+        if strange in str(which):
+            raise KeyError("surprise")
+        return whole(self, which)
+
+    monkeypatch.setattr(Kms, where, broken)
+    result = run(state="connected", stores=[{"name": "payments"}, {"custom_key_store_id": strange}])
+    assert [store["failed"] for store in result["stores"]] == [False, True]
+    assert result["stores"][0]["connection_states"][-1] == "CONNECTED"
+    assert result["stores"][1]["msg"].startswith(
+        "An unexpected error, which should be reported to the maintainers of the collection: KeyError: 'surprise'"
+    )
 
 
 def test_a_connect_that_fails_tells_cause_and_remedy(run: ModuleRunner, control: Control) -> None:
