@@ -12,6 +12,8 @@ import subprocess
 import sys
 import time
 
+import pytest
+
 from tests.environment import ROOT
 
 DEMO = [sys.executable, "-m", "tests.demo"]
@@ -35,6 +37,7 @@ def all_have_ended(process_group: int) -> bool:
     return False
 
 
+@pytest.mark.long
 def test_the_demo_shows_a_window_over_three_stores() -> None:
     done = subprocess.run(DEMO, cwd=ROOT, text=True, capture_output=True, timeout=120, check=False)
     assert done.returncode == 0, done.stdout + done.stderr

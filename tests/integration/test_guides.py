@@ -139,15 +139,16 @@ ENDS = {
 """How the stores end, where they do not end as they began."""
 
 
-@pytest.mark.parametrize(
-    "guide",
-    [
-        pytest.param(
-            guide, marks=needs_cluster_mode if guide in ("guide_cloudhsm_store", "guide_replace_cluster") else []
-        )
-        for guide in FOLLOWED
-    ],
-)
+IN_MAKE_TEST = ("guide_first_window", "guide_life")
+"""The others take make test too long."""
+
+
+def marks(guide: str) -> list[pytest.MarkDecorator]:
+    needed = [needs_cluster_mode] if guide in ("guide_cloudhsm_store", "guide_replace_cluster") else []
+    return needed if guide in IN_MAKE_TEST else [*needed, pytest.mark.long]
+
+
+@pytest.mark.parametrize("guide", [pytest.param(guide, marks=marks(guide)) for guide in FOLLOWED])
 def test_a_guide_can_be_followed(reader: Reader, guide: str) -> None:
     if guide == "guide_cloudhsm_store":
         reader.ansible.control.reset()  # from nothing
@@ -158,6 +159,7 @@ def test_a_guide_can_be_followed(reader: Reader, guide: str) -> None:
         assert secret not in output
 
 
+@pytest.mark.long
 def test_the_guide_to_the_credential_of_a_proxy(reader: Reader) -> None:
     """Its last block is for a store that is FAILED. The play waits for KMS five minutes, and the test does not."""
     reader.names["-e key_store=invoices"] = "-e key_store=invoices -e minutes_until_used=0"

@@ -131,7 +131,13 @@ def kept(ansible: Ansible, *arguments: str, **options: Any) -> dict[str, Any]:
     return result
 
 
-@pytest.mark.parametrize("name", SCENARIOS)
+IN_MAKE_TEST = ("s11", "s12", "s16")
+"""The others take make test too long; each of them has a test in one process as well."""
+
+
+@pytest.mark.parametrize(
+    "name", [name if name in IN_MAKE_TEST else pytest.param(name, marks=pytest.mark.long) for name in SCENARIOS]
+)
 def test_scenario(ansible: Ansible, name: str) -> None:
     scenario = SCENARIOS[name]
     control = ansible.control
@@ -171,6 +177,7 @@ def test_scenario(ansible: Ansible, name: str) -> None:
         assert ansible.request_count == 1
 
 
+@pytest.mark.long
 def test_s17_a_store_that_holds_keys_is_not_touched(ansible: Ansible) -> None:
     store_id = kept(ansible, **CLOUDHSM, state="connected")["custom_key_store"]["custom_key_store_id"]
     kms = ansible.kms()
@@ -190,6 +197,7 @@ def test_s17_a_store_that_holds_keys_is_not_touched(ansible: Ansible) -> None:
     assert ansible.module(id=store_id)["custom_key_store"]["connection_state"] == "CONNECTED"
 
 
+@pytest.mark.long
 def test_a_password_that_kmsuser_does_not_have(ansible: Ansible) -> None:
     """The whole of R15 with the emulator's own model of kmsuser: a connect makes the password in the playbook worthless."""
     ansible.control.set_transitions(connect_seconds=1, disconnect_seconds=0.2)
@@ -215,6 +223,7 @@ def test_a_password_that_kmsuser_does_not_have(ansible: Ansible) -> None:
     assert mended["custom_key_store"]["connection_state"] == "CONNECTED"
 
 
+@pytest.mark.long
 def test_secrets_in_a_loop_and_with_logs_of_botocore(ansible: Ansible) -> None:
     tasks = [
         {

@@ -8,6 +8,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import pytest
+
 from tests.integration.harness import Ansible
 
 NEW_PASSWORD = "CanaryOfTheNewPassword8642"
@@ -62,6 +64,7 @@ def test_a_window_around_a_file_of_tasks(ansible: Ansible) -> None:
     assert changes(ansible) == [DISCONNECT, CONNECT]
 
 
+@pytest.mark.long
 def test_rotate_the_password_of_kmsuser(ansible: Ansible) -> None:
     cluster_id = ansible.control.create_cluster()
     ansible.control.create_store(
@@ -79,6 +82,7 @@ def test_rotate_the_password_of_kmsuser(ansible: Ansible) -> None:
     assert NEW_PASSWORD not in output
 
 
+@pytest.mark.long
 def test_a_store_that_failed_for_its_password_is_connected_with_the_new_one(ansible: Ansible) -> None:
     cluster_id = ansible.control.create_cluster()
     ansible.control.create_store(

@@ -17,6 +17,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from tests.environment import BIN
 from tests.integration.harness import GROUP_MODULE
 from tests.integration.harness import INFO_MODULE
@@ -67,7 +69,7 @@ def in_a_terminal(ansible: Ansible, tasks: list[dict[str, Any]], *arguments: str
 
 
 def test_a_terminal_shows_a_line_while_a_slow_connect_is_waited_for(ansible: Ansible) -> None:
-    ansible.control.set_transitions(connect_seconds=5)
+    ansible.control.set_transitions(connect_seconds=8)
     store_id = ansible.control.create_store(custom_key_store_name="payments")
     task = {"name": "Connect", MODULE: {"name": "payments", "state": "connected", "wait_timeout": 600}}
     shown = in_a_terminal(ansible, [task], *EVERY_SECOND)
@@ -121,6 +123,7 @@ def test_no_log_shows_nothing(ansible: Ansible) -> None:
     assert "payments" not in done.output
 
 
+@pytest.mark.long
 def test_async_and_loops_and_defaults_work_as_with_any_module(ansible: Ansible) -> None:
     """The same tasks as with any module: nothing of the waiting is in the way."""
     for name in ("payments", "ledger", "archive"):

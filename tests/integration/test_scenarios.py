@@ -80,7 +80,13 @@ SCENARIOS = {
 """S22, the twin in check mode, is a part of each."""
 
 
-@pytest.mark.parametrize("name", SCENARIOS)
+IN_MAKE_TEST = ("s1", "s2", "s7", "s8")
+"""The others take make test too long; each of them has a test in one process as well."""
+
+
+@pytest.mark.parametrize(
+    "name", [name if name in IN_MAKE_TEST else pytest.param(name, marks=pytest.mark.long) for name in SCENARIOS]
+)
 def test_scenario(ansible: Ansible, name: str) -> None:
     scenario = SCENARIOS[name]
     control = ansible.control

@@ -167,6 +167,7 @@ def test_work_that_fails_does_not_keep_the_stores_from_coming_back(window: Windo
     assert window.states() == {"payments": "CONNECTED", "ledger": "CONNECTED"}
 
 
+@pytest.mark.long
 def test_one_that_cannot_be_connected_again_does_not_keep_the_others_from_it(window: Window) -> None:
     """S20, with the reconnect failing, too: both failures are told."""
     for name in ("payments", "ledger", "archive"):
@@ -235,6 +236,7 @@ def kill_in_the_middle(window: Window, *, at: str) -> None:
     assert running.returncode == -9
 
 
+@pytest.mark.long
 def test_killed_in_the_middle_of_the_work_and_run_again(window: Window) -> None:
     window.store("payments")
     window.store("ledger")
@@ -260,6 +262,7 @@ def test_killed_in_the_middle_of_the_work_and_run_again(window: Window) -> None:
     assert window(work=[]).rows["off"]["after"] == "DISCONNECTED"  # nothing of it is remembered any more
 
 
+@pytest.mark.long
 def test_killed_and_brought_back_by_tag_alone(window: Window) -> None:
     """Outside of the window's time, with a store that has vanished since, and without doing the work again."""
     window.store("payments")
@@ -275,6 +278,7 @@ def test_killed_and_brought_back_by_tag_alone(window: Window) -> None:
     assert "The work went wrong" not in done.output
 
 
+@pytest.mark.long
 def test_killed_while_it_connects_the_stores_come_back_all_the_same(window: Window) -> None:
     window.control.set_transitions(connect_seconds=3)
     window.store("payments")
@@ -379,6 +383,7 @@ def test_a_variable_with_a_wrong_type(window: Window) -> None:
     assert window.control.requests() == []
 
 
+@pytest.mark.long
 def test_twelve_stores_in_three_regions_with_five_requests_a_second(window: Window) -> None:
     """S24, with other credentials for each Region, which appear in no output."""
     secrets = {}

@@ -183,6 +183,11 @@ def place(ansible: Ansible) -> Place:
     return place
 
 
+def long(value: Any) -> Any:
+    """A value with which a test is one of C(make long)."""
+    return pytest.param(value, marks=pytest.mark.long)
+
+
 def shell(script: str) -> dict[str, Any]:
     return {"name": "Work", "ansible.builtin.shell": script}
 
@@ -210,7 +215,7 @@ LOST = {
     ("work", "where"),
     [
         ([meta("end_play")], "work.yml:1 (meta: end_play)"),
-        ([{**meta("end_host"), "when": "false"}], "(meta: end_host)"),
+        pytest.param([{**meta("end_host"), "when": "false"}], "(meta: end_host)", marks=pytest.mark.long),
         (
             [{"name": "Block", "block": [SLOW], "always": [{"name": "End", "action": "meta end_batch"}]}],
             "(meta: end_batch)",
@@ -234,8 +239,8 @@ def test_e1_a_task_that_ends_the_play_is_refused(place: Place, work: Tasks, wher
 # ---- E2: what cannot be seen is brought back, and told
 
 
-@pytest.mark.parametrize("ending", ["end_play", "end_host", "end_batch"])
-@pytest.mark.parametrize("kind", ["file", "role"])
+@pytest.mark.parametrize("ending", ["end_play", long("end_host"), long("end_batch")])
+@pytest.mark.parametrize("kind", ["file", long("role")])
 def test_e2_a_play_that_is_ended_at_run_time(place: Place, ending: str, kind: str) -> None:
     place.write("deep/more.yml", [meta(ending)])
     place.write("roles/ending/tasks/main.yml", [meta(ending)])
@@ -280,8 +285,8 @@ def test_e3_facts_that_are_set_during_the_work(place: Place) -> None:
     place.assert_back()
 
 
-@pytest.mark.parametrize("kind", ["facts", "extra variables", "registered"])
-@pytest.mark.parametrize("value", [[], "text"], ids=["list", "text"])
+@pytest.mark.parametrize("kind", ["extra variables", long("facts"), long("registered")])
+@pytest.mark.parametrize("value", [[], long("text")], ids=["list", "text"])
 def test_e4_variables_of_any_name_that_are_set_before(place: Place, kind: str, value: Any) -> None:
     old = [
         "stores",
@@ -321,6 +326,7 @@ def test_e5_a_host_that_cannot_be_reached(place: Place) -> None:
     assert place.asked_for(DISCONNECT) == place.asked_for(CONNECT) == 1
 
 
+@pytest.mark.long
 def test_e5_another_host_fails_and_any_error_is_fatal(place: Place) -> None:
     """One host has the window, the other one fails in the middle of it."""
     place.write(
@@ -348,6 +354,7 @@ def test_e5_another_host_fails_and_any_error_is_fatal(place: Place) -> None:
     place.assert_back()
 
 
+@pytest.mark.long
 def test_e5_a_mistake_that_shows_at_run_time(place: Place) -> None:
     place.write("deep/more.yml", "- name: Broken\n  ansible.builtin.debug: [")
     include = {"name": "Include", "ansible.builtin.include_tasks": "deep/more.yml"}
@@ -359,8 +366,8 @@ def test_e5_a_mistake_that_shows_at_run_time(place: Place) -> None:
 # ---- E6 and E7: killed
 
 
-@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP", "SIGKILL"])
-@pytest.mark.parametrize("whole_group", [False, True], ids=["alone", "group"])
+@pytest.mark.parametrize("name", ["SIGKILL", long("SIGINT"), long("SIGTERM"), long("SIGHUP")])
+@pytest.mark.parametrize("whole_group", [True, long(False)], ids=["group", "alone"])
 def test_e6_killed_during_the_work(place: Place, name: str, whole_group: bool) -> None:
     with place.playing(place.window([SLOW])) as playing:
         until((place.ansible.folder / "working").exists)
@@ -371,8 +378,8 @@ def test_e6_killed_during_the_work(place: Place, name: str, whole_group: bool) -
     assert [report["reason"] for report in place.reports()] == ["gone"]
 
 
-@pytest.mark.parametrize("operation", [DISCONNECT, CONNECT])
-@pytest.mark.parametrize("delay", [0.0, 0.5])
+@pytest.mark.parametrize("operation", [DISCONNECT, long(CONNECT)])
+@pytest.mark.parametrize("delay", [0.5, long(0.0)])
 def test_e7_killed_while_it_moves(place: Place, operation: str, delay: float) -> None:
     place.ansible.control.set_transitions(connect_seconds=3, disconnect_seconds=3)
     with place.playing(place.window([])) as playing:
@@ -383,6 +390,7 @@ def test_e7_killed_while_it_moves(place: Place, operation: str, delay: float) ->
     assert place.asked_for(DISCONNECT) == place.asked_for(CONNECT) == 1
 
 
+@pytest.mark.long
 def test_e7_killed_between_the_lease_and_the_disconnect(place: Place) -> None:
     """Ten stores take turns: the last ones have a lease, and have not been disconnected."""
     for number in range(9):
@@ -397,6 +405,7 @@ def test_e7_killed_between_the_lease_and_the_disconnect(place: Place) -> None:
 # ---- E9: the lease is over
 
 
+@pytest.mark.long
 def test_e9_the_work_outlasts_the_lease(place: Place) -> None:
     with place.playing(place.window([UNTIL_DONE], lease_minutes=1)) as playing:
         until(lambda: place.asked_for(CONNECT) == 1, 90)
@@ -426,7 +435,7 @@ def test_e13_interrupted_while_it_disconnects_and_reconnected_at_once(place: Pla
     assert place.asked_for(DISCONNECT) == 4
 
 
-@pytest.mark.parametrize("with_role", [False, True], ids=["task", "role"])
+@pytest.mark.parametrize("with_role", [False, long(True)], ids=["task", "role"])
 def test_e14_a_task_that_is_out_of_time_and_the_opposite_at_once(place: Place, with_role: bool) -> None:
     place.ansible.control.set_transitions(connect_seconds=1, disconnect_seconds=12)
     if with_role:
@@ -447,6 +456,7 @@ def test_e14_a_task_that_is_out_of_time_and_the_opposite_at_once(place: Place, w
     assert place.asked_for(DISCONNECT) == 1
 
 
+@pytest.mark.long
 def test_e15_interrupted_while_it_reconnects_and_the_whole_window_again(place: Place) -> None:
     place.ansible.control.set_transitions(connect_seconds=8, disconnect_seconds=1)
     with place.playing(place.window([])) as playing:
@@ -466,6 +476,7 @@ def test_e15_interrupted_while_it_reconnects_and_the_whole_window_again(place: P
 # ---- what else a stranger may do
 
 
+@pytest.mark.long
 def test_the_home_is_emptied_during_the_work(place: Place) -> None:
     empty = shell("rm -rf $HOME/.ansible_async $HOME/.keyops-aws")
     assert place.play(place.window([empty])) == 0, place.output
@@ -475,6 +486,7 @@ def test_the_home_is_emptied_during_the_work(place: Place) -> None:
     assert place.asked_for(DISCONNECT) == place.asked_for(CONNECT) == 2
 
 
+@pytest.mark.long
 def test_the_condition_of_the_role_is_changed_during_the_work(place: Place) -> None:
     """It is that of each task in the role, so that Ansible skips the reconnect as well."""
     path = place.window([{"name": "Work", "ansible.builtin.set_fact": {"wanted": False}}])
@@ -485,6 +497,7 @@ def test_the_condition_of_the_role_is_changed_during_the_work(place: Place) -> N
     assert place.asked_for(DISCONNECT) == place.asked_for(CONNECT) == 1
 
 
+@pytest.mark.long
 def test_errors_are_ignored(place: Place) -> None:
     """Where the window is refused, the work is not done, whatever is to be ignored."""
     place.ansible.control.set_cluster(place.cluster(), active_hsms=0)
@@ -497,6 +510,7 @@ def test_errors_are_ignored(place: Place) -> None:
     assert place.asked_for(DISCONNECT) == 0
 
 
+@pytest.mark.long
 def test_the_keeper_is_told_to_end(place: Place) -> None:
     """As when the host is shut down: a connect that KMS has accepted goes on without it."""
     with place.playing(place.window([SLOW])) as playing:
@@ -534,6 +548,7 @@ class Connection(Local):
 """
 
 
+@pytest.mark.long
 def test_on_another_host_the_keeper_waits_for_the_end_of_the_lease(place: Place) -> None:
     place.write("connection_plugins/elsewhere.py", ELSEWHERE)
     elsewhere = {"ansible_connection": "elsewhere", "ansible_python_interpreter": "{{ ansible_playbook_python }}"}
@@ -587,6 +602,7 @@ def test_what_the_keeper_did_is_in_the_log_of_the_host(place: Place) -> None:
     assert "was not closed: its play had ended. The keeper connected it at 20" in told[0]
 
 
+@pytest.mark.long
 def test_a_keeper_that_cannot_connect_says_so(place: Place) -> None:
     place.ansible.control.set_connect_outcomes(place.ids["payments"], ["INSUFFICIENT_CLOUDHSM_HSMS"])
     assert place.play(path := place.window([LOST])) == 4
@@ -618,6 +634,7 @@ def test_credentials_are_in_memory_only(place: Place) -> None:
     place.assert_back()
 
 
+@pytest.mark.long
 def test_the_keeper_has_the_credentials_that_the_window_began_with(place: Place) -> None:
     stores = [{"name": "payments", "access_key": "AKIAIOSFODNN7OTHERS0", "secret_key": "CanaryOfASecretKey0123456789"}]
     facts = {f"{PREFIX}stores": [], "ansible_python_interpreter": "/no/such"}
@@ -631,6 +648,7 @@ def test_the_keeper_has_the_credentials_that_the_window_began_with(place: Place)
 # ---- the keeper can be switched off, and is not needed by what runs again
 
 
+@pytest.mark.long
 def test_without_a_keeper_the_tag_brings_the_stores_back(place: Place) -> None:
     assert place.play(path := place.window([LOST], keeper=False)) == 4
     until(lambda: not place.process_ids(), 20)
@@ -639,6 +657,7 @@ def test_without_a_keeper_the_tag_brings_the_stores_back(place: Place) -> None:
     place.assert_back()
 
 
+@pytest.mark.long
 def test_a_keeper_that_is_killed_is_not_needed(place: Place) -> None:
     with place.playing(place.window([UNTIL_DONE]), expected=0):
         until((place.ansible.folder / "working").exists)
@@ -649,6 +668,7 @@ def test_a_keeper_that_is_killed_is_not_needed(place: Place) -> None:
     place.assert_back()
 
 
+@pytest.mark.long
 def test_the_region_of_module_defaults_is_that_of_preflight_too(place: Place) -> None:
     """The cluster has no active HSM: what looks into another Region would see no cluster."""
     place.ansible.control.set_cluster(place.cluster(), active_hsms=0)

@@ -23,6 +23,9 @@ from .model import CustomKeyStoreError
 STALE_SECONDS = 90.0
 """How long KMS may go on showing the state from before a change: usually seconds, at times more than a minute (R31)."""
 
+STALE_LOOKS = 3
+"""How often it may do so when it has shown the store on its way already."""
+
 VISIBLE_SECONDS = 300.0
 """How long KMS may take to show a new, changed or deleted store."""
 
@@ -88,6 +91,7 @@ def wait_for(
     """
     begin = clock.monotonic()
     maybe_stale = (_BEFORE[target] | set(seen_before)) - {_MOVING[target]}
+    moves, contradictions = False, 0
     while True:
         store = look()
         state = store.connection_state
@@ -95,11 +99,14 @@ def wait_for(
             return End.REACHED
         elapsed = clock.monotonic() - begin
         if state is _MOVING[target]:
+            moves, contradictions = True, 0
             maybe_stale = maybe_stale - {ConnectionState.FAILED}  # an older failure shows no more; a new one counts
             if target is ConnectionState.DISCONNECTED and ConnectionState.CONNECTING not in seen_before:
                 maybe_stale = maybe_stale - {ConnectionState.CONNECTING}
-        elif state not in maybe_stale or elapsed >= STALE_SECONDS:
-            return End.FAILED if state is ConnectionState.FAILED else End.MOVED
+        else:
+            contradictions += moves
+            if state not in maybe_stale or elapsed >= STALE_SECONDS or contradictions > STALE_LOOKS:
+                return End.FAILED if state is ConnectionState.FAILED else End.MOVED
         if state is ConnectionState.CONNECTING:  # what comes after that is not from before it
             maybe_stale = maybe_stale - {ConnectionState.CONNECTED}
         if deadline.passed():

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +62,14 @@ def run(body: str, folder: Path, path: Path | None) -> subprocess.CompletedProce
         timeout=60,
         check=False,
     )
+
+
+@pytest.fixture(autouse=True)
+def tidy(tmp_path: Path) -> Iterator[None]:
+    """No job waits for somebody to read its result when its test is over."""
+    yield
+    for path in tmp_path.glob("jobs/*.result"):
+        path.unlink()
 
 
 def started(body: str, folder: Path) -> dict[str, Any]:

@@ -124,3 +124,17 @@ def test_a_state_that_the_wait_cannot_pass_through_means_that_somebody_moved_the
     scene = Scene(lambda now: ("CONNECTING" if target is CONNECTED else "DISCONNECTING") if now < 100 else state)
     assert scene.wait(target) in (End.MOVED, End.FAILED)
     assert scene.now < 111
+
+
+def test_a_short_end_that_was_missed_is_not_waited_for() -> None:
+    """The store was DISCONNECTED between two looks, and somebody has connected it."""
+    scene = Scene(lambda now: "DISCONNECTING" if now < 10 else "CONNECTED")
+    assert scene.wait(DISCONNECTED, CONNECTED) is End.MOVED
+    assert scene.now < 16
+
+
+@pytest.mark.parametrize("begins", ["CONNECTED", "DISCONNECTING"])
+def test_after_connecting_connected_is_not_out_of_date(begins: str) -> None:
+    scene = Scene(lambda now: begins if now < 5 else "CONNECTING" if now < 10 else "CONNECTED")
+    assert scene.wait(DISCONNECTED, CONNECTED) is End.MOVED
+    assert scene.now < 12
