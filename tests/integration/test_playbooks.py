@@ -98,6 +98,7 @@ def test_a_store_that_failed_for_its_password_is_connected_with_the_new_one(ansi
     assert store(ansible, "payments")["ConnectionState"] == "CONNECTED"
 
 
+@pytest.mark.long
 def test_replace_the_cluster_and_nothing_the_second_time(ansible: Ansible) -> None:
     before = ansible.control.create_cluster()
     ansible.control.create_store(

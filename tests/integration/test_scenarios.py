@@ -80,7 +80,7 @@ SCENARIOS = {
 """S22, the twin in check mode, is a part of each."""
 
 
-IN_MAKE_TEST = ("s1", "s2", "s7", "s8")
+IN_MAKE_TEST = ("s1", "s2", "s7")
 """The others take make test too long; each of them has a test in one process as well."""
 
 

@@ -239,8 +239,9 @@ def test_e1_a_task_that_ends_the_play_is_refused(place: Place, work: Tasks, wher
 # ---- E2: what cannot be seen is brought back, and told
 
 
-@pytest.mark.parametrize("ending", ["end_play", long("end_host"), long("end_batch")])
-@pytest.mark.parametrize("kind", ["file", long("role")])
+@pytest.mark.parametrize("ending", ["end_play", "end_host", "end_batch"])
+@pytest.mark.parametrize("kind", ["file", "role"])
+@pytest.mark.long
 def test_e2_a_play_that_is_ended_at_run_time(place: Place, ending: str, kind: str) -> None:
     place.write("deep/more.yml", [meta(ending)])
     place.write("roles/ending/tasks/main.yml", [meta(ending)])
@@ -435,7 +436,8 @@ def test_e13_interrupted_while_it_disconnects_and_reconnected_at_once(place: Pla
     assert place.asked_for(DISCONNECT) == 4
 
 
-@pytest.mark.parametrize("with_role", [False, long(True)], ids=["task", "role"])
+@pytest.mark.parametrize("with_role", [False, True], ids=["task", "role"])
+@pytest.mark.long
 def test_e14_a_task_that_is_out_of_time_and_the_opposite_at_once(place: Place, with_role: bool) -> None:
     place.ansible.control.set_transitions(connect_seconds=1, disconnect_seconds=12)
     if with_role:
@@ -524,6 +526,7 @@ def test_the_keeper_is_told_to_end(place: Place) -> None:
     assert [report["reason"] for report in place.reports()] == ["ended"]
 
 
+@pytest.mark.long
 def test_a_second_window_at_the_same_time_is_refused(place: Place) -> None:
     with place.playing(path := place.window([SLOW])) as playing:
         until((place.ansible.folder / "working").exists)
@@ -617,6 +620,7 @@ def test_a_keeper_that_cannot_connect_says_so(place: Place) -> None:
     place.assert_back()
 
 
+@pytest.mark.long
 def test_credentials_are_in_memory_only(place: Place) -> None:
     secret = "CanaryOfTheSecretKeyOfAStore0123456789"
     stores = [{"name": "payments", "access_key": "AKIAIOSFODNN7OTHERS0", "secret_key": secret}]
