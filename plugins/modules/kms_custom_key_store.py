@@ -436,6 +436,7 @@ from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleA
 from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store import result
 from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.api import client_config
 from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.api import place
+from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.apply import Handover
 from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.apply import History
 from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.apply import MustWait
 from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.background import Worker
@@ -525,7 +526,10 @@ def bring_about(
     )
 
     try:
-        plan = task.plan() if worker.handed_over is None else task.resume(worker.handed_over[0])
+        handover: Optional[Handover] = worker.handed_over and worker.handed_over[0]
+        if handover is not None:
+            task.resume(handover)
+        plan = task.plan() if handover is None or handover.plan is None else handover.plan
         tell_of_interruption(module, history)
         return task.foretell(plan) if module.check_mode else task.run(plan)
     except MustWait:

@@ -84,10 +84,9 @@ class Task:
         """What another process needs to go on from here."""
         return self._runner.hand_over()
 
-    def resume(self, handover: Handover) -> Plan:
-        """Go on in place of another process, whose C(history) this task was made with. Returns the plan."""
+    def resume(self, handover: Handover) -> None:
+        """Go on in place of another process, whose C(history) this task was made with."""
         self._runner.resume(handover)
-        return self._runner.plan() if handover.plan is None else handover.plan
 
     def foretell(self, plan: Plan) -> dict[str, Any]:
         """The result in check mode."""

@@ -1,0 +1,116 @@
+# Copyright: Contributors to the keyops.aws collection
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A task that another process goes on with: what the first one has found out and done is neither asked nor done again."""
+
+from __future__ import annotations
+
+import pickle
+from types import ModuleType
+from typing import Any
+from typing import Callable
+
+import pytest
+
+from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.background import Worker
+from ansible_collections.keyops.aws.plugins.modules import kms_custom_key_store
+from ansible_collections.keyops.aws.plugins.modules import kms_custom_key_stores
+from tests.emulator import Control
+from tests.unit.harness import ModuleRunner
+from tests.unit.harness import SimulatedTime
+from tests.unit.options import CLOUDHSM
+from tests.unit.options import OTHER_CLUSTER
+from tests.unit.options import SECRETS
+
+LOOK, CONNECT, DISCONNECT = "DescribeCustomKeyStores", "ConnectCustomKeyStore", "DisconnectCustomKeyStore"
+UPDATE = "UpdateCustomKeyStore"
+
+
+class InTwo:
+    """Runs a module as two processes do: the first one hands over, and the second one goes on."""
+
+    def __init__(self, control: Control, module: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+        control.freeze_clock()
+        self._run = ModuleRunner(control, SimulatedTime(control), module)
+        self._monkeypatch = monkeypatch
+        self._module = module
+        self.first: list[str] = []
+        self.second: list[str] = []
+
+    def __call__(self, **options: Any) -> dict[str, Any]:
+        handed_over: list[bytes] = []
+
+        class First(Worker):
+            @property
+            def can_hand_over(self) -> bool:
+                return True
+
+            def hand_over(self, module: str, state: Callable[[], Any]) -> dict[str, Any]:
+                handed_over.append(pickle.dumps(state()))
+                return {"keyops_aws_job": module}
+
+        class Second(Worker):
+            def __init__(self) -> None:
+                super().__init__()
+                self.handed_over = pickle.loads(handed_over[0])  # noqa: S301 - from above
+
+        self._monkeypatch.setattr(self._module, "Worker", First)
+        job = self._run(**options)
+        self.first = self._run.calls
+        assert set(job) - {"deprecations", "warnings"} == {"invocation", "keyops_aws_job"}
+        assert [secret for secret in SECRETS if secret in str(job)] == []
+        self._monkeypatch.setattr(self._module, "Worker", Second)
+        result = self._run(**options)
+        self.second = self._run.calls_and_polls
+        return result
+
+
+@pytest.mark.parametrize(
+    ("state", "move", "end"), [("DISCONNECTED", CONNECT, "connected"), ("CONNECTED", DISCONNECT, "disconnected")]
+)
+def test_a_simple_move_is_begun_by_the_first_and_awaited_by_the_second(
+    control: Control, monkeypatch: pytest.MonkeyPatch, state: str, move: str, end: str
+) -> None:
+    run = InTwo(control, kms_custom_key_store, monkeypatch)
+    control.set_transitions(connect_seconds=60, disconnect_seconds=60)
+    control.create_store(custom_key_store_name="payments", connection_state=state)
+    result = run(name="payments", state=end)
+    assert run.first == [LOOK, move, LOOK]
+    assert run.second == [LOOK]
+    assert result["operations"] == [move]
+    assert result["connection_states"] == [state, "CONNECTING" if move == CONNECT else "DISCONNECTING", end.upper()]
+
+
+def test_what_is_to_be_brought_back_is_not_begun_by_the_first(
+    control: Control, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first process may be ended together with Ansible; the second one is not."""
+    ModuleRunner(control, SimulatedTime(control))(**{**CLOUDHSM, "state": "connected"})
+    run = InTwo(control, kms_custom_key_store, monkeypatch)
+    result = run(name="payments", cloud_hsm_cluster_id=OTHER_CLUSTER, allow_disconnect=True)
+    assert run.first == [LOOK]
+    assert run.second == [DISCONNECT, LOOK, UPDATE, CONNECT, LOOK]
+    assert result["operations"] == [DISCONNECT, UPDATE, CONNECT]
+
+
+def test_a_request_that_is_throttled_at_first_is_made_by_the_second(
+    control: Control, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = InTwo(control, kms_custom_key_store, monkeypatch)
+    control.create_store(custom_key_store_name="payments")
+    control.add_fault(CONNECT, error="ThrottlingException", times=1)
+    result = run(name="payments", state="connected")
+    assert run.first == [LOOK, CONNECT]
+    assert run.second == [CONNECT, LOOK]
+    assert result["operations"] == [CONNECT]
+
+
+def test_several_stores_are_moved_by_the_second(control: Control, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = InTwo(control, kms_custom_key_stores, monkeypatch)
+    for name in ("payments", "ledger"):
+        control.create_store(custom_key_store_name=name)
+    result = run(state="connected", stores=[{"name": "payments"}, {"name": "ledger"}])
+    assert set(run.first) == {LOOK}
+    assert run.second[0] == CONNECT
+    assert [store["connection_states"][0] for store in result["stores"]] == ["DISCONNECTED"] * 2
+    assert [store["operations"] for store in result["stores"]] == [[CONNECT]] * 2
