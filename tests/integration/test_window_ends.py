@@ -19,6 +19,7 @@ from collections.abc import Callable
 from collections.abc import Iterator
 from dataclasses import dataclass
 from dataclasses import field
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -183,6 +184,9 @@ def place(ansible: Ansible) -> Place:
     return place
 
 
+NEEDS_END_ROLE = pytest.mark.skipif(version("ansible-core").startswith("2.17."), reason="has no end_role")
+
+
 def long(value: Any) -> Any:
     """A value with which a test is one of C(make long)."""
     return pytest.param(value, marks=pytest.mark.long)
@@ -239,7 +243,9 @@ def test_e1_a_task_that_ends_the_play_is_refused(place: Place, work: Tasks, wher
 # ---- E2: what cannot be seen is brought back, and told
 
 
-@pytest.mark.parametrize("ending", ["end_play", "end_host", "end_batch"])
+@pytest.mark.parametrize(
+    "ending", ["end_play", "end_host", "end_batch", pytest.param("end_role", marks=NEEDS_END_ROLE)]
+)
 @pytest.mark.parametrize("kind", ["file", "role"])
 @pytest.mark.long
 def test_e2_a_play_that_is_ended_at_run_time(place: Place, ending: str, kind: str) -> None:
