@@ -104,7 +104,6 @@ class _Handover:
     Attributes:
         path: that the files of the job begin with.
         import_path: Python's, with a copy of the module's own code.
-        code: that copy, which is removed at the end; empty where there is none.
         module: the name of the module.
         arguments: of the module, as Ansible gave them; they may hold secrets.
         profile: how they are written, from ansible-core 2.19 on.
@@ -113,7 +112,6 @@ class _Handover:
 
     path: str
     import_path: list[str]
-    code: str
     module: str
     arguments: bytes
     profile: Optional[str]
@@ -190,13 +188,12 @@ def _archive() -> str:
 
 
 def _start(path: str, module: str, state: Callable[[], Any]) -> Optional[Job]:
-    """Start a process that goes on with the task; None where there is no place for its files."""
+    """Start a process that goes on with the task; None where there is no place for its files. The folder is there."""
     from ansible.module_utils import basic
 
     job = Job.at(path, 0)
     code = _archive() and job.code
     try:
-        os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
         for name in (job.part, job.errors):
             os.close(os.open(name, os.O_CREAT | os.O_EXCL, 0o600))
         if code:  # Ansible removes its own when the module ends
@@ -206,7 +203,6 @@ def _start(path: str, module: str, state: Callable[[], Any]) -> Optional[Job]:
     handover = _Handover(
         path=path,
         import_path=[code if each == _archive() else each for each in sys.path],
-        code=code,
         module=module,
         arguments=basic._ANSIBLE_ARGS,
         profile=getattr(basic, "_ANSIBLE_PROFILE", None),
@@ -245,7 +241,7 @@ def resume() -> None:
             worker.afterwards()
         was_read(worker.job(), worker.run)
     finally:
-        for name in (handover.code, worker.job().end):
+        for name in (worker.job().code, worker.job().end):
             with contextlib.suppress(OSError):
                 os.unlink(name)
 

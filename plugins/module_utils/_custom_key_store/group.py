@@ -163,11 +163,6 @@ class StoreTask:
         """As it was last seen; None where there is none."""
         return self._history.store
 
-    @property
-    def found(self) -> Optional[CustomKeyStore]:
-        """As it was found; None where there is none."""
-        return self._history.found
-
     def is_in_service(self) -> bool:
         """Looks. Raises CustomKeyStoreError where KMS could not be asked."""
         store = self.store
@@ -248,9 +243,8 @@ class StoreTask:
                 self._back_in_service()
         except CustomKeyStoreError as error:
             self._seen.error = error
-        except (
-            Exception
-        ) as error:  # one store must not keep the others from coming back, nor their results from being told
+        except Exception as error:
+            # One store must not keep the others from coming back, nor their results from being told.
             self._seen.error = _unexpected(error)
         finally:
             self._progress.done(self._desired)
