@@ -48,7 +48,7 @@ format: $(VENV)/ready
 	$(BIN)/ruff check --fix --quiet . ; $(BIN)/ruff format .
 
 emulator: $(VENV)/ready
-	@$(BIN)/python -m tests.emulator --log
+	@$(BIN)/kms-emulator --log
 
 build: $(VENV)/ready
 	$(BIN)/ansible-galaxy collection build --force --output-path build
@@ -56,10 +56,10 @@ build: $(VENV)/ready
 clean:
 	rm -rf $(VENV) build
 
-$(VENV)/ready: requirements.txt tests/requirements.txt tests/install_collections.py
+$(VENV)/ready: requirements.txt tests/requirements.txt tests/install_collections.py emulator/pyproject.toml
 	@echo "Setting up $(VENV), which takes some minutes."
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --disable-pip-version-check -r tests/requirements.txt
+	$(BIN)/pip install --quiet --disable-pip-version-check -r tests/requirements.txt --editable ./emulator
 	$(BIN)/pip install --quiet --disable-pip-version-check --upgrade --target $(VENV)/oldest-sdk boto3==1.34.0 botocore==1.34.0
 	$(BIN)/python tests/install_collections.py
 	@touch $@

@@ -20,8 +20,8 @@ from pathlib import Path
 
 import boto3
 
-from tests.emulator import EmulatorServer
-from tests.emulator import HttpControl
+from kms_emulator import EmulatorServer
+from kms_emulator import HttpControl
 from tests.environment import BIN
 from tests.environment import ROOT
 from tests.environment import ansible_environment

@@ -98,7 +98,7 @@ def build(folder: Path, versions: Versions) -> Path:
         raise SystemExit(f"Python {versions.python} is not on this machine: {error}") from error
     python = folder / "bin" / "python"
     pip = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-    subprocess.run([*pip, *requirements(versions)], check=True)
+    subprocess.run([*pip, *requirements(versions), "--editable", "./emulator"], cwd=ROOT, check=True)
     subprocess.run([*pip, "--target", str(folder / "oldest-sdk"), "boto3==1.34.0", "botocore==1.34.0"], check=True)
     subprocess.run([str(python), "tests/install_collections.py", versions.ansible], cwd=ROOT, check=True)
     return python

@@ -16,6 +16,7 @@ from collections.abc import Callable
 from collections.abc import Sequence
 from pathlib import Path
 
+from kms_emulator import EmulatorServer
 from tests.benchmark import anatomy
 from tests.benchmark import keys
 from tests.benchmark import task
@@ -26,7 +27,6 @@ from tests.benchmark.measuring import Result
 from tests.benchmark.measuring import Setting
 from tests.benchmark.page import page
 from tests.benchmark.page import terminal
-from tests.emulator import EmulatorServer
 from tests.environment import ROOT
 
 PAGE = ROOT / "docs" / "docsite" / "rst" / "guide_benchmarks.rst"

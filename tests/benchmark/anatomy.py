@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
+from kms_emulator import HttpControl
 from tests.benchmark.measuring import Goal
 from tests.benchmark.measuring import Result
 from tests.benchmark.measuring import Setting
@@ -22,7 +23,6 @@ from tests.benchmark.playing import Played
 from tests.benchmark.playing import Player
 from tests.benchmark.playing import Task
 from tests.benchmark.playing import module
-from tests.emulator import HttpControl
 
 ROUNDS = 11
 STORE = "payments"

@@ -30,10 +30,10 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from kms_emulator import HttpControl
 from tests.benchmark.measuring import in_rounds
 from tests.benchmark.measuring import ratios
 from tests.benchmark.measuring import spread
-from tests.emulator import HttpControl
 from tests.environment import ROOT
 
 ROUNDS = 7
@@ -176,7 +176,7 @@ def report(seconds: dict[str, list[float]], clients: int) -> None:
 
 
 def main(count: int) -> int:
-    with server("-c", MOTO) as moto_url, server("-m", "tests.emulator", "--port", "0", "--ready-file") as url:
+    with server("-c", MOTO) as moto_url, server("-m", "kms_emulator", "--port", "0", "--ready-file") as url:
         field = contenders(moto_url, url)
         for clients in CLIENTS:
             report(rounds(field, clients, count), clients)

@@ -15,12 +15,12 @@ import sys
 from collections import Counter
 from collections.abc import Sequence
 
+from kms_emulator import HttpControl
 from tests.benchmark.key_search import Measurement
 from tests.benchmark.measuring import Goal
 from tests.benchmark.measuring import Result
 from tests.benchmark.measuring import Setting
 from tests.benchmark.measuring import spread
-from tests.emulator import HttpControl
 from tests.environment import ROOT
 
 LATENCY = 0.02

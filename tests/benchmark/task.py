@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+from kms_emulator import HttpControl
 from tests.benchmark.measuring import Goal
 from tests.benchmark.measuring import Result
 from tests.benchmark.measuring import Setting
@@ -27,7 +28,6 @@ from tests.benchmark.playing import WITH_AWS_CLI
 from tests.benchmark.playing import Player
 from tests.benchmark.playing import module
 from tests.benchmark.playing import with_aws_cli
-from tests.emulator import HttpControl
 from tests.environment import ansible_environment
 
 ROUNDS = 11

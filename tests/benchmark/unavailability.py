@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 
+from kms_emulator import HttpControl
 from tests.benchmark.measuring import Goal
 from tests.benchmark.measuring import Result
 from tests.benchmark.measuring import Setting
@@ -19,7 +20,6 @@ from tests.benchmark.measuring import in_rounds
 from tests.benchmark.measuring import spread
 from tests.benchmark.playing import Player
 from tests.benchmark.window import REGIONS
-from tests.emulator import HttpControl
 from tests.environment import ROOT
 
 ROUNDS = 5

@@ -13,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 
+from kms_emulator import HttpControl
 from tests.benchmark.measuring import Goal
 from tests.benchmark.measuring import Result
 from tests.benchmark.measuring import Setting
@@ -24,7 +25,6 @@ from tests.benchmark.playing import Player
 from tests.benchmark.playing import Task
 from tests.benchmark.playing import module
 from tests.benchmark.playing import with_aws_cli
-from tests.emulator import HttpControl
 from tests.environment import ROOT
 
 COUNTS = (1, 4, 12, 40)

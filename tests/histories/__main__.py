@@ -25,8 +25,8 @@ from hypothesis.configuration import set_hypothesis_home_dir
 from hypothesis.stateful import run_state_machine_as_test
 from moto import mock_aws
 
-from tests.emulator import Control
-from tests.emulator import install
+from kms_emulator import Control
+from kms_emulator import install
 from tests.histories.machine import Histories
 from tests.histories.tally import Tally
 

@@ -18,9 +18,9 @@ from botocore.exceptions import ClientError
 from botocore.exceptions import ConnectionClosedError
 from moto.core.exceptions import JsonRESTError
 
-from tests.emulator.journal import Record
-from tests.emulator.models import CustomKeyStoreBackend
-from tests.emulator.validation import check_request
+from kms_emulator.journal import Record
+from kms_emulator.models import EmulatedBackend
+from kms_emulator.validation import check_request
 
 OPERATIONS = (
     "ConnectCustomKeyStore",
@@ -38,7 +38,7 @@ _BY_METHOD = {xform_name(operation): operation for operation in OPERATIONS}
 class DirectKms:
     """What the module uses of boto3's KMS client, on a backend of the emulator."""
 
-    def __init__(self, backend: CustomKeyStoreBackend) -> None:
+    def __init__(self, backend: EmulatedBackend) -> None:
         self._backend = backend
 
     def __getattr__(self, name: str) -> Any:

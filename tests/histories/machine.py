@@ -13,9 +13,9 @@ from hypothesis.stateful import RuleBasedStateMachine
 from hypothesis.stateful import initialize
 from hypothesis.stateful import rule
 
-from tests.emulator import Control
-from tests.emulator.rules import ERROR_CODES
-from tests.emulator.rules import StoreType
+from kms_emulator import Control
+from kms_emulator.custom_key_stores.rules import ERROR_CODES
+from kms_emulator.custom_key_stores.rules import StoreType
 from tests.histories.invariants import INVARIANTS
 from tests.histories.tally import Tally
 from tests.histories.world import CHANGES

@@ -19,11 +19,11 @@ from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.model
 from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.properties import desired_store
 from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.task import Task
 from ansible_collections.keyops.aws.plugins.modules import kms_custom_key_store
-from tests.emulator import Control
-from tests.emulator.injections import Injections
-from tests.emulator.journal import Record
-from tests.emulator.models import CustomKeyStoreBackend
-from tests.emulator.models import backends
+from kms_emulator import Control
+from kms_emulator.injections import Injections
+from kms_emulator.journal import Record
+from kms_emulator.models import EmulatedBackend
+from kms_emulator.models import backends
 from tests.histories.direct import DirectKms
 from tests.unit.harness import CREDENTIALS
 from tests.unit.harness import ModuleRunner
@@ -140,7 +140,7 @@ class DirectFront:
     """The task of the module without Ansible, HTTP and SDK."""
 
     time: SimulatedTime
-    backend: CustomKeyStoreBackend
+    backend: EmulatedBackend
 
     def __call__(self, options: Options, history: Callable[[], History], *, check: bool) -> Result:
         seen = history()

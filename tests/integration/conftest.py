@@ -9,15 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.emulator import EmulatorServer
-from tests.emulator import HttpControl
-from tests.emulator.fixtures import emulator_server
-from tests.emulator.fixtures import http_control
+from kms_emulator import EmulatorServer
+from kms_emulator import HttpControl
 from tests.environment import ROOT
 from tests.environment import ansible_environment
 from tests.integration.harness import Ansible
-
-__all__ = ["emulator_server", "http_control"]
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from typing import Any
 
 import boto3
 
-from tests.emulator import HttpControl
+from kms_emulator import HttpControl
 from tests.environment import BIN
 
 MODULE = "keyops.aws.kms_custom_key_store"

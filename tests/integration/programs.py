@@ -15,7 +15,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.emulator import HttpControl
+from kms_emulator import HttpControl
 from tests.environment import BIN
 
 FOLDER = Path(os.environ["GUIDE_FOLDER"])

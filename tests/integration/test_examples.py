@@ -19,25 +19,12 @@ from tests.environment import ROOT
 
 EXAMPLES = ROOT / "tests" / "examples"
 
-CHECKOUT = {
-    "pytest/pytest.ini": ("pythonpath = ", "../../.."),
-    "shell/window.sh": ("checkout=", "../../.."),
-    "molecule/default/create.yml": ('checkout: "{{ playbook_dir }}/', "../../../.."),
-}
-"""What a user has to change in a copy: the file, and the place of the checkout there, relative to the file's folder."""
-
 
 @pytest.fixture
 def examples(tmp_path: Path) -> Path:
-    """A copy of the examples elsewhere, which differs only in where the checkout of the collection is."""
+    """A copy of the examples elsewhere, as a user makes one."""
     copy = tmp_path / "examples"
     shutil.copytree(EXAMPLES, copy, ignore=shutil.ignore_patterns("__pycache__", ".*"))
-    for name, (before, relative) in CHECKOUT.items():
-        path = copy / name
-        text = path.read_text(encoding="utf-8")
-        assert text.count(before + relative) == 1
-        assert ((EXAMPLES / name).parent / relative).resolve() == ROOT
-        path.write_text(text.replace(before + relative, before + os.path.relpath(ROOT, path.parent)), encoding="utf-8")
     return copy
 
 

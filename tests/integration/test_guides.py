@@ -19,7 +19,7 @@ import pytest
 import yaml
 
 from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.model import ConnectionState
-from tests.emulator import HttpControl
+from kms_emulator import HttpControl
 from tests.environment import BIN
 from tests.environment import ROOT
 from tests.integration.guides import GUIDES

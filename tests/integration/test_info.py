@@ -16,7 +16,7 @@ import pytest
 import yaml
 
 from ansible_collections.keyops.aws.plugins.modules import kms_custom_key_store_info
-from tests.emulator import HttpControl
+from kms_emulator import HttpControl
 from tests.integration.harness import INFO_MODULE
 from tests.integration.harness import Ansible
 from tests.sdk import needs_last_usage

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from tests.emulator import HttpControl
+from kms_emulator import HttpControl
 from tests.environment import BIN
 from tests.integration.harness import Ansible
 from tests.sdk import needs_last_usage

@@ -5,8 +5,6 @@
 
 from __future__ import annotations
 
-from tests.emulator.fixtures import emulator_server
-from tests.emulator.fixtures import http_control
 from tests.integration.conftest import ansible
 
-__all__ = ["ansible", "emulator_server", "http_control"]
+__all__ = ["ansible"]

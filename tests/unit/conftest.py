@@ -11,14 +11,9 @@ from pathlib import Path
 import pytest
 
 from ansible_collections.keyops.aws.plugins.modules import kms_custom_key_store_info
-from tests.emulator import Control
-from tests.emulator.fixtures import control
-from tests.emulator.fixtures import emulator_server
-from tests.emulator.fixtures import http_control
+from kms_emulator import Control
 from tests.unit.harness import ModuleRunner
 from tests.unit.harness import SimulatedTime
-
-__all__ = ["control", "emulator_server", "http_control"]
 
 
 @pytest.fixture(autouse=True)

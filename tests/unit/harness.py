@@ -22,7 +22,7 @@ from botocore.loaders import create_loader
 
 from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.clock import Clock
 from ansible_collections.keyops.aws.plugins.modules import kms_custom_key_store
-from tests.emulator import Control
+from kms_emulator import Control
 
 CREDENTIALS = {
     "region": "us-east-1",

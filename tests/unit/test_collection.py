@@ -168,6 +168,7 @@ def test_the_archive_has_nothing_but_the_collection(archive: Path) -> None:
         "README.md",
         "REUSE.toml",
         "changelogs",
+        "emulator",
         "docs",
         "meta",
         "playbooks",

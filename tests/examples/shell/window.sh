@@ -2,14 +2,13 @@
 # Copyright: Contributors to the keyops.aws collection
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-# A test of a playbook as a shell script. Needs curl, and ansible-playbook and python of the same environment.
+# A test of a playbook as a shell script. Needs curl, ansible-playbook, and kms-emulator.
 set -eu
 cd "$(dirname "$0")"
 unset AWS_PROFILE # which would be used instead of the credentials below
 
-checkout=../../.. # where the checkout of keyops.aws is, which has the emulator
 folder=$(mktemp -d)
-PYTHONPATH=$checkout python -m tests.emulator --port 0 --ready-file "$folder/url" &
+kms-emulator --port 0 --ready-file "$folder/url" &
 emulator=$!
 trap 'kill "$emulator" || true; wait; rm -r "$folder"' EXIT
 until [ -e "$folder/url" ]; do

@@ -11,16 +11,11 @@ import boto3
 import pytest
 from botocore.config import Config
 
-from tests.emulator import Control
-from tests.emulator import EmulatorServer
-from tests.emulator.fixtures import control
-from tests.emulator.fixtures import emulator_server
-from tests.emulator.fixtures import http_control
+from kms_emulator import Control
+from kms_emulator import EmulatorServer
 from tests.unit.emulator.stores import PASSWORD
 from tests.unit.emulator.stores import Connection
 from tests.unit.emulator.stores import Cycle
-
-__all__ = ["control", "emulator_server", "http_control"]
 
 
 def client(endpoint_url: str | None = None) -> Any:

@@ -12,7 +12,7 @@ from typing import Any
 import urllib3
 from botocore.exceptions import ClientError
 
-from tests.emulator import Control
+from kms_emulator import Control
 
 Connection = Callable[[str], tuple[str, str | None]]
 """Reads the connection state and error code of a store."""

@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
-from tests.emulator import EmulatorServer
-from tests.emulator import HttpControl
+from kms_emulator import EmulatorServer
+from kms_emulator import HttpControl
 from tests.environment import BIN
 
 

@@ -18,8 +18,8 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from tests.emulator import EmulatorServer
-from tests.emulator import HttpControl
+from kms_emulator import EmulatorServer
+from kms_emulator import HttpControl
 
 CLIENTS = 32
 STORES = 8
@@ -158,7 +158,7 @@ def test_latency_is_waited_side_by_side(
     together = threading.Barrier(16, timeout=30)
     sleep = time.sleep
     monkeypatch.setattr(
-        "tests.emulator.responses.time.sleep", lambda seconds: together.wait() if seconds == 0.125 else sleep(seconds)
+        "kms_emulator.responses.time.sleep", lambda seconds: together.wait() if seconds == 0.125 else sleep(seconds)
     )
     http_control.set_latency(0.125)
     with concurrent.futures.ThreadPoolExecutor(16) as pool:

@@ -21,11 +21,11 @@ from botocore.loaders import Loader
 from botocore.model import Shape
 from botocore.model import StructureShape
 
-from tests.emulator import Control
-from tests.emulator import EmulatorServer
-from tests.emulator import HttpControl
-from tests.emulator.validation import input_shape
-from tests.emulator.validation import kms_model
+from kms_emulator import Control
+from kms_emulator import EmulatorServer
+from kms_emulator import HttpControl
+from kms_emulator.validation import input_shape
+from kms_emulator.validation import kms_model
 from tests.sdk import KNOWS_OWNER
 from tests.unit.emulator import sdk_client
 from tests.unit.emulator.stores import CREDENTIAL

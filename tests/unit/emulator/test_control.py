@@ -18,8 +18,8 @@ from botocore.exceptions import ConnectionClosedError
 from moto import mock_aws
 from moto.kms.models import kms_backends
 
-from tests.emulator import Control
-from tests.emulator import install
+from kms_emulator import Control
+from kms_emulator import install
 
 Connection = Callable[[str], tuple[str, str | None]]
 
@@ -263,7 +263,7 @@ def test_the_log_has_all_requests_without_secrets(kms: Any, control: Control) ->
 
 def test_latency(kms: Any, control: Control, monkeypatch: pytest.MonkeyPatch) -> None:
     slept: list[float] = []
-    monkeypatch.setattr("tests.emulator.responses.time.sleep", slept.append)
+    monkeypatch.setattr("kms_emulator.responses.time.sleep", slept.append)
     control.set_latency(0.25)
     kms.list_keys()
     assert slept == [0.25]

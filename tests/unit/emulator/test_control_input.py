@@ -12,11 +12,11 @@ from typing import Any
 import pytest
 import urllib3
 
-from tests.emulator import Control
-from tests.emulator import EmulatorServer
-from tests.emulator import HttpControl
-from tests.emulator import install
-from tests.emulator.client import CONTROL_PATH
+from kms_emulator import Control
+from kms_emulator import EmulatorServer
+from kms_emulator import HttpControl
+from kms_emulator import install
+from kms_emulator.client import CONTROL_PATH
 
 COMMANDS: dict[str, list[inspect.Parameter]] = {
     name: [parameter for parameter in inspect.signature(member).parameters.values() if parameter.name != "self"]
@@ -65,6 +65,11 @@ IN_WORDS = {
     "set_cluster.state": "a string or null",
     "set_cluster.active_hsms": "a whole number or null",
     "set_cluster.certificate": "a string or null",
+    "set_external_key.uri_endpoint": "a string",
+    "set_external_key.xks_key_id": "a string",
+    "set_external_key.key_spec": "a string",
+    "set_external_key.key_status": "a string",
+    "set_external_key.key_usage": "a list, each item a string or null",
     "change_kmsuser_password.custom_key_store_or_cluster_id": "a string",
     "change_kmsuser_password.password": "a string",
     "set_kmsuser_logged_in.custom_key_store_or_cluster_id": "a string",
@@ -286,7 +291,7 @@ def test_seconds_that_are_none(emulator_server: EmulatorServer, command: str, va
         (
             "add_intruder",
             {"operation": "ListKeys", "action": "ConnectCustomKeyStore", "parameters": {}},
-            "Value at 'customKeyStoreId' failed to satisfy constraint: it is required",
+            "Value null at 'customKeyStoreId' failed to satisfy constraint: Member must not be null",
         ),
         (
             "add_intruder",
@@ -332,7 +337,7 @@ def test_seconds_that_are_none(emulator_server: EmulatorServer, command: str, va
         (
             "create_store",
             {"custom_key_store_name": ""},
-            "Value at 'customKeyStoreName' failed to satisfy constraint: its length",
+            "Value '' at 'customKeyStoreName' failed to satisfy constraint: Member must have length",
         ),
         (
             "create_store",
@@ -383,7 +388,7 @@ def test_seconds_that_are_none(emulator_server: EmulatorServer, command: str, va
                 ("cks-0", "There is no custom key store 'cks-0' in account 123456789012, Region us-east-1."),
                 (
                     "cluster-8",
-                    "Value at 'custom_key_store_or_cluster_id' failed to satisfy constraint: its length must be",
+                    "at 'custom_key_store_or_cluster_id' failed to satisfy constraint: Member must have length greater than",
                 ),
                 ("EXTERNAL", "An external key store has no kmsuser."),
             )
@@ -400,7 +405,7 @@ def test_seconds_that_are_none(emulator_server: EmulatorServer, command: str, va
         (
             "set_proxy",
             {"uri_endpoint": "xks.example.com"},
-            "Value at 'uri_endpoint' failed to satisfy constraint: it must match",
+            "Value 'xks.example.com' at 'uri_endpoint' failed to satisfy constraint: Member must satisfy",
         ),
         (
             "set_proxy",
@@ -410,7 +415,7 @@ def test_seconds_that_are_none(emulator_server: EmulatorServer, command: str, va
         (
             "set_proxy",
             {"uri_endpoint": "https://a.example.com", "failure": "Other"},
-            "A reachable proxy can fail with: XksProxyInvalidConfigurationException, ",
+            "A reachable proxy can fail with: AccessDeniedException, ",
         ),
         (
             "set_proxy",
@@ -447,7 +452,7 @@ def test_a_value_that_is_refused_changes_nothing(
 
 def test_a_null_in_parameters_is_as_if_it_were_not_there(http_control: HttpControl) -> None:
     http_control.create_store(parameters={"KeyStorePassword": None})
-    with pytest.raises(ValueError, match="it is required"):
+    with pytest.raises(ValueError, match="Member must not be null"):
         http_control.add_intruder("ListKeys", action="DeleteCustomKeyStore", parameters={"CustomKeyStoreId": None})
 
 

@@ -10,10 +10,11 @@ from typing import Any
 
 import pytest
 
-from tests.emulator import Control
-from tests.emulator import EmulatorServer
-from tests.emulator import HttpControl
+from kms_emulator import Control
+from kms_emulator import EmulatorServer
+from kms_emulator import HttpControl
 from tests.sdk import needs_owner
+from tests.unit.emulator.stores import ENDPOINT
 from tests.unit.emulator.stores import EXTERNAL
 from tests.unit.emulator.stores import NEW_CREDENTIAL
 from tests.unit.emulator.stores import NEW_PASSWORD
@@ -144,3 +145,14 @@ def test_dispute_10_names_in_other_regions(kms: Any, control: Control) -> None:
     assert outcome(kms.create_custom_key_store, **request) == "CustomKeyStoreNameInUseException"
     control.set_rule("names_are_unique_in_all_regions", False)
     assert outcome(kms.create_custom_key_store, **request) == "ok"
+
+
+def test_dispute_11_failures_at_the_proxy_as_internal_errors(kms: Any, control: Control) -> None:
+    store_id = control.create_store(
+        custom_key_store_type=EXTERNAL, connection_state="CONNECTED", parameters={"XksProxyUriEndpoint": ENDPOINT}
+    )
+    (key_id,) = control.create_keys(1, custom_key_store_id=store_id)
+    control.set_proxy(ENDPOINT, failure="TimedOut")
+    assert outcome(kms.encrypt, KeyId=key_id, Plaintext=b"plain") == "KMSInvalidStateException"
+    control.set_rule("external_failures_of_use_are_internal", True)
+    assert outcome(kms.encrypt, KeyId=key_id, Plaintext=b"plain") == "KMSInternalException"

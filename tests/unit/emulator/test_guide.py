@@ -13,9 +13,9 @@ import subprocess
 import sys
 from collections.abc import Iterable
 
-from tests.emulator import Control
-from tests.emulator.__main__ import command_line
-from tests.emulator.rules import Rules
+from kms_emulator import Control
+from kms_emulator.__main__ import command_line
+from kms_emulator.custom_key_stores.rules import Rules
 from tests.environment import ROOT
 
 GUIDES = ROOT / "docs" / "docsite" / "rst"

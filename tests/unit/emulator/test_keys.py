@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from tests.emulator import Control
+from kms_emulator import Control
 from tests.sdk import needs_last_usage
 
 SYMMETRIC = "SYMMETRIC_DEFAULT"

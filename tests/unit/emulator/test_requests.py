@@ -13,11 +13,11 @@ import pytest
 from botocore.exceptions import ClientError
 from botocore.model import Shape
 
-from tests.emulator import Control
-from tests.emulator import EmulatorServer
-from tests.emulator import HttpControl
-from tests.emulator.validation import failures
-from tests.emulator.validation import kms_model
+from kms_emulator import Control
+from kms_emulator import EmulatorServer
+from kms_emulator import HttpControl
+from kms_emulator.validation import failures
+from kms_emulator.validation import kms_model
 from tests.sdk import needs_last_usage
 from tests.sdk import needs_owner
 from tests.unit.emulator.stores import post
@@ -257,8 +257,18 @@ def unknown_members(shape: Shape, value: Any) -> list[str]:
     [
         ("ConnectCustomKeyStore", "{}", "ValidationException", ["1 validation error", "'customKeyStoreId'"]),
         ("ConnectCustomKeyStore", '{"CustomKeyStoreId": null}', "ValidationException", ["'customKeyStoreId'"]),
-        ("DescribeCustomKeyStores", '{"Limit": 0}', "ValidationException", ["'limit'", "at least 1"]),
-        ("DescribeCustomKeyStores", '{"Limit": 1001}', "ValidationException", ["'limit'", "at most 1000"]),
+        (
+            "DescribeCustomKeyStores",
+            '{"Limit": 0}',
+            "ValidationException",
+            ["Value '0' at 'limit'", "Member must have value greater than or equal to 1"],
+        ),
+        (
+            "DescribeCustomKeyStores",
+            '{"Limit": 1001}',
+            "ValidationException",
+            ["Value '1001' at 'limit'", "value less than or equal to 1000"],
+        ),
         ("DescribeCustomKeyStores", '{"Limit": "many"}', "SerializationException", ["'limit'"]),
         ("DescribeCustomKeyStores", '{"Limit": true}', "SerializationException", ["'limit'"]),
         ("DescribeCustomKeyStores", "[]", "SerializationException", []),
@@ -268,7 +278,14 @@ def unknown_members(shape: Shape, value: Any) -> list[str]:
             "CreateCustomKeyStore",
             '{"CustomKeyStoreName": "", "XksProxyAuthenticationCredential": {"AccessKeyId": "lower-secret"}}',
             "ValidationException",
-            ["4 validation errors", "'xksProxyAuthenticationCredential.rawSecretAccessKey'", "pattern", "at least 20"],
+            [
+                "4 validation errors detected: ",
+                "Value null at 'xksProxyAuthenticationCredential.rawSecretAccessKey'",
+                "Value at 'xksProxyAuthenticationCredential.accessKeyId' failed",
+                "Member must not be null",
+                "Member must satisfy regular expression pattern: ^[A-Z2-7]+$",
+                "length greater than or equal to 20",
+            ],
         ),
         (
             "TagResource",

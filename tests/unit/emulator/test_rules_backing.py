@@ -10,7 +10,7 @@ from typing import Any
 import boto3
 import pytest
 
-from tests.emulator import Control
+from kms_emulator import Control
 from tests.unit.emulator.stores import ENDPOINT
 from tests.unit.emulator.stores import EXTERNAL
 from tests.unit.emulator.stores import NEW_CREDENTIAL

@@ -15,7 +15,7 @@ from botocore.exceptions import ClientError
 from moto.core.authorization import enable_iam_authentication
 from moto.core.utils import camelcase_to_underscores
 
-from tests.emulator import Control
+from kms_emulator import Control
 from tests.unit.emulator.stores import EXTERNAL
 from tests.unit.emulator.stores import NEW_PASSWORD
 from tests.unit.emulator.stores import Cycle

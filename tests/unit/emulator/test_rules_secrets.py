@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.emulator import Control
+from kms_emulator import Control
 from tests.unit.emulator.stores import CREDENTIAL
 from tests.unit.emulator.stores import ENDPOINT
 from tests.unit.emulator.stores import NEW_CREDENTIAL

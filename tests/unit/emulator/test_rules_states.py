@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from tests.emulator import Control
+from kms_emulator import Control
 from tests.unit.emulator.stores import EXTERNAL
 from tests.unit.emulator.stores import NEW_CREDENTIAL
 from tests.unit.emulator.stores import Connection

@@ -21,9 +21,9 @@ import urllib3
 from botocore.exceptions import ClientError
 from botocore.exceptions import ConnectionClosedError
 
-from tests.emulator import EmulatorServer
-from tests.emulator import HttpControl
-from tests.emulator.client import CONTROL_PATH
+from kms_emulator import EmulatorServer
+from kms_emulator import HttpControl
+from kms_emulator.client import CONTROL_PATH
 
 ROOT = Path(__file__).parents[3]
 
@@ -159,7 +159,7 @@ def test_a_process_of_its_own(tmp_path: Path, number: signal.Signals) -> None:
     ready = tmp_path / "ready"
     words = ["--port", "0", "--connect-seconds", "0", "--log", "--ready-file", str(ready)]
     with subprocess.Popen(
-        [sys.executable, "-m", "tests.emulator", *words],
+        [sys.executable, "-m", "kms_emulator", *words],
         cwd=ROOT,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -182,7 +182,7 @@ def test_a_port_in_use() -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = str(other.getsockname()[1])
         done = subprocess.run(
-            [sys.executable, "-m", "tests.emulator", "--port", port],
+            [sys.executable, "-m", "kms_emulator", "--port", port],
             cwd=ROOT,
             capture_output=True,
             text=True,

@@ -12,12 +12,12 @@ import pytest
 from botocore.exceptions import ClientError
 from moto.moto_api import state_manager
 
-from tests.emulator import Control
-from tests.emulator.rules import ERROR_CODES
-from tests.emulator.rules import ConnectionState
-from tests.emulator.rules import StoreType
-from tests.emulator.stores import CONNECT_MODEL
-from tests.emulator.validation import kms_model
+from kms_emulator import Control
+from kms_emulator.custom_key_stores.rules import ERROR_CODES
+from kms_emulator.custom_key_stores.rules import ConnectionState
+from kms_emulator.custom_key_stores.rules import StoreType
+from kms_emulator.custom_key_stores.stores import CONNECT_MODEL
+from kms_emulator.validation import kms_model
 
 Connection = Callable[[str], tuple[str, str | None]]
 

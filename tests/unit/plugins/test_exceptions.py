@@ -11,9 +11,9 @@ from typing import Any
 import botocore.session
 import pytest
 
-from tests.emulator import Control
-from tests.emulator.rules import ERROR_CODES
-from tests.emulator.rules import StoreType
+from kms_emulator import Control
+from kms_emulator.custom_key_stores.rules import ERROR_CODES
+from kms_emulator.custom_key_stores.rules import StoreType
 from tests.histories import invariants
 from tests.histories.world import Mishaps
 from tests.histories.world import World

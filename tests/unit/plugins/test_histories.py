@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.emulator import Control
+from kms_emulator import Control
 from tests.histories import invariants
 from tests.histories.__main__ import tried
 from tests.histories.world import TaskRun

@@ -22,7 +22,7 @@ from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.api i
 from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.clock import Clock
 from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.clock import Deadline
 from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.clusters import describe_clusters
-from tests.emulator import Control
+from kms_emulator import Control
 from tests.sdk import needs_last_usage
 from tests.unit.harness import ModuleRunner
 

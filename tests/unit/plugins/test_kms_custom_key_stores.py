@@ -13,7 +13,7 @@ import pytest
 
 from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.api import Kms
 from ansible_collections.keyops.aws.plugins.modules import kms_custom_key_stores
-from tests.emulator import Control
+from kms_emulator import Control
 from tests.unit.harness import ModuleRunner
 from tests.unit.harness import SimulatedTime
 

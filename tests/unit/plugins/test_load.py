@@ -13,8 +13,8 @@ from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.apply
 from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.clock import Clock
 from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.model import DesiredStore
 from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.task import Task
-from tests.emulator import Control
-from tests.emulator.models import backends
+from kms_emulator import Control
+from kms_emulator.models import backends
 from tests.histories.direct import DirectKms
 
 TASKS = 200

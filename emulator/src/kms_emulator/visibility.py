@@ -6,17 +6,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 from .clock import Clock
-
-Description = dict[str, Any]
-"""One entry of DescribeCustomKeyStores' answer."""
+from .custom_key_stores.stores import Description
+from .custom_key_stores.stores import sort_key
 
 
 @dataclass(frozen=True)
 class _Earlier:
-    """What to show of something until some time (seconds since the epoch). None: it was not there."""
+    """What to show of something until some time (of the clock's elapsed()). None: it was not there."""
 
     description: Description | None
     until: float
@@ -33,7 +31,7 @@ class Visibility:
     def changing(self, identifier: str, before: Description | None) -> None:
         """A change was accepted; before it, the store looked like this, or (None) the store or key was not there."""
         if self.delay > 0:
-            self._earlier.setdefault(identifier, []).append(_Earlier(before, self._clock.now() + self.delay))
+            self._earlier.setdefault(identifier, []).append(_Earlier(before, self._clock.elapsed() + self.delay))
 
     def show_now(self, store_id: str) -> None:
         """Show the truth about a store from here on."""
@@ -55,14 +53,9 @@ class Visibility:
 
     def _views(self) -> dict[str, Description | None]:
         """What to show instead of the truth, for all that is not seen as it is."""
-        now = self._clock.now()
+        now = self._clock.elapsed()
         for identifier, views in list(self._earlier.items()):
             views[:] = [view for view in views if view.until > now]
             if not views:
                 del self._earlier[identifier]
         return {identifier: views[0].description for identifier, views in self._earlier.items()}
-
-
-def sort_key(description: Description) -> str:
-    """Text that orders stores by age, for a stable order of pages."""
-    return f"{description['CreationDate']:017.3f} {description['CustomKeyStoreId']}"

@@ -1,10 +1,14 @@
 # Copyright: Contributors to the keyops.aws collection
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""KMS's errors around custom key stores. The class name is the error code; the wording is this emulator's."""
+"""KMS's errors around custom key stores. The class name is the error code.
+
+Where clients are known to match on a text, it is KMS's own; the others are worded here.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import ClassVar
 
 from moto.core.exceptions import JsonRESTError
@@ -18,10 +22,6 @@ class KmsError(JsonRESTError):
 
     def __init__(self, message: str | None = None) -> None:
         super().__init__(type(self).__name__, message or self.default_message)
-
-
-class AccessDeniedException(KmsError):
-    default_message = "The caller is not authorized to perform this action."
 
 
 class CloudHsmClusterInUseException(KmsError):
@@ -69,6 +69,11 @@ class DisabledException(KmsError):
     default_message = "The KMS key is disabled."
 
 
+class DryRunOperationException(KmsError):
+    code = 412
+    default_message = "The request would have succeeded, but the DryRun option is set."
+
+
 class IncorrectTrustAnchorException(KmsError):
     default_message = "The trust anchor certificate is not the one of the CloudHSM cluster."
 
@@ -77,8 +82,8 @@ class InvalidMarkerException(KmsError):
     default_message = "The marker did not come from an earlier answer of this operation."
 
 
-class InvalidSignatureException(KmsError):
-    default_message = "The signature of the request does not match the secret access key."
+class InvalidKeyUsageException(KmsError):
+    default_message = "The usage of the KMS key does not allow this."
 
 
 class KMSInternalException(KmsError):
@@ -98,22 +103,6 @@ class NotFoundException(KmsError):
     default_message = "There is no such KMS key in this account and Region."
 
 
-class SerializationException(KmsError):
-    default_message = "The body of the request cannot be read."
-
-
-class ThrottlingException(KmsError):
-    default_message = "Too many requests of this operation."
-
-
-class UnknownOperationException(KmsError):
-    default_message = "KMS has no such operation."
-
-
-class UnrecognizedClientException(KmsError):
-    default_message = "The security token included in the request is not valid."
-
-
 class UnsupportedOperationException(KmsError):
     default_message = "This is not supported for a resource of this type."
 
@@ -124,6 +113,10 @@ class ValidationException(KmsError):
 
 class XksKeyAlreadyInUseException(KmsError):
     default_message = "Another KMS key of this external key store uses this external key."
+
+
+class XksKeyInvalidConfigurationException(KmsError):
+    default_message = "The external key is not such as a KMS key needs it."
 
 
 class XksKeyNotFoundException(KmsError):
@@ -166,22 +159,12 @@ class XksProxyVpcEndpointServiceNotFoundException(KmsError):
     default_message = "KMS does not find the VPC endpoint service."
 
 
-class InjectedError(KmsError):
-    """An error with any code, for faults with a code that has no class here."""
-
-    server_faults: ClassVar[dict[str, int]] = {
-        "InternalFailure": 500,
-        "KeyUnavailableException": 500,
-        "ServiceUnavailable": 503,
-        "ServiceUnavailableException": 503,
-    }
-
-    def __init__(self, error_code: str) -> None:
-        JsonRESTError.__init__(self, error_code, "The emulator was told to answer with this error.")
-        self.code = self.server_faults.get(error_code, 400)
-
-
 def error_for(error_code: str) -> KmsError:
-    """The error answer for an error code, known here or not."""
-    known = {error.__name__: error for error in KmsError.__subclasses__() if error is not InjectedError}
-    return known[error_code]() if error_code in known else InjectedError(error_code)
+    """The error answer for an error code. Raises KeyError for one that has no class."""
+    return {error.__name__: error for error in _subclasses(KmsError)}[error_code]()
+
+
+def _subclasses(error: type[KmsError]) -> Iterator[type[KmsError]]:
+    for subclass in error.__subclasses__():
+        yield subclass
+        yield from _subclasses(subclass)

@@ -109,6 +109,8 @@ class Rules:
     """3.9(8): KeyStorePassword may have letters and digits only."""
     names_are_unique_in_all_regions: bool = False
     """3.9(10): a custom key store's name is unique in the account, not only in its Region."""
+    external_failures_of_use_are_internal: bool = False
+    """3.9(11): what fails at the proxy when a key is used is told as KMSInternalException, not as KMSInvalidStateException."""
     clusters_must_exist: bool = False
     """Not a disputed rule: every CloudHSM cluster must be there in CloudHSM v2. By default, only those that a test
     has created are judged, and any other id stands for a cluster without flaws."""

@@ -9,23 +9,31 @@ import time
 
 
 class Clock:
-    """Wall time plus an offset; can be frozen, and moved forward."""
+    """The time, which can be frozen and moved forward.
+
+    It is told twice: now() is the date, and follows the wall clock, hence also one that freezegun makes up. elapsed() is for how
+    long something takes, and goes on whatever the wall clock says: a transition that began in a frozen past ends after its
+    seconds, and a key whose deletion was scheduled there is not gone in the present.
+    """
 
     def __init__(self) -> None:
         self._offset = 0.0
-        self._frozen_at: float | None = None
+        self._frozen_at: tuple[float, float] | None = None
         self._seconds_per_request = 0.0
 
     def now(self) -> float:
         """The emulator's time, in seconds since the epoch."""
-        wall = time.time() if self._frozen_at is None else self._frozen_at
-        return wall + self._offset
+        return (time.time() if self._frozen_at is None else self._frozen_at[0]) + self._offset
+
+    def elapsed(self) -> float:
+        """Seconds that have passed since any beginning."""
+        return (_steady() if self._frozen_at is None else self._frozen_at[1]) + self._offset
 
     def freeze(self, seconds_per_request: float) -> None:
         """Stop: from here on only requests, by this many seconds each, and advance() move the time."""
         self._seconds_per_request = seconds_per_request
         if self._frozen_at is None:
-            self._frozen_at = time.time()
+            self._frozen_at = time.time(), _steady()
 
     def request_came(self) -> None:
         """Move on by what a request takes on a clock that was stopped."""
@@ -34,3 +42,8 @@ class Clock:
     def advance(self, seconds: float) -> None:
         """Move the time forward by this many seconds, 0 or more."""
         self._offset += seconds
+
+
+def _steady() -> float:
+    """The system's steady clock. freezegun replaces time.monotonic, but not this."""
+    return time.clock_gettime(time.CLOCK_MONOTONIC)

@@ -9,6 +9,7 @@ import base64
 import binascii
 import functools
 import re
+from collections.abc import Collection
 from collections.abc import Iterator
 from typing import Any
 from typing import cast
@@ -21,8 +22,8 @@ from botocore.model import Shape
 from botocore.model import StringShape
 from botocore.model import StructureShape
 
+from .custom_key_stores.exceptions import ValidationException
 from .exceptions import SerializationException
-from .exceptions import ValidationException
 
 MASK = "********"
 
@@ -49,33 +50,45 @@ def input_shape(operation: str) -> StructureShape:
     return cast(StructureShape, kms_model().operation_model(operation).input_shape)
 
 
-def check_request(operation: str, request: dict[str, Any]) -> None:
-    """Judge a request as KMS does before it looks at anything else.
+def check_request(operation: str, request: dict[str, Any], *, leave_out: Collection[str] = ()) -> None:
+    """Judge a request as KMS does before it looks at anything else. Leave_out: members to be judged elsewhere.
 
-    Raises SerializationException for a value of the wrong type, and ValidationException naming all members that break
-    a constraint. Neither repeats a value, as it may be a secret.
+    Raises SerializationException for a value of the wrong type, and ValidationException, in the form of AWS's own validation,
+    naming all members that break a constraint. A value is repeated unless the member is sensitive, or a blob.
     """
-    found = list(failures(input_shape(operation), request, ""))
+    elsewhere = {_joined("", name) for name in leave_out if request.get(name) is not None}
+    found = [text for path, text in failures(input_shape(operation), request, "") if path not in elsewhere]
     if found:
         noun = "error" if len(found) == 1 else "errors"
         raise ValidationException(f"{len(found)} validation {noun} detected: {'; '.join(found)}")
 
 
 def check_value(shape_name: str, value: str, name: str) -> None:
-    """Judge one value as KMS would. Raises ValueError, which does not repeat it."""
-    for failure in failures(kms_model().shape_for(shape_name), value, name):
-        raise ValueError(failure)
+    """Judge one value as KMS would. Raises ValueError, which does not repeat it if it is a secret."""
+    for _path, text in failures(kms_model().shape_for(shape_name), value, name):
+        raise ValueError(text)
 
 
-def failures(shape: Shape, value: Any, path: str) -> Iterator[str]:
-    """Each constraint that a value breaks, one clause each. Path: where it is, such as 'tags.1.member.tagKey'."""
+def failures(shape: Shape, value: Any, path: str) -> Iterator[tuple[str, str]]:
+    """Each constraint that a value breaks: the place, and a clause about it. Path: the place, such as 'tags.1.member.tagKey'."""
     json_type = JSON_TYPES[shape.type_name]
     if not isinstance(value, json_type) or (isinstance(value, bool) and json_type is not bool):
         raise SerializationException(f"The value at {path!r} is not a {shape.type_name}.")
     for constraint in _broken(shape, value, path):
-        yield f"Value at {path!r} failed to satisfy constraint: {constraint}"
+        yield path, f"Value{_repeated(shape, value)} at {path!r} failed to satisfy constraint: {constraint}"
     for member_shape, member_value, member_path in _members(shape, value, path):
         yield from failures(member_shape, member_value, member_path)
+
+
+def _repeated(shape: Shape, value: Any) -> str:
+    """A value as AWS repeats it; nothing for one that may be a secret."""
+    if isinstance(shape, _MissingShape):
+        return " null"
+    if shape.metadata.get("sensitive") or shape.type_name == "blob":
+        return ""
+    if isinstance(value, list):
+        return f" '[{', '.join(str(item) for item in value)}]'"
+    return f" '{value}'"
 
 
 def _members(shape: Shape, value: Any, path: str) -> Iterator[tuple[Shape, Any, str]]:
@@ -109,36 +122,36 @@ def _joined(path: str, member: str) -> str:
 
 def _broken(shape: Shape, value: Any, path: str) -> Iterator[str]:
     if isinstance(shape, _MissingShape):
-        yield "it is required"
+        yield "Member must not be null"
         return
     size, noun = _size(shape, value, path)
     if size is not None and size < shape.metadata.get("min", size):
-        yield f"{noun} must be at least {shape.metadata['min']}"
+        yield f"Member must have {noun} greater than or equal to {shape.metadata['min']}"
     if size is not None and size > shape.metadata.get("max", size):
-        yield f"{noun} must be at most {shape.metadata['max']}"
+        yield f"Member must have {noun} less than or equal to {shape.metadata['max']}"
     if isinstance(shape, StringShape):
         yield from _broken_by_text(shape, value)
 
 
 def _size(shape: Shape, value: Any, path: str) -> tuple[int | None, str]:
     if shape.type_name == "integer":
-        return value, "it"
+        return value, "value"
     if shape.type_name == "blob":
         try:
-            return len(base64.b64decode(value, validate=True)), "its length"
-        except binascii.Error as error:
+            return len(base64.b64decode(value, validate=True)), "length"
+        except (binascii.Error, ValueError) as error:
             raise SerializationException(f"The value at {path!r} is not Base64.") from error
     if shape.type_name in ("string", "list", "map"):
-        return len(value), "its length"
+        return len(value), "length"
     return None, ""
 
 
 def _broken_by_text(shape: StringShape, value: str) -> Iterator[str]:
     if shape.enum and value not in shape.enum:
-        yield f"it must be one of {', '.join(sorted(shape.enum))}"
+        yield f"Member must satisfy enum value set: [{', '.join(shape.enum)}]"
     pattern = shape.metadata.get("pattern")
     if pattern and not re.fullmatch(pattern, value):
-        yield f"it must match the pattern {pattern}"
+        yield f"Member must satisfy regular expression pattern: {pattern}"
 
 
 def masked(shape: Shape | None, value: Any, member: str = "") -> Any:

@@ -9,9 +9,13 @@ from typing import TYPE_CHECKING
 
 from .commands import Commands
 from .commands import command
+from .proxies import BY_EXCEPTION
 from .proxies import FAILURES
-from .proxies import INCORRECT_CREDENTIAL
+from .proxies import KEY_SPEC
+from .proxies import KEY_STATUS
+from .proxies import KEY_USAGE
 from .proxies import UNREACHABLE
+from .proxies import ExternalKey
 from .validation import check_value
 
 if TYPE_CHECKING:
@@ -125,22 +129,45 @@ class BackingCommands(Commands):
 
         Args: access_key_id, raw_secret_access_key: the only credential that it accepts (default: it accepts any);
         keep_credentials: it accepts those from before as well (R17); reachable: False, KMS does not reach it;
-        failure: the exception that creating and updating a store with it ends with, XksProxyInvalidResponseException,
-        XksProxyInvalidConfigurationException, XksProxyVpcEndpointServiceNotFoundException or
-        XksProxyVpcEndpointServiceInvalidConfigurationException (connecting fails with the code that corresponds);
-        external_keys: ids of all the keys behind it (default: any id is good).
+        failure: what is wrong with it. The error that it answers with, by the names of the XKS proxy API specification, such as
+        AccessDeniedException; UndecryptableCiphertext, InvalidTls, TimedOut or MalformedResponse; or the exception that creating
+        a store with it ends with, such as XksProxyVpcEndpointServiceNotFoundException. Stores, connects, and keys then fail each
+        in its own way; external_keys: ids of all the keys behind it (default: any id is good).
         """
         check_value("XksProxyUriEndpointType", uri_endpoint, "uri_endpoint")
         if (access_key_id is None) != (raw_secret_access_key is None):
             raise ValueError("A credential has an access key id and a raw secret access key.")
-        failures = sorted(set(FAILURES) - {INCORRECT_CREDENTIAL})
+        failures = sorted((set(FAILURES) | set(BY_EXCEPTION)) - {UNREACHABLE})
         if failure is not None and (not reachable or failure not in failures):
             raise ValueError(f"A reachable proxy can fail with: {', '.join(failures)}.")
         proxies = self._backend.backing.proxies
         proxy = proxies.configured(uri_endpoint)
-        proxy.failure = failure if reachable else UNREACHABLE
+        name = failure if reachable else UNREACHABLE
+        proxy.failure = FAILURES[BY_EXCEPTION.get(name, name)] if name is not None else None
         proxy.external_keys = frozenset(external_keys) if external_keys is not None else None
         if not keep_credentials:
             proxy.credentials = frozenset()
         if access_key_id is not None and raw_secret_access_key is not None:
             proxy.credentials |= {proxies.credential(access_key_id, raw_secret_access_key)}
+
+    @command
+    def set_external_key(
+        self,
+        uri_endpoint: str,
+        xks_key_id: str,
+        *,
+        key_spec: str = KEY_SPEC,
+        key_status: str = KEY_STATUS,
+        key_usage: list[str] | None = None,
+    ) -> None:
+        """Say what a key behind the proxy at an endpoint is like. Others are good for KMS keys.
+
+        Args: key_spec: anything but AES_256, and key_status: anything but ENABLED, such as DISABLED, keep KMS from creating a KMS
+        key with it; so does a key_usage (default: ENCRYPT, DECRYPT) that lacks one of the two. A KMS key that has it already
+        cannot be used then.
+        """
+        check_value("XksProxyUriEndpointType", uri_endpoint, "uri_endpoint")
+        check_value("XksKeyIdType", xks_key_id, "xks_key_id")
+        usage = frozenset(KEY_USAGE if key_usage is None else key_usage)
+        proxy = self._backend.backing.proxies.configured(uri_endpoint)
+        proxy.flawed_keys[xks_key_id] = ExternalKey(key_spec, key_status, usage)

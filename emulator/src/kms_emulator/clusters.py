@@ -1,7 +1,7 @@
 # Copyright: Contributors to the keyops.aws collection
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""CloudHSM clusters, as moto's CloudHSM v2 has them, and what KMS asks of them (R20, R25)."""
+"""CloudHSM clusters that a test creates, with all that KMS asks of them (R20, R25)."""
 
 from __future__ import annotations
 
@@ -10,16 +10,12 @@ from typing import cast
 
 import botocore.session
 from botocore.model import StringShape
-from moto.cloudhsmv2.models import CloudHSMV2Backend
 from moto.cloudhsmv2.models import Cluster
-from moto.cloudhsmv2.models import cloudhsmv2_backends
 from moto.moto_api._internal import mock_random
 
-from .exceptions import CloudHsmClusterInvalidConfigurationException
-from .exceptions import CloudHsmClusterNotActiveException
-from .exceptions import CloudHsmClusterNotFoundException
-from .exceptions import IncorrectTrustAnchorException
-from .rules import Rules
+from .custom_key_stores.clusters import Clusters
+from .custom_key_stores.exceptions import IncorrectTrustAnchorException
+from .custom_key_stores.rules import Rules
 
 HSM_TYPE = "hsm2m.medium"
 
@@ -30,17 +26,11 @@ def made_up_id(prefix: str) -> str:
     return f"{prefix}-{letters}"
 
 
-class Clusters:
-    """The clusters of one account and Region.
-
-    A cluster that moto does not have, and that was not created here, is taken for good, unless the rule
-    clusters_must_exist is on: so a test of custom key stores needs no cluster.
-    """
+class EmulatedClusters(Clusters):
+    """The clusters of one account and Region: moto's, and what moto does not know of those that were created here."""
 
     def __init__(self, *, account_id: str, region_name: str, rules: Rules) -> None:
-        self._account_id = account_id
-        self._region_name = region_name
-        self._rules = rules
+        super().__init__(account_id=account_id, region_name=region_name, rules=rules)
         self._certificates: dict[str, str] = {}
         """Of all clusters created here, deleted ones included."""
 
@@ -48,7 +38,7 @@ class Clusters:
         """Create a cluster. Returns its id. See Control.create_cluster."""
         _check_state(state)
         _check_size(active_hsms, zones)
-        moto = self._moto_backend()
+        moto = self.moto_backend()
         if moto is None:
             raise ValueError(f"There is no CloudHSM in Region {self._region_name}.")
         source_backup = self._backup_of(source) if source is not None else None
@@ -89,17 +79,11 @@ class Clusters:
 
     def forget(self) -> None:
         """Take all clusters that were created here out of moto."""
-        moto = self._moto_backend() if self._certificates else None
+        moto = self.moto_backend() if self._certificates else None
         for cluster_id in self._certificates:
             if moto is not None:
                 moto.clusters.pop(cluster_id, None)
         self._certificates.clear()
-
-    def find(self, cluster_id: str) -> Cluster | None:
-        """The cluster with this id, if moto has it."""
-        moto = self._moto_backend()
-        cluster: Cluster | None = moto.clusters.get(cluster_id) if moto is not None else None
-        return cluster if cluster is not None and cluster.state != "DELETED" else None
 
     def certificate(self, cluster_id: str) -> str | None:
         """The certificate of a cluster that was created here; it may be gone by now."""
@@ -114,62 +98,23 @@ class Clusters:
             return None
         return certificates[cluster_id] == certificates[other_id]
 
-    # What KMS checks
-
-    def check(self, cluster_id: str) -> None:
-        """Is a cluster fit for CreateCustomKeyStore and UpdateCustomKeyStore? Raises KMS's errors (R20)."""
-        cluster = self.find(cluster_id)
-        if cluster is None:
-            if self._missing(cluster_id):
-                raise CloudHsmClusterNotFoundException()
-        elif cluster.state != "ACTIVE":
-            raise CloudHsmClusterNotActiveException()
-        self.check_hsms(cluster_id)
-
-    def check_hsms(self, cluster_id: str) -> None:
-        """Raises CloudHsmClusterInvalidConfigurationException without two active HSMs in different zones (R20)."""
-        cluster = self.find(cluster_id)
-        if cluster is not None and len({hsm["AvailabilityZone"] for hsm in _active_hsms(cluster)}) < 2:
-            raise CloudHsmClusterInvalidConfigurationException(
-                "The CloudHSM cluster needs at least two active HSMs in different Availability Zones."
-            )
-
     def check_trust_anchor(self, cluster_id: str, certificate: str) -> None:
         """Raises IncorrectTrustAnchorException if this is not the cluster's certificate, white space aside."""
         expected = self._certificates.get(cluster_id)
         if expected is not None and expected.split() != certificate.split():
             raise IncorrectTrustAnchorException()
 
-    def failure(self, cluster_id: str) -> str | None:
-        """Why KMS cannot connect to a cluster: a ConnectionErrorCode, or the exception of a fast failure (R2)."""
-        cluster = self.find(cluster_id)
-        if cluster is None:
-            return "CLUSTER_NOT_FOUND" if self._missing(cluster_id) else None
-        if cluster.state != "ACTIVE":
-            return "CloudHsmClusterNotActiveException"
-        return None if _active_hsms(cluster) else "INSUFFICIENT_CLOUDHSM_HSMS"
-
-    def _missing(self, cluster_id: str) -> bool:
-        return cluster_id in self._certificates or self._rules.clusters_must_exist
-
-    def _moto_backend(self) -> CloudHSMV2Backend | None:
-        account = cloudhsmv2_backends[self._account_id]
-        if self._region_name not in account:
-            return None
-        # Not get(): moto makes a Region's backend when it is asked for like this.
-        return account[self._region_name]
+    def is_missing(self, cluster_id: str) -> bool:
+        """Does an id that moto does not have stand for a cluster that is not there? One of here, it is deleted."""
+        return cluster_id in self._certificates or super().is_missing(cluster_id)
 
     def _backup_of(self, cluster_id: str) -> str:
-        moto = self._moto_backend()
+        moto = self.moto_backend()
         backups = moto.backups.values() if moto is not None else ()
         found = [cast(str, backup.backup_id) for backup in backups if backup.cluster_id == cluster_id]
         if not found or cluster_id not in self._certificates:
             raise ValueError(f"There is no backup of cluster {cluster_id!r}.")
         return found[0]
-
-
-def _active_hsms(cluster: Cluster) -> list[dict[str, Any]]:
-    return [hsm for hsm in cluster.hsms if hsm["State"] == "ACTIVE"]
 
 
 def _new_hsm(cluster: Cluster, number: int) -> dict[str, Any]:

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable
 from collections.abc import Mapping
 from typing import Any
@@ -14,19 +13,19 @@ from moto.core.common_models import BaseModel
 from moto.moto_api import state_manager
 from moto.moto_api._internal.managed_state_model import ManagedState
 
-from .clock import Clock
 from .rules import NEVER
 from .rules import ConnectionState
 from .rules import Rules
 from .rules import StoreType
-from .visibility import Description
-from .visibility import Visibility
 
 CONNECT_MODEL = "kms::connect_custom_key_store"
 DISCONNECT_MODEL = "kms::disconnect_custom_key_store"
 
 Request = Mapping[str, Any]
-"""The members of a KMS request, by KMS's names; checked against botocore's model, without nulls."""
+"""The members of a KMS request, by KMS's names, without nulls."""
+
+Description = dict[str, Any]
+"""One entry of DescribeCustomKeyStores' answer."""
 
 PROXY_MEMBERS = {
     "XksProxyConnectivity": "Connectivity",
@@ -44,13 +43,16 @@ def proxy_configuration(request: Request) -> dict[str, str]:
 
 
 class Connection(ManagedState):
-    """A store's connection: moto's managed state, but by the emulator's clock, and with two models that take turns."""
+    """A store's connection: moto's managed state, with two models that take turns.
 
-    def __init__(self, clock: Clock, rules: Rules) -> None:
+    Elapsed: tells the time that transitions take, in seconds from any beginning.
+    """
+
+    def __init__(self, elapsed: Callable[[], float], rules: Rules) -> None:
         super().__init__(DISCONNECT_MODEL, [(ConnectionState.DISCONNECTED, ConnectionState.DISCONNECTED)])
-        self._clock = clock
+        self._elapsed = elapsed
         self._rules = rules
-        self._began_at = clock.now()
+        self._began_at = elapsed()
         self._error_code: str | None = None
         self._when_connected: Callable[[], None] | None = None
 
@@ -83,7 +85,7 @@ class Connection(ManagedState):
         self._error_code = error_code
         self._tick = 0
         self._when_connected = None
-        self._began_at = self._clock.now()
+        self._began_at = self._elapsed()
 
     @property
     def status(self) -> ConnectionState:
@@ -98,7 +100,7 @@ class Connection(ManagedState):
         transition = state_manager.get_transition(self.model_name)
         if transition["progression"] != "time":
             return ConnectionState(super().status or "")
-        if self._clock.now() >= self._began_at + transition["seconds"]:
+        if self._elapsed() >= self._began_at + transition["seconds"]:
             self._status = self._get_next_status(self._status)
         return ConnectionState(self._status or "")
 
@@ -121,28 +123,20 @@ class CustomKeyStore(BaseModel):
         store_type: StoreType,
         request: Request,
         account_id: str,
-        clock: Clock,
-        rules: Rules,
-        visibility: Visibility,
+        creation_date: float,
+        connection: Connection,
     ) -> None:
         self.custom_key_store_id = store_id
         self.custom_key_store_type = store_type
         self.custom_key_store_name: str = request["CustomKeyStoreName"]
         self.cloud_hsm_cluster_id: str | None = request.get("CloudHsmClusterId")
         self.trust_anchor_certificate: str | None = request.get("TrustAnchorCertificate")
-        self.creation_date = round(clock.now(), 3)
-        self.connection = Connection(clock, rules)
-        self.connect_outcomes: deque[str] = deque()
+        self.creation_date = creation_date
+        self.connection = connection
         self.xks_proxy_configuration: dict[str, str] = {}
         self._account_id = account_id
-        self._visibility = visibility
         if store_type is StoreType.EXTERNAL_KEY_STORE:
             self.xks_proxy_configuration = self.proxy_after(request)
-
-    @property
-    def seen_connection_state(self) -> str:
-        """The connection state that the KMS keys in this store follow: the one that is seen, maybe late (R5, R31)."""
-        return self._visibility.connection_state(self.custom_key_store_id, self.connection.status)
 
     def update(self, request: Request) -> None:
         """Take over what an accepted UpdateCustomKeyStore asks for."""
@@ -185,3 +179,8 @@ class CustomKeyStore(BaseModel):
             "XksProxyConfiguration": dict(self.xks_proxy_configuration) or None,
         }
         return {name: value for name, value in entry.items() if value is not None}
+
+
+def sort_key(description: Description) -> str:
+    """Text that orders stores by age, for a stable order of pages."""
+    return f"{description['CreationDate']:017.3f} {description['CustomKeyStoreId']}"

@@ -31,14 +31,14 @@ class Quotas:
         if per_second is None:
             self._buckets.pop(operation, None)
         else:
-            self._buckets[operation] = _Bucket(per_second, max(1.0, per_second), self._clock.now())
+            self._buckets[operation] = _Bucket(per_second, max(1.0, per_second), self._clock.elapsed())
 
     def exceeded(self, operation: str) -> bool:
         """Count one request. Is it one too many?"""
         bucket = self._buckets.get(operation)
         if bucket is None:
             return False
-        now = self._clock.now()
+        now = self._clock.elapsed()
         earned = (now - bucket.filled_at) * bucket.per_second
         bucket.tokens = min(max(1.0, bucket.per_second), bucket.tokens + earned)
         bucket.filled_at = now

@@ -1,20 +1,20 @@
 # Copyright: Contributors to the keyops.aws collection
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""KMS with custom key stores: the six operations on them, and what others do with them."""
+"""moto's KMS with custom key stores: the six operations on them, and keys whose states count."""
 
 from __future__ import annotations
 
+import datetime
 import functools
+import time
 from collections.abc import Iterator
 from collections.abc import Mapping
-from threading import RLock
 from typing import Any
 from typing import cast
 
-from moto.core.exceptions import JsonRESTError
-from moto.core.utils import camelcase_to_underscores
-from moto.kms.models import kms_backends
+from moto.kms.models import Key
+from moto.kms.models import KmsBackend
 from moto.moto_api import state_manager
 from moto.moto_api._internal import mock_random
 
@@ -30,72 +30,64 @@ from .exceptions import CustomKeyStoreInvalidStateException
 from .exceptions import CustomKeyStoreNameInUseException
 from .exceptions import CustomKeyStoreNotFoundException
 from .exceptions import DependencyTimeoutException
-from .exceptions import KMSInvalidStateException
 from .exceptions import LimitExceededException
 from .exceptions import UnsupportedOperationException
 from .exceptions import ValidationException
 from .exceptions import XksKeyAlreadyInUseException
-from .exceptions import XksKeyNotFoundException
 from .exceptions import error_for
-from .injections import Injections
-from .injections import Intruder
-from .journal import Journal
+from .key_states import ENABLED
+from .key_states import PENDING_DELETION
+from .key_states import USES
 from .keys import CustomStoreKey
-from .keys import KeyBackend
-from .keys import another
 from .paging import page
-from .quotas import Quotas
-from .rules import ERROR_CODES
 from .rules import FAST_FAILURES
 from .rules import ConnectionState
 from .rules import Rules
 from .rules import StoreType
 from .stores import CONNECT_MODEL
 from .stores import DISCONNECT_MODEL
+from .stores import Connection
 from .stores import CustomKeyStore
+from .stores import Description
 from .stores import Request
 from .stores import proxy_configuration
-from .visibility import sort_key
+from .stores import sort_key
 
 DEFAULT_PAGE = 100
 
-
-def install(*, connect_seconds: float = 2.0, disconnect_seconds: float = 2.0) -> None:
-    """Make moto's KMS, in process and as a server, one with custom key stores. May be called again.
-
-    Args: how long connecting and disconnecting take, in seconds, unless moto's state manager is told otherwise.
-    The first call clears moto's KMS.
-    """
-    for model_name, seconds in ((CONNECT_MODEL, connect_seconds), (DISCONNECT_MODEL, disconnect_seconds)):
-        state_manager.register_default_transition(model_name, {"progression": "time", "seconds": seconds})
-    if kms_backends.backend is not CustomKeyStoreBackend:
-        kms_backends.backend = CustomKeyStoreBackend
-        # The accounts that are there already have remembered moto's own class.
-        kms_backends.clear()
+for _model in (CONNECT_MODEL, DISCONNECT_MODEL):
+    state_manager.register_default_transition(_model, {"progression": "immediate"})
 
 
-class CustomKeyStoreBackend(KeyBackend):
-    """KMS of one account and Region, with custom key stores. Whoever uses it holds its lock."""
+class CustomKeyStoreBackend(KmsBackend):
+    """KMS of one account and Region, with custom key stores."""
 
     def __init__(self, region_name: str, account_id: str | None = None) -> None:
         super().__init__(region_name, account_id)
-        if not hasattr(self, "lock"):
-            self.lock = RLock()
         self.rules = Rules()
         self.custom_key_stores: dict[str, CustomKeyStore] = {}
-        self.journal = Journal(account_id=self.account_id, region_name=region_name, clock=self.clock)
-        self.injections = Injections()
-        self.quotas = Quotas(self.clock)
-        self.backing = Backing(account_id=self.account_id, region_name=region_name, rules=self.rules)
-        self.intrusions: list[dict[str, str]] = []
-        self.latency = 0.0
-        """Wall time before each request is handled, in seconds."""
+        self.backing: Backing = Backing(account_id=self.account_id, region_name=region_name, rules=self.rules)
 
-    def reset(self) -> None:
-        """Forget all. Moto's own takes the attributes away meanwhile, which other threads may be using."""
-        with self.lock:
-            self.backing.clusters.forget()
-            self.__init__(self.region_name, self.account_id)  # type: ignore[misc]  # as moto itself resets
+    # What a subclass may tell otherwise
+
+    def now(self) -> float:
+        """The time that answers tell, in seconds since the epoch."""
+        return round(time.time(), 3)
+
+    def elapsed(self) -> float:
+        """The time that transitions take, in seconds from any beginning."""
+        return time.monotonic()
+
+    def seen(self, truth: dict[str, Description]) -> list[Description]:
+        """All stores as DescribeCustomKeyStores shows them, oldest first. Truth: the stores as they are, by id."""
+        return sorted(truth.values(), key=sort_key)
+
+    def seen_state(self, store: CustomKeyStore) -> str:
+        """The connection state of a store that the keys in it follow."""
+        return store.connection.status
+
+    def changing(self, identifier: str, before: Description | None) -> None:
+        """A store or a key is about to change. Before: what was shown of a store; None: it is new."""
 
     # KMS's operations. Each takes the members of its request, and returns those of its answer.
 
@@ -120,7 +112,7 @@ class CustomKeyStoreBackend(KeyBackend):
             if (
                 store.has_values_of(request)
                 and store.connection.status is ConnectionState.DISCONNECTED
-                and self.backing.passwords.was_told(store.custom_key_store_id, request["KeyStorePassword"])
+                and self.backing.was_told(store, request)
             ):
                 return store
         return None
@@ -132,13 +124,12 @@ class CustomKeyStoreBackend(KeyBackend):
             store_type=store_type,
             request=request,
             account_id=self.account_id,
-            clock=self.clock,
-            rules=self.rules,
-            visibility=self.visibility,
+            creation_date=self.now(),
+            connection=Connection(self.elapsed, self.rules),
         )
         self.custom_key_stores[store_id] = store
-        self.backing.tell(store, request)
-        self.visibility.changing(store_id, None)
+        self.backing.accepted(store, request)
+        self.changing(store_id, None)
         return store_id
 
     def describe_custom_key_stores(self, request: Request) -> dict[str, Any]:
@@ -146,7 +137,7 @@ class CustomKeyStoreBackend(KeyBackend):
         if "CustomKeyStoreId" in request and "CustomKeyStoreName" in request:
             raise ValidationException("Give the id or the name of a custom key store, not both.")
         wanted = {name: request[name] for name in ("CustomKeyStoreId", "CustomKeyStoreName") if name in request}
-        seen = self.visibility.shown({key: store.describe() for key, store in self.custom_key_stores.items()})
+        seen = self.seen({key: store.describe() for key, store in self.custom_key_stores.items()})
         entries = [entry for entry in seen if wanted.items() <= entry.items()]
         if wanted and not entries:
             raise CustomKeyStoreNotFoundException()
@@ -171,7 +162,7 @@ class CustomKeyStoreBackend(KeyBackend):
         if under_way and self.rules.connect_when_connected_is_valid:
             return {}
         self._check_state(store, {ConnectionState.DISCONNECTED}, "connected")
-        outcome = store.connect_outcomes.popleft() if store.connect_outcomes else self.backing.connect(store)
+        outcome = self.backing.connect(store)
         if outcome in FAST_FAILURES:
             raise error_for(outcome)
         self._changing(store)
@@ -203,7 +194,7 @@ class CustomKeyStoreBackend(KeyBackend):
         self.backing.check_change(store, request, self._others(store))
         self._changing(store)
         store.update(request)
-        self.backing.tell(store, request)
+        self.backing.accepted(store, request)
         return {}
 
     def _check_update_state(self, store: CustomKeyStore, members: set[str]) -> None:
@@ -227,36 +218,75 @@ class CustomKeyStoreBackend(KeyBackend):
         self.backing.forget(store)
         return {}
 
-    # What other operations of KMS do with custom key stores
+    # KMS keys
+
+    def create_key(self, *args: Any, **kwargs: Any) -> Key:
+        """moto's, but created at the time that this KMS tells."""
+        key = super().create_key(*args, **kwargs)
+        key.creation_date = self.now()
+        self.changing(key.id, None)
+        return key
 
     def store_for_key(self, request: Request) -> CustomKeyStore | None:
-        """The store that CreateKey names, if any: CONNECTED, and fit for such a key (section 3.1, R20)."""
+        """The store that CreateKey names, if any: CONNECTED, and fit for such a key (section 3.1, R20, R34)."""
         if "CustomKeyStoreId" not in request:
             check_key_outside(request)
             return None
         store = self._store(request)
         check_key_in_store(request, store)
         self._check_state(store, {ConnectionState.CONNECTED}, "given a KMS key")
-        if store.cloud_hsm_cluster_id is not None:
-            self.backing.clusters.check_hsms(store.cloud_hsm_cluster_id)
-        else:
-            self._check_external_key(store, request["XksKeyId"])
+        if any(key.xks_key_id == request["XksKeyId"] for key in self._keys_in(store) if key.xks_key_id):
+            raise XksKeyAlreadyInUseException()
+        self.backing.check_new_key(store, request)
         return store
 
-    def _check_external_key(self, store: CustomKeyStore, xks_key_id: str) -> None:
-        if any(key.xks_key_id == xks_key_id for key in self._keys_in(store)):
-            raise XksKeyAlreadyInUseException()
-        known = self.backing.proxies.configured(store.xks_proxy_configuration["UriEndpoint"]).external_keys
-        if known is not None and xks_key_id not in known:
-            raise XksKeyNotFoundException()
+    def move_key(self, key: Key, store: CustomKeyStore, xks_key_id: str | None) -> CustomStoreKey:
+        """Make a key that was just created one in a store."""
+        return CustomStoreKey.move(key, store, xks_key_id, self.seen_state)
 
-    def _keys_in(self, store: CustomKeyStore) -> Iterator[CustomStoreKey]:
-        return (key for key in self.keys.values() if isinstance(key, CustomStoreKey) and key.store is store)
+    def enable_key(self, key_id: str) -> None:
+        """moto's, for ARNs, too."""
+        super().enable_key(self.get_key_id(key_id))
+
+    def disable_key(self, key_id: str) -> None:
+        """moto's, for ARNs, too."""
+        super().disable_key(self.get_key_id(key_id))
+
+    def schedule_key_deletion(self, key_id: str, pending_window_in_days: int) -> float:
+        """ScheduleKeyDeletion. Returns when the key will be gone: seconds since the epoch."""
+        key = self.keys[self.get_key_id(key_id)]
+        due = self.now() + pending_window_in_days * 86400
+        key.enabled = False
+        key.key_state = PENDING_DELETION
+        # moto wants it without a zone, and means UTC.
+        key.deletion_date = datetime.datetime.fromtimestamp(due, datetime.timezone.utc).replace(tzinfo=None)
+        return due
+
+    def cancel_key_deletion(self, key_id: str) -> None:
+        """moto's, for ARNs, too: the key is Disabled then."""
+        super().cancel_key_deletion(self.get_key_id(key_id))
+
+    def list_keys_page(self, limit: int, marker: str | None) -> dict[str, Any]:
+        """ListKeys' answer, in pages; moto's own has but one. Raises InvalidMarkerException."""
+        prefix = f"keys {self.account_id} {self.region_name} "
+        found, rest = page(self.key_ids(), str, limit=limit, marker=marker, prefix=prefix)
+        return {"Keys": [{"KeyArn": self.keys[key_id].arn, "KeyId": key_id} for key_id in found], **rest}
+
+    def key_ids(self) -> list[str]:
+        """The ids of all keys that ListKeys shows, sorted."""
+        return sorted(self.keys)
+
+    def check_use(self, operation: str, keys: list[Key]) -> None:
+        """Can KMS use these keys, whose states allow it? Of ReEncrypt's, the source comes first. Raises KMS's errors."""
+        uses = [{"DECRYPT"}, {"ENCRYPT"}] if operation == "ReEncrypt" else [USES.get(operation, frozenset())]
+        for key, use in zip(keys, uses, strict=False):
+            if isinstance(key, CustomStoreKey) and key.key_state == ENABLED:
+                self.backing.check_use(key, use)
 
     def check_random_source(self, request: Request) -> None:
         """The store that GenerateRandom names, if any, must be a CloudHSM store that works (R24)."""
         if "NumberOfBytes" not in request:
-            raise ValidationException("GenerateRandom needs NumberOfBytes.")
+            raise ValidationException("NumberOfBytes is required.")
         if "CustomKeyStoreId" not in request:
             return
         store = self._store(request)
@@ -265,84 +295,6 @@ class CustomKeyStoreBackend(KeyBackend):
         self._check_state(store, {ConnectionState.CONNECTED}, "asked for random bytes")
         if self.backing.failure(store) is not None:
             raise DependencyTimeoutException()
-
-    def note_use(self, operation: str, key_ids: list[str], request_id: str) -> None:
-        """As for any key; but a key in a store is of no use either if KMS cannot reach what is behind the store."""
-        for key_id in key_ids:
-            key = self.keys[self.any_id_to_key_id(key_id)]
-            if isinstance(key, CustomStoreKey) and self.backing.failure(key.store) is not None:
-                raise KMSInvalidStateException("KMS does not reach what is behind the custom key store.")
-        super().note_use(operation, key_ids, request_id)
-
-    # Steering
-
-    def set_connection_state(self, store_id: str, state: str, error_code: str | None = None) -> None:
-        """Put a store in a state at once, visibly. CONNECTING and DISCONNECTING then run on by time, to a good end.
-
-        Raises ValueError for an unknown store or state, and for an error code without FAILED, or the other way round.
-        """
-        store = self.check_connection_state(store_id, state, error_code)
-        if state == ConnectionState.CONNECTING:
-            self._connect(store, ConnectionState.CONNECTED)
-        elif state == ConnectionState.DISCONNECTING:
-            store.connection.disconnect()
-        else:
-            store.connection.rest(ConnectionState(state), error_code)
-        if state == ConnectionState.CONNECTED:
-            self.backing.connected(store)
-        self.visibility.show_now(store_id)
-
-    def check_connection_state(self, store_id: str, state: str, error_code: str | None) -> CustomKeyStore:
-        """The store, if set_connection_state may be called so. Raises ValueError as it does."""
-        store = self.known_store(store_id)
-        check_state(store.custom_key_store_type, state, error_code)
-        return store
-
-    def create_keys(self, count: int, store: CustomKeyStore | None) -> list[str]:
-        """Create keys, in a store whatever its state, or outside of any. Returns their ids."""
-        if count == 0:
-            return []
-        template = self.create_key(None, "ENCRYPT_DECRYPT", "SYMMETRIC_DEFAULT", "", None)
-        keys = [template, *(another(template) for _turn in range(count - 1))]
-        for key in keys:
-            self.keys[key.id] = key
-            if store is not None:
-                external = store.custom_key_store_type is StoreType.EXTERNAL_KEY_STORE
-                CustomStoreKey.move(key, store, f"external-{key.id}" if external else None)
-        return [key.id for key in keys]
-
-    def settle(self) -> None:
-        """Let what was to happen by now happen, such as the rotation of a password by a connect."""
-        for store in self.custom_key_stores.values():
-            _settled = store.connection.status
-
-    def known_store(self, store_id: str) -> CustomKeyStore:
-        """The store with this id. Raises ValueError if there is none."""
-        if store_id not in self.custom_key_stores:
-            raise ValueError(
-                f"There is no custom key store {store_id!r} in account {self.account_id}, Region {self.region_name}."
-            )
-        return self.custom_key_stores[store_id]
-
-    def let_intruders_in(self, operation: str) -> None:
-        """Apply what somebody else does just before a request of this operation; refusals are noted in intrusions."""
-        for intruder in self.injections.intruders_for(operation):
-            outcome = self._outcome(intruder)
-            self.intrusions.append({"before": operation, "action": intruder.action, "outcome": outcome})
-
-    def _outcome(self, intruder: Intruder) -> str:
-        try:
-            if intruder.action == "SetConnectionState":
-                wanted = intruder.parameters
-                store_id, state = wanted["CustomKeyStoreId"], wanted["ConnectionState"]
-                self.set_connection_state(store_id, state, wanted.get("ConnectionErrorCode"))
-            else:
-                getattr(self, camelcase_to_underscores(intruder.action))(intruder.parameters)
-        except JsonRESTError as error:
-            return str(error.relative_error_type)
-        except ValueError as error:
-            return str(error)
-        return "ok"
 
     # What the operations share
 
@@ -372,30 +324,16 @@ class CustomKeyStoreBackend(KeyBackend):
     def _others(self, owner: CustomKeyStore | None) -> list[CustomKeyStore]:
         return [store for store in self.custom_key_stores.values() if store is not owner]
 
+    def _keys_in(self, store: CustomKeyStore) -> Iterator[CustomStoreKey]:
+        return (key for key in self.keys.values() if isinstance(key, CustomStoreKey) and key.store is store)
+
     def _changing(self, store: CustomKeyStore) -> None:
-        self.visibility.changing(store.custom_key_store_id, store.describe())
+        self.changing(store.custom_key_store_id, store.describe())
 
 
 def backends() -> Mapping[str, Mapping[str, CustomKeyStoreBackend]]:
-    """All of KMS: by account, then by Region. install() has put the class there."""
+    """All of KMS: by account, then by Region, once moto's KMS is one with custom key stores."""
+    # Not imported above: moto's module may be the one that imports this one.
+    from moto.kms.models import kms_backends
+
     return cast(Mapping[str, Mapping[str, CustomKeyStoreBackend]], kms_backends)
-
-
-def check_state(store_type: StoreType, state: str, error_code: str | None) -> None:
-    """Raises ValueError for an unknown connection state, and for an error code that does not fit it or the type."""
-    if state not in list(ConnectionState):
-        raise ValueError(f"There is no connection state {state!r}; there are: {', '.join(ConnectionState)}.")
-    if (state == ConnectionState.FAILED) != (error_code is not None):
-        raise ValueError("A connection error code is needed for FAILED, and for no other connection state.")
-    if error_code is not None:
-        check_error_code(store_type, error_code)
-
-
-def check_error_code(store_type: StoreType, error_code: str) -> None:
-    """Raises ValueError if a store of this type cannot have this ConnectionErrorCode (section 3.6)."""
-    fitting = ERROR_CODES[store_type]
-    if error_code not in fitting:
-        raise ValueError(
-            f"A custom key store of type {store_type} has no connection error code {error_code!r};"
-            f" it has: {', '.join(sorted(fitting))}."
-        )

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 import random
 import re
+from collections import deque
 from typing import Any
 
 from moto.moto_api import state_manager
@@ -16,18 +17,18 @@ from moto.moto_api._internal import mock_random
 from .backing_commands import BackingCommands
 from .clusters import made_up_id
 from .commands import command
+from .custom_key_stores.rules import ERROR_CODES
+from .custom_key_stores.rules import FAST_FAILURES
+from .custom_key_stores.rules import NEVER
+from .custom_key_stores.rules import ConnectionState
+from .custom_key_stores.rules import StoreType
+from .custom_key_stores.stores import CONNECT_MODEL
+from .custom_key_stores.stores import DISCONNECT_MODEL
 from .injections import Fault
 from .injections import Intruder
 from .journal import Record
 from .key_commands import KeyCommands
 from .models import check_state
-from .rules import ERROR_CODES
-from .rules import FAST_FAILURES
-from .rules import NEVER
-from .rules import ConnectionState
-from .rules import StoreType
-from .stores import CONNECT_MODEL
-from .stores import DISCONNECT_MODEL
 from .validation import check_request
 from .validation import input_shape
 from .validation import kms_model
@@ -79,8 +80,7 @@ class Control(BackingCommands, KeyCommands):
                     f"A connect of a store of type {store.custom_key_store_type} cannot end with {outcome!r};"
                     f" it can with: {', '.join(possible)}."
                 )
-        store.connect_outcomes.clear()
-        store.connect_outcomes.extend(outcomes)
+        self._backend.backing.outcomes[custom_key_store_id] = deque(outcomes)
 
     @command
     def set_connection_state(
@@ -199,7 +199,8 @@ class Control(BackingCommands, KeyCommands):
         """Create a store of either type without further set-up, visible at once, and return its id.
 
         Args: the name (default: one made up); type; state, with a code for FAILED; parameters: members of
-        CreateCustomKeyStore to use instead of made-up ones.
+        CreateCustomKeyStore to use instead of made-up ones. What is behind it is healthy: a cluster that is made with it, or a
+        proxy. With a CloudHsmClusterId in parameters, it is that cluster, whether there is one or not.
         """
         if custom_key_store_type not in list(StoreType):
             raise ValueError(f"There is no type {custom_key_store_type!r}; there are: {', '.join(StoreType)}.")
@@ -221,7 +222,7 @@ class Control(BackingCommands, KeyCommands):
         unique = mock_random.get_random_hex(12)
         request: dict[str, Any] = {"CustomKeyStoreName": f"store-{unique}", "CustomKeyStoreType": store_type.value}
         if store_type is StoreType.AWS_CLOUDHSM:
-            cluster_id = given.get("CloudHsmClusterId") or made_up_id("cluster")
+            cluster_id = given.get("CloudHsmClusterId") or self._made_up_cluster(given.get("TrustAnchorCertificate"))
             anchor = self._backend.backing.clusters.certificate(cluster_id)
             return {
                 **request,
@@ -242,6 +243,13 @@ class Control(BackingCommands, KeyCommands):
                 "RawSecretAccessKey": f"emulated+secret/access=key+{unique * 2}",
             },
         }
+
+    def _made_up_cluster(self, certificate: str | None) -> str:
+        """The id of a healthy cluster; in a Region where moto has no CloudHSM, of one that nobody can look at."""
+        clusters = self._backend.backing.clusters
+        if clusters.moto_backend() is None:
+            return made_up_id("cluster")
+        return clusters.create(active_hsms=2, zones=2, state="ACTIVE", certificate=certificate, source=None)
 
     @command
     def requests(self) -> list[Record]:

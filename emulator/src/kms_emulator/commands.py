@@ -19,7 +19,7 @@ from typing import cast
 from moto.core import DEFAULT_ACCOUNT_ID
 from moto.core.exceptions import JsonRESTError
 
-from .models import CustomKeyStoreBackend
+from .models import EmulatedBackend
 from .models import backends
 
 P = ParamSpec("P")
@@ -100,7 +100,7 @@ class Commands:
         self.region_name = region_name
 
     @property
-    def _backend(self) -> CustomKeyStoreBackend:
+    def _backend(self) -> EmulatedBackend:
         # Looked up at each use: moto makes a new one when it is reset.
         if not (len(self.account_id) == 12 and self.account_id.isascii() and self.account_id.isdigit()):
             raise ValueError(f"An account has 12 digits, unlike {self.account_id!r}.")

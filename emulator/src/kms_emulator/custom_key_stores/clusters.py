@@ -1,0 +1,92 @@
+# Copyright: Contributors to the keyops.aws collection
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""CloudHSM clusters, as moto's CloudHSM v2 has them, and what KMS asks of them (R20)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from moto.cloudhsmv2.models import CloudHSMV2Backend
+from moto.cloudhsmv2.models import Cluster
+from moto.cloudhsmv2.models import cloudhsmv2_backends
+
+from .exceptions import CloudHsmClusterInvalidConfigurationException
+from .exceptions import CloudHsmClusterNotActiveException
+from .exceptions import CloudHsmClusterNotFoundException
+from .rules import Rules
+
+
+class Clusters:
+    """The clusters of one account and Region.
+
+    A cluster that moto does not have is taken for good, unless the rule clusters_must_exist is on: so a test of custom key
+    stores needs no cluster.
+    """
+
+    def __init__(self, *, account_id: str, region_name: str, rules: Rules) -> None:
+        self._account_id = account_id
+        self._region_name = region_name
+        self._rules = rules
+
+    def find(self, cluster_id: str) -> Cluster | None:
+        """The cluster with this id, if moto has it."""
+        moto = self.moto_backend()
+        cluster: Cluster | None = moto.clusters.get(cluster_id) if moto is not None else None
+        return cluster if cluster is not None and cluster.state != "DELETED" else None
+
+    def related(self, cluster_id: str, other_id: str) -> bool | None:
+        """Do two clusters share a backup history? None: nothing is known of one of them."""
+        return True if cluster_id == other_id else None
+
+    def check(self, cluster_id: str) -> None:
+        """Is a cluster fit for CreateCustomKeyStore and UpdateCustomKeyStore? Raises KMS's errors (R20)."""
+        cluster = self.find(cluster_id)
+        if cluster is None:
+            if self.is_missing(cluster_id):
+                raise CloudHsmClusterNotFoundException()
+        elif cluster.state != "ACTIVE":
+            raise CloudHsmClusterNotActiveException()
+        self._check_hsms(cluster)
+
+    def check_for_key(self, cluster_id: str) -> None:
+        """Is a cluster fit for CreateKey, whose only error for clusters is CloudHsmClusterInvalidConfigurationException? (R34)"""
+        cluster = self.find(cluster_id)
+        gone = cluster is None and self.is_missing(cluster_id)
+        if gone or (cluster is not None and cluster.state != "ACTIVE"):
+            raise CloudHsmClusterInvalidConfigurationException(
+                "The CloudHSM cluster of the custom key store is not active."
+            )
+        self._check_hsms(cluster)
+
+    def _check_hsms(self, cluster: Cluster | None) -> None:
+        if cluster is not None and len({hsm["AvailabilityZone"] for hsm in active_hsms(cluster)}) < 2:
+            raise CloudHsmClusterInvalidConfigurationException(
+                "The CloudHSM cluster needs at least two active HSMs in different Availability Zones."
+            )
+
+    def failure(self, cluster_id: str) -> str | None:
+        """Why KMS cannot connect to a cluster: a ConnectionErrorCode, or the exception of a fast failure (R2)."""
+        cluster = self.find(cluster_id)
+        if cluster is None:
+            return "CLUSTER_NOT_FOUND" if self.is_missing(cluster_id) else None
+        if cluster.state != "ACTIVE":
+            return "CloudHsmClusterNotActiveException"
+        return None if active_hsms(cluster) else "INSUFFICIENT_CLOUDHSM_HSMS"
+
+    def is_missing(self, cluster_id: str) -> bool:
+        """Does an id that moto does not have stand for a cluster that is not there?"""
+        return self._rules.clusters_must_exist
+
+    def moto_backend(self) -> CloudHSMV2Backend | None:
+        """moto's CloudHSM v2; None in a Region that has none."""
+        account = cloudhsmv2_backends[self._account_id]
+        if self._region_name not in account:
+            return None
+        # Not get(): moto makes a Region's backend when it is asked for like this.
+        return account[self._region_name]
+
+
+def active_hsms(cluster: Cluster) -> list[dict[str, Any]]:
+    """The HSMs of a cluster that are ACTIVE."""
+    return [hsm for hsm in cluster.hsms if hsm["State"] == "ACTIVE"]

@@ -1,0 +1,226 @@
+# Copyright: Contributors to the keyops.aws collection
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""KMS requests and their answers: moto's, with custom key stores, and with keys whose states count."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from moto.core.common_types import TYPE_RESPONSE
+from moto.core.exceptions import JsonRESTError
+from moto.core.utils import camelcase_to_underscores
+from moto.kms.models import Key
+from moto.kms.responses import KmsResponse
+from moto.moto_api._internal import mock_random
+
+from .exceptions import DryRunOperationException
+from .exceptions import ValidationException
+from .key_states import CRYPTOGRAPHIC_OPERATIONS
+from .key_states import NEVER_IN_STORES
+from .key_states import check_key
+from .key_states import check_state
+from .models import DEFAULT_PAGE
+from .models import CustomKeyStoreBackend
+from .models import backends
+
+KEY_MEMBERS = ("KeyId", "SourceKeyId", "DestinationKeyId", "TargetKeyId")
+"""Members of requests that name a KMS key."""
+
+GRANT_OPERATIONS = ("CreateGrant", "ListGrants", "RetireGrant", "RevokeGrant")
+"""Operations by which moto looks for a key without asking whether it is there."""
+
+PENDING_WINDOW = range(7, 31)
+"""Days that a key may be pending deletion."""
+
+
+class CustomKeyStoreResponse(KmsResponse):
+    """One KMS request and its answer."""
+
+    request_id = ""
+    """A UUID, made for each request; each has an object of this class."""
+
+    @property
+    def kms_backend(self) -> CustomKeyStoreBackend:
+        """KMS in the caller's account and Region."""
+        return backends()[self.current_account][self.region]
+
+    # Custom key stores
+
+    def create_custom_key_store(self) -> str:
+        return self._run()
+
+    def describe_custom_key_stores(self) -> str:
+        return self._run()
+
+    def connect_custom_key_store(self) -> str:
+        return self._run()
+
+    def disconnect_custom_key_store(self) -> str:
+        return self._run()
+
+    def update_custom_key_store(self) -> str:
+        return self._run()
+
+    def delete_custom_key_store(self) -> str:
+        return self._run()
+
+    def _run(self) -> str:
+        operation = getattr(self.kms_backend, camelcase_to_underscores(self._get_action()))
+        return json.dumps(operation(self._members()))
+
+    # KMS keys
+
+    def create_key(self) -> str:
+        """moto's, and then into a custom key store."""
+        request = self._members()
+        store = self.kms_backend.store_for_key(request)
+        key = self.kms_backend.keys[json.loads(super().create_key())["KeyMetadata"]["KeyId"]]
+        key.key_usage = key.key_usage or "ENCRYPT_DECRYPT"
+        key.multi_region = bool(key.multi_region)
+        if store is not None:
+            key = self.kms_backend.move_key(key, store, request.get("XksKeyId"))
+        return json.dumps(key.to_dict())
+
+    def schedule_key_deletion(self) -> str:
+        """ScheduleKeyDeletion; moto's tells less, and lets any number of days be."""
+        request = self._members()
+        days = request.get("PendingWindowInDays", 30)
+        if days not in PENDING_WINDOW:
+            end, limit = ("greater", 7) if days < PENDING_WINDOW.start else ("less", 30)
+            raise ValidationException(
+                f"1 validation error detected: Value '{days}' at 'pendingWindowInDays' failed to satisfy constraint: "
+                f"Member must have value {end} than or equal to {limit}"
+            )
+        key = self._key(request["KeyId"])
+        due = self.kms_backend.schedule_key_deletion(key.id, days)
+        return json.dumps(
+            {"KeyId": key.arn, "DeletionDate": due, "KeyState": key.key_state, "PendingWindowInDays": days}
+        )
+
+    def cancel_key_deletion(self) -> str:
+        """CancelKeyDeletion; moto's repeats the id that it was given."""
+        key = self._key(self._members()["KeyId"])
+        self.kms_backend.cancel_key_deletion(key.id)
+        return json.dumps({"KeyId": key.arn})
+
+    def replicate_key(self) -> str:
+        """moto's, for ARNs, too, and for multi-Region keys only."""
+        request = self._members()
+        key = self._key(request["KeyId"])
+        if not key.multi_region:
+            raise NEVER_IN_STORES["ReplicateKey"](key, "ReplicateKey")
+        self.body = json.dumps({**request, "KeyId": key.id})
+        answer: str = super().replicate_key()
+        return answer
+
+    def generate_random(self) -> str:
+        """moto's; of a custom key store, too (R24)."""
+        self.kms_backend.check_random_source(self._members())
+        answer: str = super().generate_random()
+        return answer
+
+    def list_keys(self) -> str:
+        """ListKeys, in pages."""
+        request = self._members()
+        return json.dumps(self.kms_backend.list_keys_page(request.get("Limit", DEFAULT_PAGE), request.get("Marker")))
+
+    def get_key_policy(self) -> str:
+        """moto's; a PolicyName need not be given."""
+        return self._with_default_policy(super().get_key_policy)
+
+    def put_key_policy(self) -> str:
+        """moto's; a PolicyName need not be given."""
+        return self._with_default_policy(super().put_key_policy)
+
+    def _with_default_policy(self, answer: Any) -> str:
+        self.body = json.dumps({"PolicyName": "default", **self._members()})
+        return str(answer())
+
+    def _key(self, key_id: str) -> Key:
+        """The key with an id or ARN. Raises NotFoundException."""
+        self._validate_cmk_id(key_id)
+        return self.kms_backend.keys[self.kms_backend.get_key_id(key_id)]
+
+    # What the operations share
+
+    def call_action(self) -> TYPE_RESPONSE:
+        """Handle one request: judge the keys that it names, have moto or the methods here answer, judge what was used."""
+        operation = self._get_action()
+        self.request_id = self.request_id or str(mock_random.uuid4())
+        try:
+            self.body = json.dumps(self._members())
+            self._check_named_keys(operation)
+            status, headers, body = super().call_action()
+            if status < 400 and operation in CRYPTOGRAPHIC_OPERATIONS:
+                self._check_use(operation, json.loads(body))
+        except JsonRESTError as error:
+            return self._error(error)
+        # moto says null for an answer without members
+        return status, self._with_request_id(headers), "" if body == "null" else body
+
+    def _check_named_keys(self, operation: str) -> None:
+        request = self._members()
+        if operation in GRANT_OPERATIONS and "KeyId" in request:
+            self._validate_cmk_id(request["KeyId"])
+        for key_id in (request[member] for member in KEY_MEMBERS if member in request):
+            key = self._find(key_id)
+            if key is not None:
+                check_key(key, operation)
+        if request.get("DryRun") and operation in GRANT_OPERATIONS:
+            raise DryRunOperationException()
+
+    def _find(self, key_id: str) -> Key | None:
+        """The key with an id, ARN, alias name or alias ARN. None: moto answers for that."""
+        try:
+            self._validate_key_id(key_id)
+        except JsonRESTError:
+            return None
+        return self.kms_backend.keys.get(self.kms_backend.any_id_to_key_id(key_id))
+
+    def _check_use(self, operation: str, answer: dict[str, Any]) -> None:
+        """Judge the keys once it is known which they are: a ciphertext may name one. The operations change nothing."""
+        keys = [self._find(answer[member]) for member in ("SourceKeyId", "KeyId") if member in answer]
+        used = [key for key in keys if key is not None]
+        for key in used:
+            check_state(key, operation)
+        self.kms_backend.check_use(operation, used)
+        if self._members().get("DryRun"):
+            raise DryRunOperationException()
+        self.used(operation, used)
+
+    def used(self, operation: str, keys: list[Key]) -> None:
+        """A cryptographic operation with these keys succeeded."""
+
+    def _members(self) -> dict[str, Any]:
+        """The members of the request, without nulls."""
+        members: dict[str, Any] = without_nulls(self._request())
+        return members
+
+    def _request(self) -> dict[str, Any]:
+        request: dict[str, Any] = json.loads(self.body or "{}")
+        return request
+
+    def _get_action(self) -> str:
+        # Only the header counts: moto would take "Action=..." inside a JSON body for a query.
+        target: str = self.headers.get("X-Amz-Target", "")
+        return target.split(".")[-1]
+
+    def _error(self, error: JsonRESTError) -> TYPE_RESPONSE:
+        # A fresh set of headers: those of an answer that gets lost must not show through.
+        headers = {"server": "amazon.com", **dict(error.get_headers()), "status": str(error.code)}
+        headers, body = self._enrich_response(headers, error.get_body())
+        return error.code, self._with_request_id(headers), body
+
+    def _with_request_id(self, headers: dict[str, str]) -> dict[str, str]:
+        """Headers with a request id in KMS's form, a UUID; moto's is longer."""
+        others = {name: value for name, value in headers.items() if name.lower() != "x-amzn-requestid"}
+        return {**others, "x-amzn-RequestId": self.request_id}
+
+
+def without_nulls(value: Any) -> Any:
+    """A value of JSON without the members of objects that are null."""
+    if isinstance(value, dict):
+        return {name: without_nulls(member) for name, member in value.items() if member is not None}
+    return [without_nulls(item) for item in value] if isinstance(value, list) else value
