@@ -11,6 +11,12 @@ import pytest
 
 _KMS = botocore.session.get_session().get_service_model("kms")
 
+
+def knows(operation: str) -> bool:
+    """Is an operation in this SDK's model of KMS?"""
+    return operation in _KMS.operation_names
+
+
 _CREATE = _KMS.operation_model("CreateCustomKeyStore").input_shape
 
 KNOWS_OWNER = _CREATE is not None and "XksProxyVpcEndpointServiceOwner" in _CREATE.members
@@ -20,7 +26,7 @@ needs_owner = pytest.mark.skipif(
     not KNOWS_OWNER, reason=f"botocore {botocore.__version__} does not know VpcEndpointServiceOwner"
 )
 needs_last_usage = pytest.mark.skipif(
-    "GetKeyLastUsage" not in _KMS.operation_names, reason=f"botocore {botocore.__version__} has no GetKeyLastUsage"
+    not knows("GetKeyLastUsage"), reason=f"botocore {botocore.__version__} has no GetKeyLastUsage"
 )
 """GetKeyLastUsage came with botocore 1.42.97."""
 

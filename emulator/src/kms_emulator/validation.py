@@ -35,7 +35,7 @@ JSON_TYPES: dict[str, type | tuple[type, ...]] = {
     "blob": str,
     "integer": int,
     "boolean": bool,
-    "timestamp": (int, float, str),
+    "timestamp": (int, float),
 }
 
 

@@ -80,7 +80,7 @@ def post(url: str, operation: str, body: str) -> tuple[int, Any]:
         },
         retries=False,
     )
-    return answer.status, json.loads(answer.data)
+    return answer.status, json.loads(answer.data) if answer.data else None
 
 
 class Cycle:

@@ -130,8 +130,10 @@ NEVER_IN_STORES: dict[str, Refusal] = dict.fromkeys(
 """Refused for a key in a custom key store, whatever its state (R33)."""
 
 NEVER_WITH_SYMMETRIC_KEYS: dict[str, Refusal] = {
-    **dict.fromkeys(("DeriveSharedSecret", "GenerateMac", "Sign", "Verify", "VerifyMac"), _usage),
-    **dict.fromkeys(("Decapsulate", "Encapsulate", "GetPublicKey"), _spec),
+    **dict.fromkeys(
+        ("Decapsulate", "DeriveSharedSecret", "Encapsulate", "GenerateMac", "Sign", "Verify", "VerifyMac"), _usage
+    ),
+    "GetPublicKey": _spec,
 }
 """Refused for a symmetric encryption key, the only kind that a custom key store has, once its state is found good."""
 

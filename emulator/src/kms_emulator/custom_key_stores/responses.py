@@ -9,6 +9,7 @@ import json
 from typing import Any
 
 from moto.core.common_types import TYPE_RESPONSE
+from moto.core.exceptions import InvalidToken
 from moto.core.exceptions import JsonRESTError
 from moto.core.utils import camelcase_to_underscores
 from moto.kms.models import Key
@@ -16,6 +17,7 @@ from moto.kms.responses import KmsResponse
 from moto.moto_api._internal import mock_random
 
 from .exceptions import DryRunOperationException
+from .exceptions import InvalidMarkerException
 from .exceptions import ValidationException
 from .key_states import CRYPTOGRAPHIC_OPERATIONS
 from .key_states import NEVER_IN_STORES
@@ -138,6 +140,28 @@ class CustomKeyStoreResponse(KmsResponse):
         self.body = json.dumps({"PolicyName": "default", **self._members()})
         return str(answer())
 
+    def list_grants(self) -> str:
+        """moto's, without a member that KMS does not have."""
+        return _without(super().list_grants(), "GrantCount")
+
+    def list_retirable_grants(self) -> str:
+        """moto's, without a member that KMS does not have."""
+        return _without(super().list_retirable_grants(), "GrantCount")
+
+    def retire_grant(self) -> str:
+        """moto's, which fails if nothing says which grant."""
+        request = self._members()
+        if "GrantToken" not in request and not {"KeyId", "GrantId"} <= set(request):
+            raise ValidationException("A grant is named by its GrantToken, or by its KeyId and GrantId.")
+        return str(super().retire_grant())
+
+    def list_key_rotations(self) -> str:
+        """moto's, with the error that KMS has for a marker."""
+        try:
+            return str(super().list_key_rotations())
+        except InvalidToken as error:
+            raise InvalidMarkerException() from error
+
     def _key(self, key_id: str) -> Key:
         """The key with an id or ARN. Raises NotFoundException."""
         self._validate_cmk_id(key_id)
@@ -217,6 +241,10 @@ class CustomKeyStoreResponse(KmsResponse):
         """Headers with a request id in KMS's form, a UUID; moto's is longer."""
         others = {name: value for name, value in headers.items() if name.lower() != "x-amzn-requestid"}
         return {**others, "x-amzn-RequestId": self.request_id}
+
+
+def _without(answer: str, member: str) -> str:
+    return json.dumps({name: value for name, value in json.loads(answer).items() if name != member})
 
 
 def without_nulls(value: Any) -> Any:
