@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test long check docs picture matrix soak bench quick format emulator build clean
+.PHONY: demo test long conformance check docs picture matrix soak bench quick format emulator build clean
 
 demo: $(VENV)/ready
 	@$(BIN)/python -m tests.demo $(KEY_STORE)
@@ -14,6 +14,10 @@ test: $(VENV)/ready
 # The tests that make test leaves out, as they take long.
 long: $(VENV)/ready
 	$(BIN)/python -m pytest -m long
+
+# The emulator judged by others: AWS's tables and model, other people's clients and examples, moto's own tests.
+conformance: $(VENV)/ready
+	$(BIN)/python -m pytest tests/conformance -m ""
 
 # Hours, if you like: 100,000 generated histories; processes killed at each request; 200 tasks of ansible-playbook at once.
 HISTORIES ?= 100000

@@ -29,6 +29,7 @@ def aws_variables(base_url: str) -> dict[str, str]:
         "AWS_URL": base_url,
         "AWS_ENDPOINT_URL": base_url,
         "AWS_REGION": "us-east-1",
+        "AWS_DEFAULT_REGION": "us-east-1",
         "AWS_ACCESS_KEY_ID": "AKIAIOSFODNN7EXAMPLE",
         "AWS_SECRET_ACCESS_KEY": "any-secret-access-key",
         "AWS_EC2_METADATA_DISABLED": "true",

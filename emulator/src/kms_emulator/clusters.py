@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 from typing import cast
 
@@ -104,6 +105,10 @@ class EmulatedClusters(Clusters):
         if expected is not None and expected.split() != certificate.split():
             raise IncorrectTrustAnchorException()
 
+    def active_hsms(self, cluster: Cluster) -> list[dict[str, Any]] | None:
+        """The HSMs of a cluster that are ACTIVE: those that a test gave it."""
+        return [hsm for hsm in cluster.hsms if hsm["State"] == "ACTIVE"]
+
     def is_missing(self, cluster_id: str) -> bool:
         """Does an id that moto does not have stand for a cluster that is not there? One of here, it is deleted."""
         return cluster_id in self._certificates or super().is_missing(cluster_id)
@@ -137,11 +142,15 @@ def _made_up(cluster_id: str) -> str:
     return f"-----BEGIN CERTIFICATE-----\n{cluster_id.removeprefix('cluster-')}\n-----END CERTIFICATE-----\n"
 
 
-def _check_state(state: str) -> None:
+@functools.cache
+def _states() -> tuple[str, ...]:
     model = botocore.session.get_session().get_service_model("cloudhsmv2")
-    states = cast(StringShape, model.shape_for("ClusterState")).enum
-    if state not in states:
-        raise ValueError(f"A cluster has no state {state!r}; there are: {', '.join(sorted(states))}.")
+    return tuple(cast(StringShape, model.shape_for("ClusterState")).enum)
+
+
+def _check_state(state: str) -> None:
+    if state not in _states():
+        raise ValueError(f"A cluster has no state {state!r}; there are: {', '.join(sorted(_states()))}.")
 
 
 def _check_size(active_hsms: int, zones: int) -> None:

@@ -137,6 +137,17 @@ def test_a_request_id_is_a_uuid(kms: Any, key: str) -> None:
     assert [request_id for request_id in seen if not re.fullmatch(UUID, request_id)] == []
 
 
+def test_each_side_of_a_re_encryption_has_its_own_algorithm(kms: Any, key: str) -> None:
+    pair = kms.create_key(KeySpec="RSA_2048", KeyUsage="ENCRYPT_DECRYPT")["KeyMetadata"]["KeyId"]
+    rsa = "RSAES_OAEP_SHA_256"
+    blob = kms.encrypt(KeyId=pair, Plaintext=b"plain", EncryptionAlgorithm=rsa)["CiphertextBlob"]
+    request = {"CiphertextBlob": blob, "SourceKeyId": pair, "DestinationKeyId": key}
+    answer = kms.re_encrypt(**request, SourceEncryptionAlgorithm=rsa)
+    assert (answer["SourceEncryptionAlgorithm"], answer["DestinationEncryptionAlgorithm"]) == (rsa, "SYMMETRIC_DEFAULT")
+    with pytest.raises(kms.exceptions.InvalidKeyUsageException):
+        kms.re_encrypt(**request, SourceEncryptionAlgorithm=rsa, DestinationEncryptionAlgorithm=rsa)
+
+
 @pytest.mark.parametrize("operation", ["CreateGrant", "ListGrants", "RevokeGrant", "RetireGrant"])
 def test_grants_of_a_key_that_is_not_there(kms: Any, operation: str) -> None:
     members: dict[str, dict[str, Any]] = {

@@ -30,7 +30,7 @@ class Clusters:
         self._rules = rules
 
     def find(self, cluster_id: str) -> Cluster | None:
-        """The cluster with this id, if moto has it."""
+        """The cluster with this id, if moto has it, and it is not deleted."""
         moto = self.moto_backend()
         cluster: Cluster | None = moto.clusters.get(cluster_id) if moto is not None else None
         return cluster if cluster is not None and cluster.state != "DELETED" else None
@@ -60,7 +60,8 @@ class Clusters:
         self._check_hsms(cluster)
 
     def _check_hsms(self, cluster: Cluster | None) -> None:
-        if cluster is not None and len({hsm["AvailabilityZone"] for hsm in active_hsms(cluster)}) < 2:
+        hsms = self.active_hsms(cluster) if cluster is not None else None
+        if hsms is not None and len({hsm["AvailabilityZone"] for hsm in hsms}) < 2:
             raise CloudHsmClusterInvalidConfigurationException(
                 "The CloudHSM cluster needs at least two active HSMs in different Availability Zones."
             )
@@ -72,10 +73,14 @@ class Clusters:
             return "CLUSTER_NOT_FOUND" if self.is_missing(cluster_id) else None
         if cluster.state != "ACTIVE":
             return "CloudHsmClusterNotActiveException"
-        return None if active_hsms(cluster) else "INSUFFICIENT_CLOUDHSM_HSMS"
+        return "INSUFFICIENT_CLOUDHSM_HSMS" if self.active_hsms(cluster) == [] else None
+
+    def active_hsms(self, cluster: Cluster) -> list[dict[str, Any]] | None:
+        """The HSMs of a cluster that are ACTIVE. None: nothing is known of HSMs, as moto has no CreateHsm."""
+        return None
 
     def is_missing(self, cluster_id: str) -> bool:
-        """Does an id that moto does not have stand for a cluster that is not there?"""
+        """Does an id that find() does not find stand for a cluster that is not there?"""
         return self._rules.clusters_must_exist
 
     def moto_backend(self) -> CloudHSMV2Backend | None:
@@ -85,8 +90,3 @@ class Clusters:
             return None
         # Not get(): moto makes a Region's backend when it is asked for like this.
         return account[self._region_name]
-
-
-def active_hsms(cluster: Cluster) -> list[dict[str, Any]]:
-    """The HSMs of a cluster that are ACTIVE."""
-    return [hsm for hsm in cluster.hsms if hsm["State"] == "ACTIVE"]

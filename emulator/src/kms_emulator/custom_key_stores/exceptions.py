@@ -74,6 +74,10 @@ class DryRunOperationException(KmsError):
     default_message = "The request would have succeeded, but the DryRun option is set."
 
 
+class IncorrectKeyException(KmsError):
+    default_message = "The key ID in the request does not identify a CMK that can perform this operation."
+
+
 class IncorrectTrustAnchorException(KmsError):
     default_message = "The trust anchor certificate is not the one of the CloudHSM cluster."
 

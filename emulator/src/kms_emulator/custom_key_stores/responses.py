@@ -17,18 +17,26 @@ from moto.kms.responses import KmsResponse
 from moto.moto_api._internal import mock_random
 
 from .exceptions import DryRunOperationException
+from .exceptions import IncorrectKeyException
+from .exceptions import InvalidKeyUsageException
 from .exceptions import InvalidMarkerException
 from .exceptions import ValidationException
 from .key_states import CRYPTOGRAPHIC_OPERATIONS
 from .key_states import NEVER_IN_STORES
 from .key_states import check_key
 from .key_states import check_state
+from .key_states import in_store
 from .models import DEFAULT_PAGE
 from .models import CustomKeyStoreBackend
 from .models import backends
 
 KEY_MEMBERS = ("KeyId", "SourceKeyId", "DestinationKeyId", "TargetKeyId")
 """Members of requests that name a KMS key."""
+
+RE_ENCRYPT_SIDES = ("SourceEncryptionAlgorithm", "DestinationEncryptionAlgorithm")
+
+SYMMETRIC = "SYMMETRIC_DEFAULT"
+"""The key spec of symmetric encryption keys, and the name of the only algorithm that they have."""
 
 GRANT_OPERATIONS = ("CreateGrant", "ListGrants", "RetireGrant", "RevokeGrant")
 """Operations by which moto looks for a key without asking whether it is there."""
@@ -106,6 +114,34 @@ class CustomKeyStoreResponse(KmsResponse):
         key = self._key(self._members()["KeyId"])
         self.kms_backend.cancel_key_deletion(key.id)
         return json.dumps({"KeyId": key.arn})
+
+    def encrypt(self) -> str:
+        """moto's, with the algorithm."""
+        return _with(super().encrypt(), EncryptionAlgorithm=self._algorithm("EncryptionAlgorithm"))
+
+    def decrypt(self) -> str:
+        """moto's, with the algorithm; and with KMS's error for a wrong key, where one of the two is in a custom key store."""
+        request = self._members()
+        named = self._find(request["KeyId"]) if "KeyId" in request else None
+        if named is not None:
+            self.body = json.dumps({name: value for name, value in request.items() if name != "KeyId"})
+            used = self.kms_backend.keys[self.kms_backend.get_key_id(json.loads(super().decrypt())["KeyId"])]
+            if used is not named and (in_store(used) or in_store(named)):
+                raise IncorrectKeyException()
+            self.body = json.dumps(request)
+        return _with(super().decrypt(), EncryptionAlgorithm=self._algorithm("EncryptionAlgorithm"))
+
+    def re_encrypt(self) -> str:
+        """moto's, with the algorithms, and with KMS's error for a wrong source key, at which moto does not look."""
+        answer = json.loads(super().re_encrypt())
+        request = self._members()
+        source = self._find(request["SourceKeyId"]) if "SourceKeyId" in request else None
+        if source is not None and source.arn != answer["SourceKeyId"]:
+            raise IncorrectKeyException()
+        return json.dumps({**answer, **{side: self._algorithm(side) for side in RE_ENCRYPT_SIDES}})
+
+    def _algorithm(self, member: str) -> str:
+        return str(self._members().get(member, SYMMETRIC))
 
     def replicate_key(self) -> str:
         """moto's, for ARNs, too, and for multi-Region keys only."""
@@ -209,10 +245,20 @@ class CustomKeyStoreResponse(KmsResponse):
         used = [key for key in keys if key is not None]
         for key in used:
             check_state(key, operation)
+        self._check_algorithms(operation, used)
         self.kms_backend.check_use(operation, used)
         if self._members().get("DryRun"):
             raise DryRunOperationException()
         self.used(operation, used)
+
+    def _check_algorithms(self, operation: str, keys: list[Key]) -> None:
+        """moto takes any. Keys: of ReEncrypt, the source comes first."""
+        members = RE_ENCRYPT_SIDES if operation == "ReEncrypt" else ("EncryptionAlgorithm",)
+        for key, member in zip(keys, members, strict=False):
+            if key.key_spec == SYMMETRIC and self._algorithm(member) != SYMMETRIC:
+                raise InvalidKeyUsageException(
+                    f"Algorithm {self._algorithm(member)} is incompatible with key spec {SYMMETRIC}."
+                )
 
     def used(self, operation: str, keys: list[Key]) -> None:
         """A cryptographic operation with these keys succeeded."""
@@ -241,6 +287,10 @@ class CustomKeyStoreResponse(KmsResponse):
         """Headers with a request id in KMS's form, a UUID; moto's is longer."""
         others = {name: value for name, value in headers.items() if name.lower() != "x-amzn-requestid"}
         return {**others, "x-amzn-RequestId": self.request_id}
+
+
+def _with(answer: str, **members: str) -> str:
+    return json.dumps({**json.loads(answer), **members})
 
 
 def _without(answer: str, member: str) -> str:
