@@ -95,7 +95,7 @@ def test_each_option_is_in_the_table_with_its_default() -> None:
 
 def test_each_rule_is_in_the_table_with_a_source() -> None:
     rows = table("guide_emulator_rules", "Rules")
-    assert [number for number, *_rest in rows] == [f"R{number}" for number in range(1, 33)]
+    assert [number for number, *_rest in rows] == [f"R{number}" for number in range(1, 35)]
     text = (GUIDES / "guide_emulator_rules.rst").read_text(encoding="utf-8")
     pages = dict(re.findall(r"^\.\. \|(.+)\| replace:: `\1 <(https://\S+)>`__$", text, re.MULTILINE))
     assert all(url.startswith(AWS) for url in pages.values())

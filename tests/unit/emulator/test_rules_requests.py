@@ -16,6 +16,7 @@ from moto.core.authorization import enable_iam_authentication
 from moto.core.utils import camelcase_to_underscores
 
 from kms_emulator import Control
+from tests.unit.emulator.stores import ENDPOINT
 from tests.unit.emulator.stores import EXTERNAL
 from tests.unit.emulator.stores import NEW_PASSWORD
 from tests.unit.emulator.stores import Cycle
@@ -173,3 +174,36 @@ def test_r21_stores_of_another_account_are_not_found(kms: Any, control: Control)
     answers.append(outcome(kms.create_key, **which, Origin="AWS_CLOUDHSM"))
     answers.append(outcome(kms.generate_random, **which, NumberOfBytes=8))
     assert answers == ["CustomKeyStoreNotFoundException"] * 7
+
+
+@pytest.mark.parametrize("store_type", ["AWS_CLOUDHSM", EXTERNAL])
+def test_r33_what_a_key_in_a_store_never_can(kms: Any, control: Control, store_type: str) -> None:
+    store_id = control.create_store(custom_key_store_type=store_type, connection_state="CONNECTED")
+    (key_id,) = control.create_keys(1, custom_key_store_id=store_id)
+    for call in (kms.enable_key_rotation, kms.disable_key_rotation, kms.get_key_rotation_status):
+        assert outcome(call, KeyId=key_id) == "UnsupportedOperationException"
+    assert outcome(kms.replicate_key, KeyId=key_id, ReplicaRegion="eu-west-1") == "UnsupportedOperationException"
+    assert outcome(kms.delete_imported_key_material, KeyId=key_id) == "UnsupportedOperationException"
+    kms.schedule_key_deletion(KeyId=key_id)
+    for call in (kms.enable_key, kms.disable_key):
+        assert outcome(call, KeyId=key_id) == "KMSInvalidStateException"
+
+
+def test_r34_a_key_needs_a_proxy_that_answers(kms: Any, control: Control) -> None:
+    store_id = control.create_store(
+        custom_key_store_type=EXTERNAL, connection_state="CONNECTED", parameters={"XksProxyUriEndpoint": ENDPOINT}
+    )
+    request = {"CustomKeyStoreId": store_id, "Origin": EXTERNAL, "XksKeyId": "one"}
+    control.set_proxy(ENDPOINT, reachable=False)
+    assert outcome(kms.create_key, **request) == "CustomKeyStoreInvalidStateException"
+    control.set_proxy(ENDPOINT)
+    assert outcome(kms.create_key, **request) == "ok"
+
+
+@pytest.mark.parametrize("change", [{"state": "DEGRADED"}, {"state": "DELETED"}, {"active_hsms": 1}])
+def test_r34_a_key_needs_a_healthy_cluster(kms: Any, control: Control, change: dict[str, Any]) -> None:
+    cluster_id = control.create_cluster()
+    store_id = control.create_store(connection_state="CONNECTED", parameters={"CloudHsmClusterId": cluster_id})
+    control.set_cluster(cluster_id, **change)
+    refused = outcome(kms.create_key, CustomKeyStoreId=store_id, Origin="AWS_CLOUDHSM")
+    assert refused == "CloudHsmClusterInvalidConfigurationException"
