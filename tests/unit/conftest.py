@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from ansible_collections.keyops.aws.plugins.modules import kms_custom_key_store_info
+from ansible_collections.keyops.aws.plugins.modules import kms_custom_key_store_key
 from kms_emulator import Control
 from tests.unit.harness import ModuleRunner
 from tests.unit.harness import SimulatedTime
@@ -36,3 +37,10 @@ def run_info(control: Control) -> ModuleRunner:
     """The same for kms_custom_key_store_info."""
     control.freeze_clock()
     return ModuleRunner(control, SimulatedTime(control), kms_custom_key_store_info)
+
+
+@pytest.fixture
+def run_key(control: Control) -> ModuleRunner:
+    """The same for kms_custom_key_store_key."""
+    control.freeze_clock()
+    return ModuleRunner(control, SimulatedTime(control), kms_custom_key_store_key)

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import datetime
 import time
 
 
@@ -24,6 +25,10 @@ class Clock:
     def now(self) -> float:
         """The emulator's time, in seconds since the epoch."""
         return (time.time() if self._frozen_at is None else self._frozen_at[0]) + self._offset
+
+    def date(self) -> datetime.datetime:
+        """The same in UTC."""
+        return datetime.datetime.fromtimestamp(self.now(), datetime.timezone.utc)
 
     def elapsed(self) -> float:
         """Seconds that have passed since any beginning."""

@@ -9,6 +9,7 @@ import json
 import time
 import traceback
 from collections.abc import Mapping
+from email.utils import format_datetime
 from typing import Any
 
 from botocore.exceptions import ConnectionClosedError
@@ -102,7 +103,7 @@ class EmulatedResponse(CustomKeyStoreResponse):
         try:
             backend = self.kms_backend
         except ValidationException as error:
-            return self._in_json(self._error(error))
+            return self._error(error)
         if backend.latency > 0:
             # Outside of the lock: requests are under way side by side.
             time.sleep(backend.latency)
@@ -117,8 +118,9 @@ class EmulatedResponse(CustomKeyStoreResponse):
 
     def _in_json(self, answer: TYPE_RESPONSE) -> TYPE_RESPONSE:
         status, headers, body = answer
-        others = {name: value for name, value in headers.items() if name.lower() != "content-type"}
-        return status, {**others, "Content-Type": CONTENT_TYPE}, body
+        others = {name: value for name, value in headers.items() if name.lower() not in ("content-type", "date")}
+        date = format_datetime(self.kms_backend.clock.date(), usegmt=True)
+        return status, {**others, "Content-Type": CONTENT_TYPE, "Date": date}, body
 
     def _authenticate_and_authorize_normal_action(self, resource: str = "*") -> None:
         """moto's, called by its call_action: does nothing unless moto's IAM is on (R21)."""

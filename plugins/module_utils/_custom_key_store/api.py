@@ -80,6 +80,16 @@ class Client(Protocol):
 
     def create_custom_key_store(self, **kwargs: Any) -> dict[str, Any]: ...
 
+    def create_key(self, **kwargs: Any) -> dict[str, Any]: ...
+
+    def create_alias(self, **kwargs: str) -> dict[str, Any]: ...
+
+    def update_alias(self, **kwargs: str) -> dict[str, Any]: ...
+
+    def schedule_key_deletion(self, **kwargs: Any) -> dict[str, Any]: ...
+
+    def list_resource_tags(self, **kwargs: Any) -> dict[str, Any]: ...
+
     def generate_random(self, **kwargs: Any) -> dict[str, Any]: ...
 
 
@@ -130,6 +140,7 @@ class Kms:
 
     Attributes:
         is_unclear: may a request that is being repeated have had its effect?
+        answered_at: when KMS gave its last answer, by its own clock, as in an HTTP header; None where it does not tell.
     """
 
     def __init__(
@@ -146,6 +157,7 @@ class Kms:
         self._wait_for_turn = getattr(client, "wait_for_turn", lambda operation: None)  # where several share a client
         self._answered = False
         self.is_unclear = False
+        self.answered_at: Optional[str] = None
 
     def describe(self, desired: DesiredStore) -> CustomKeyStore:
         """Find the store by its id, or by its name where no id is known.
@@ -272,14 +284,53 @@ class Kms:
         members = {"CustomKeyStoreId": custom_key_store_id, "NumberOfBytes": 1}
         self._call("GenerateRandom", self._client.generate_random, members)
 
+    def create_key(self, members: Mapping[str, Any]) -> dict[str, Any]:
+        """Create a KMS key, and return its C(KeyMetadata). Never asked twice where the first may have had its effect.
+
+        Raises:
+            KmsError: refused; or, with C(maybe_applied), not answered.
+        """
+        answer = self._call("CreateKey", self._client.create_key, members, repeats_unclear=False)
+        return dict(answer["KeyMetadata"])
+
+    def point_alias(self, operation: str, alias: str, key_id: str) -> None:
+        """Create an alias, or have it stand for another key. Repeating either is safe.
+
+        Args:
+            operation: C(CreateAlias) or C(UpdateAlias).
+            alias: with C(alias/).
+            key_id: that it shall stand for.
+        """
+        method = getattr(self._client, botocore.xform_name(operation))
+        self._call(operation, method, {"AliasName": alias, "TargetKeyId": key_id})
+
+    def schedule_deletion(self, key_id: str, pending_window_in_days: int) -> None:
+        """Have a KMS key deleted after so many days."""
+        arguments = {"KeyId": key_id, "PendingWindowInDays": pending_window_in_days}
+        self._call("ScheduleKeyDeletion", self._client.schedule_key_deletion, arguments)
+
+    def list_tags(self, key_id: str) -> dict[str, str]:
+        """The tags of a KMS key."""
+        pages = self._pages("ListResourceTags", self._client.list_resource_tags, {"KeyId": key_id})
+        return {tag["TagKey"]: tag["TagValue"] for page in pages for tag in page["Tags"]}
+
     def with_deadline(self, deadline: Deadline) -> Kms:
         """The same with more time."""
         return Kms(self._client, deadline, self._place, self._guard)
 
     def _call(
-        self, operation: str, method: Callable[..., dict[str, Any]], arguments: Mapping[str, Any]
+        self,
+        operation: str,
+        method: Callable[..., dict[str, Any]],
+        arguments: Mapping[str, Any],
+        *,
+        repeats_unclear: bool = True,
     ) -> dict[str, Any]:
-        """Send a request until KMS has answered it, or the deadline has passed."""
+        """Send a request until KMS has answered it, or the deadline has passed.
+
+        Args:
+            repeats_unclear: also where an earlier attempt may have had its effect?
+        """
         self.is_unclear = maybe_applied = False
         attempt = 0
         while True:
@@ -287,16 +338,19 @@ class Kms:
             try:
                 answer = method(**arguments)
                 self._answered = True
+                headers = answer.get("ResponseMetadata", {}).get("HTTPHeaders", {})
+                self.answered_at = headers.get("date")
                 return answer
             except botocore.exceptions.ClientError as error:
                 self._answered = True
                 maybe_applied = maybe_applied or _maybe_applied(error)
-                if error.response["Error"]["Code"] not in THROTTLED + FAULTS or self._deadline.passed():
+                settled = maybe_applied and not repeats_unclear
+                if error.response["Error"]["Code"] not in THROTTLED + FAULTS or settled or self._deadline.passed():
                     raise _refused(operation, arguments, error, maybe_applied) from error
             except (botocore.exceptions.HTTPClientError, botocore.exceptions.ConnectionError) as error:
                 # The first says that an open connection broke, the second that there never was one.
                 maybe_applied = maybe_applied or isinstance(error, botocore.exceptions.HTTPClientError)
-                if self._gives_up(attempt):
+                if self._gives_up(attempt) or (maybe_applied and not repeats_unclear):
                     raise _no_answer(operation, error, maybe_applied) from error
             except botocore.exceptions.BotoCoreError as error:
                 raise _not_sent(operation, error) from error
@@ -308,7 +362,7 @@ class Kms:
         return never_answered or self._deadline.passed()
 
 
-_NAMING = ("CustomKeyStoreId", "CustomKeyStoreName", "KeyId")
+_NAMING = ("AliasName", "CustomKeyStoreId", "CustomKeyStoreName", "KeyId")
 
 
 def _maybe_applied(error: Any) -> bool:

@@ -242,7 +242,10 @@ def diagnose(code: str, store_type: str) -> ConnectionFailure:
 
 _ROLE = "Custom key stores are governed by IAM policies alone and cannot be used from another account."
 
-_ON_KEYS = ("DescribeKey", "GetKeyLastUsage")
+_ON_KEYS = (
+    *("DescribeKey", "GetKeyLastUsage", "ListResourceTags", "ScheduleKeyDeletion"),
+    *("CreateAlias", "UpdateAlias"),
+)
 _KEY_POLICY = (
     "The caller may not do this. Allow {action} in the key policy, or in an IAM policy of the caller where the key policy"
     " leaves that to IAM."
@@ -327,6 +330,26 @@ _EXCEPTIONS: Mapping[str, str] = {
         " Find out who, and run the task again."
     ),
     "InvalidMarkerException": "KMS did not accept its own marker for the next page. Run the task again.",
+    "KMSInvalidStateException": (
+        "The state of the KMS key does not allow this. Look at its key state, and at the connection state of its custom key"
+        " store."
+    ),
+    "MalformedPolicyDocumentException": "KMS does not accept the key policy. Correct policy.",
+    "NotFoundException": (
+        "KMS finds no such KMS key or alias in the account and Region. A new one may show late: run the task again."
+    ),
+    "TagException": "KMS does not accept the tags. Correct tags.",
+    "XksKeyAlreadyInUseException": (
+        "Another KMS key of the custom key store has this external key. Give another one in xks_key_id."
+    ),
+    "XksKeyInvalidConfigurationException": (
+        "The external key is not such as a KMS key needs it: a symmetric AES_256 key that is enabled, for encryption and"
+        " decryption. Mend it in the external key manager, or give another one in xks_key_id."
+    ),
+    "XksKeyNotFoundException": (
+        "The external key store proxy does not find the external key. Create it in the external key manager, or correct"
+        " xks_key_id."
+    ),
     "KMSInternalException": "KMS has a fault of its own. Run the task again; if it lasts, look at AWS's health dashboard.",
     "DependencyTimeoutException": "A service that KMS depends on did not answer in time. Run the task again.",
     "ThrottlingException": (
@@ -344,6 +367,23 @@ _EXCEPTIONS: Mapping[str, str] = {
     "ValidationException": "KMS refused a value. Compare the task's options with the message of KMS.",
     "UnsupportedOperationException": "KMS does not offer this for this custom key store.",
 }
+
+
+_OF_OPERATIONS: Mapping[Tuple[str, str], str] = {
+    ("CreateKey", "CustomKeyStoreInvalidStateException"): (
+        "KMS creates keys only in a custom key store that is CONNECTED, and whose external key store proxy, if it has one,"
+        " answers. Look at its connection state; if it is CONNECTED, see that the proxy and its key manager are up."
+    ),
+    ("CreateKey", "LimitExceededException"): (
+        "The account has as many KMS keys in this Region as its quota allows. Delete some that are not needed, or ask AWS for a"
+        " higher quota."
+    ),
+    ("CreateKey", "UnsupportedOperationException"): (
+        "KMS does not offer this for a KMS key in this custom key store. Compare the task's options with the message of KMS."
+    ),
+    ("CreateAlias", "LimitExceededException"): "The KMS key has as many aliases as its quota allows. Delete one.",
+}
+"""What an error code means to one operation, where that is not what it means to the others."""
 
 
 _ELSEWHERE = re.compile(r"\b(?:cloudhsm|iam|ec2):[A-Z][A-Za-z]+")
@@ -364,5 +404,6 @@ def explain_exception(code: str, operation: str, said: str = "") -> str:
         return _EXCEPTIONS[code].replace("{action}", action[0])
     if code == "AccessDeniedException" and operation in _ON_KEYS:
         return _KEY_POLICY.replace("{action}", f"kms:{operation}")
-    text = _EXCEPTIONS.get(code, "Run the task again; if it lasts, look the code up in the KMS API reference.")
+    known = _OF_OPERATIONS.get((operation, code)) or _EXCEPTIONS.get(code)
+    text = known or "Run the task again; if it lasts, look the code up in the KMS API reference."
     return text.replace("{action}", f"kms:{operation}")

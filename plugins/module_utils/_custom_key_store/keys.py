@@ -60,9 +60,22 @@ class Key:
     def custom_key_store_id(self) -> str:
         return str(self.metadata["CustomKeyStoreId"])
 
+    @property
+    def xks_key_id(self) -> Optional[str]:
+        """The id of the external key; None for a key in AWS CloudHSM."""
+        external: Optional[Mapping[str, str]] = self.metadata.get("XksKeyConfiguration")
+        return external["Id"] if external is not None else None
+
     def to_result(self) -> dict[str, Any]:
-        """The key for a task's result, named as M(amazon.aws.kms_key_info) names it; C(deletion_date) only where there is one."""
-        result = {"key_id": self.id, "key_arn": self.metadata["Arn"], "key_state": self.metadata["KeyState"]}
+        """The key for a task's result, named as M(amazon.aws.kms_key_info) names it; what it does not have is left out."""
+        result = {
+            "key_id": self.id,
+            "key_arn": self.metadata["Arn"],
+            "key_state": self.metadata["KeyState"],
+            "creation_date": plain(self.metadata["CreationDate"]),
+        }
+        if self.xks_key_id is not None:
+            result["xks_key_id"] = self.xks_key_id
         if "DeletionDate" in self.metadata:
             result["deletion_date"] = plain(self.metadata["DeletionDate"])
         return result
@@ -217,12 +230,21 @@ def _usage(kms: Kms, key_id: str) -> Usage:
 
 
 def _aliases(kms: Kms, key_ids: Collection[str]) -> Any:
-    """The names of each of these keys, out of all aliases of the account and Region; or why they are not known."""
-    names: dict[str, list[str]] = {key_id: [] for key_id in key_ids}
+    """What C(aliases_of()) returns, without C(alias/); or why it is not known."""
     try:
-        for alias in kms.list_aliases():
-            if alias.get("TargetKeyId") in names:
-                names[alias["TargetKeyId"]].append(alias["AliasName"][len("alias/") :])
+        return {key_id: [name[len("alias/") :] for name in names] for key_id, names in aliases_of(kms, key_ids).items()}
     except KmsError as error:
         return error
+
+
+def aliases_of(kms: Kms, key_ids: Collection[str]) -> dict[str, list[str]]:
+    """The aliases of each of these keys, out of all aliases of the account and Region.
+
+    Raises:
+        KmsError: they could not be listed.
+    """
+    names: dict[str, list[str]] = {key_id: [] for key_id in key_ids}
+    for alias in kms.list_aliases():
+        if alias.get("TargetKeyId") in names:
+            names[alias["TargetKeyId"]].append(alias["AliasName"])
     return names

@@ -1,0 +1,395 @@
+# Copyright: Contributors to the keyops.aws collection
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# This file is private to the keyops.aws collection: it may change in any release without notice.
+
+
+"""What is to be done about the KMS key that an alias stands for: pure, from what was found and what is asked for."""
+
+from __future__ import annotations
+
+import datetime
+import re
+from dataclasses import dataclass
+from dataclasses import field
+from typing import Any
+from typing import Mapping
+from typing import Optional
+from typing import Tuple
+
+from .clusters import ACTIVE
+from .clusters import Cluster
+from .keys import Key
+from .model import AWS_CLOUDHSM
+from .model import EXTERNAL_KEY_STORE
+from .model import ConnectionState
+from .model import CustomKeyStore
+from .model import CustomKeyStoreError
+from .model import plain
+
+PREFIX = "alias/"
+
+MARK = "keyops.aws:created-for"
+"""The tag of each key that is created in AWS CloudHSM; its value is the alias.
+
+So a key whose creation was not answered, or that a killed task has left without its alias, is found again. In an external store,
+the id of the external key does the same."""
+
+CREATE_KEY = "CreateKey"
+CREATE_ALIAS = "CreateAlias"
+UPDATE_ALIAS = "UpdateAlias"
+SCHEDULE_DELETION = "ScheduleKeyDeletion"
+
+ENABLED = "Enabled"
+PENDING_DELETION = "PendingDeletion"
+
+NEEDED_HSMS = 2
+
+
+@dataclass(frozen=True)
+class DesiredKey:
+    """What the task asks for.
+
+    Attributes:
+        alias: with C(alias/).
+        state: C(present) or C(absent).
+        custom_key_store_id: which store; None when it is named.
+        custom_key_store_name: which store, when there is no id.
+        xks_key_id: of the external key; None for a key in AWS CloudHSM.
+        description: of a new key.
+        policy: of a new key, in JSON; None for KMS's default.
+        tags: of a new key.
+        rotate: may a new key take the place of the present one?
+        older_than_days: the present key's age at which it does; None where only another external key is the reason.
+        pending_window_in_days: how long a deletion can be cancelled.
+        wait: until the key can be used by the alias?
+        wait_timeout: seconds for all waiting of the task together.
+    """
+
+    alias: str
+    state: str = "present"
+    custom_key_store_id: Optional[str] = None
+    custom_key_store_name: Optional[str] = None
+    xks_key_id: Optional[str] = None
+    description: Optional[str] = None
+    policy: Optional[str] = None
+    tags: Mapping[str, str] = field(default_factory=dict)
+    rotate: bool = False
+    older_than_days: Optional[int] = None
+    pending_window_in_days: int = 30
+    wait: bool = True
+    wait_timeout: int = 300
+
+    @property
+    def store(self) -> str:
+        """The store, for a message."""
+        return self.custom_key_store_id or f'named "{self.custom_key_store_name}"'
+
+    def members(self, store: CustomKeyStore) -> dict[str, Any]:
+        """The members of CreateKey."""
+        tags = dict(self.tags) if store.type == EXTERNAL_KEY_STORE else {**self.tags, MARK: self.alias}
+        members = {
+            "CustomKeyStoreId": store.id,
+            "Origin": store.type,
+            "XksKeyId": self.xks_key_id,
+            "Description": self.description,
+            "Policy": self.policy,
+            "Tags": [{"TagKey": name, "TagValue": value} for name, value in sorted(tags.items())] or None,
+        }
+        return {name: value for name, value in members.items() if value is not None}
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a task has seen before it decides.
+
+    Attributes:
+        key: that the alias stands for; None where there is no such alias.
+        store: the store that the task names; None where the key tells enough.
+        now: the time by KMS's clock, or by the host's where KMS does not tell.
+    """
+
+    key: Optional[Key]
+    store: Optional[CustomKeyStore]
+    now: datetime.datetime
+
+
+@dataclass(frozen=True)
+class KeyPlan:
+    """What to do, and what it leads to.
+
+    Attributes:
+        operations: of KMS, in order.
+        members: of CreateKey; None where no key is created.
+        adopted: a key without an alias, made for this one by an earlier task, which takes the place of a new one.
+        key: as it is before, and after, if nothing else is in its place.
+        store: that a new key is made in; None where nothing is created.
+    """
+
+    operations: Tuple[str, ...] = ()
+    members: Optional[Mapping[str, Any]] = None
+    adopted: Optional[Key] = None
+    key: Optional[Key] = None
+    store: Optional[CustomKeyStore] = None
+
+
+def desired_key(params: Mapping[str, Any]) -> DesiredKey:
+    """Read the options of a task.
+
+    Raises:
+        CustomKeyStoreError: they do not go together, or one of them has a value that KMS refuses.
+    """
+    alias = params["alias"]
+    alias = alias if alias.startswith(PREFIX) else PREFIX + alias
+    _check_alias(alias)
+    _check_texts(params)
+    rotate = params.get("rotate")
+    if params["state"] == "absent":
+        _refuse_with_absent(params)
+    if not 7 <= params["pending_window_in_days"] <= 30:
+        raise CustomKeyStoreError("pending_window_in_days must be a number from 7 to 30.")
+    older_than_days = rotate.get("older_than_days") if rotate is not None else None
+    if older_than_days is not None and older_than_days < 1:
+        raise CustomKeyStoreError(
+            "rotate.older_than_days must be 1 or more: with 0, each run would make a new KMS key."
+        )
+    if params["wait_timeout"] < 1:
+        raise CustomKeyStoreError("wait_timeout must be 1 second or more.")
+    return DesiredKey(
+        alias=alias,
+        state=params["state"],
+        custom_key_store_id=params["custom_key_store_id"],
+        custom_key_store_name=params["custom_key_store_name"],
+        xks_key_id=params["xks_key_id"],
+        description=params["description"],
+        policy=params["policy"],
+        tags={str(name): str(value) for name, value in (params["tags"] or {}).items()},
+        rotate=rotate is not None,
+        older_than_days=older_than_days,
+        pending_window_in_days=params["pending_window_in_days"],
+        wait=params["wait"],
+        wait_timeout=params["wait_timeout"],
+    )
+
+
+def _check_alias(alias: str) -> None:
+    if alias.startswith("alias/aws/"):
+        raise CustomKeyStoreError(
+            f"alias must not begin with aws/, which is for keys of AWS itself: {alias}. Give another one."
+        )
+    if not re.fullmatch("alias/[a-zA-Z0-9/_-]{1,250}", alias):
+        raise CustomKeyStoreError(
+            f"alias may have 1 to 250 letters, digits and any of / _ -, after alias/: {alias!r} is no such name. Correct it."
+        )
+
+
+_LENGTHS = {
+    "custom_key_store_id": (1, 64),
+    "custom_key_store_name": (1, 256),
+    "xks_key_id": (1, 128),
+    "description": (0, 8192),
+    "policy": (1, 131072),
+}
+
+
+def _check_texts(params: Mapping[str, Any]) -> None:
+    for option, (shortest, longest) in _LENGTHS.items():
+        value = params[option]
+        if value is not None and not shortest <= len(value) <= longest:
+            raise CustomKeyStoreError(
+                f"{option} must have {shortest} to {longest} characters, and has {len(value)}. Correct it."
+            )
+    if not re.fullmatch("[a-zA-Z0-9_.-]*", params["xks_key_id"] or ""):
+        raise CustomKeyStoreError(
+            f"xks_key_id may have letters, digits and any of _ . -, unlike {params['xks_key_id']!r}. Correct it."
+        )
+    for name, value in (params["tags"] or {}).items():
+        _check_tag(str(name), str(value))
+
+
+def _check_tag(name: str, value: str) -> None:
+    if name == MARK:
+        raise CustomKeyStoreError(f"tags must not have {MARK}: this module sets it itself. Leave it out.")
+    if not 1 <= len(name) <= 128 or len(value) > 256 or name.lower().startswith("aws:"):
+        raise CustomKeyStoreError(
+            f"tags has {name!r}: a tag's key has 1 to 128 characters and does not begin with aws:, and its value has at most 256."
+            " Correct it."
+        )
+
+
+def _refuse_with_absent(params: Mapping[str, Any]) -> None:
+    given = [name for name in ("description", "policy", "rotate", "tags") if params[name] is not None]
+    if given:
+        raise CustomKeyStoreError(f"With state=absent, {', '.join(given)} means nothing. Leave it out.")
+
+
+def decide(found: Found, desired: DesiredKey) -> KeyPlan:
+    """Decide as far as that can be done without looking for keys that have no alias.
+
+    Returns:
+        A plan. One with C(members) is for a new key; before it is carried out, C(with_spare()) has to have its say.
+
+    Raises:
+        CustomKeyStoreError: what is asked for is refused.
+    """
+    key = found.key
+    if key is None:
+        return KeyPlan() if desired.state == "absent" else _creation(found, desired, CREATE_ALIAS)
+    _check_belonging(key, found, desired)
+    if desired.state == "absent":
+        pending = key.metadata["KeyState"] == PENDING_DELETION
+        return KeyPlan(() if pending else (SCHEDULE_DELETION,), key=key)
+    _refuse_pending(key, desired)
+    if _is_due(key, found.now, desired):
+        return _creation(found, desired, UPDATE_ALIAS)
+    return KeyPlan(key=key)
+
+
+def needs_store(found: Found, desired: DesiredKey) -> bool:
+    """Has the store to be described, to decide?
+
+    The key tells the id of its store, so that a task that changes nothing makes one request, if it names the store by its id.
+    """
+    if found.key is None:
+        return desired.state == "present"
+    if desired.custom_key_store_id is None:
+        return True
+    belongs = found.key.metadata.get("CustomKeyStoreId") == desired.custom_key_store_id
+    return desired.state == "present" and belongs and _is_due(found.key, found.now, desired)
+
+
+def _check_belonging(key: Key, found: Found, desired: DesiredKey) -> None:
+    wanted = found.store.id if found.store is not None else desired.custom_key_store_id
+    has = key.metadata.get("CustomKeyStoreId")
+    if has != wanted:
+        where = f"in the custom key store {has}" if has else "in no custom key store"
+        raise CustomKeyStoreError(
+            f"{desired.alias} stands for the KMS key {key.id}, which is {where}, and not in {wanted}. Whoever uses the alias"
+            " would get another key, so this module does not move it. Give another alias, or move this one yourself."
+        )
+    if key.xks_key_id is None and desired.xks_key_id is not None:
+        raise CustomKeyStoreError(_NOT_EXTERNAL.format(has))
+
+
+_NOT_EXTERNAL = "xks_key_id is for external key stores, and {} is in AWS CloudHSM. Leave xks_key_id out."
+
+
+def _refuse_pending(key: Key, desired: DesiredKey) -> None:
+    if key.metadata["KeyState"] == PENDING_DELETION:
+        raise CustomKeyStoreError(
+            f"{desired.alias} stands for the KMS key {key.id}, which will be deleted on"
+            f" {plain(key.metadata.get('DeletionDate'))}. To keep it, cancel its deletion (amazon.aws.kms_key with state=present"
+            " does); for a new key, delete the alias or give another one."
+        )
+
+
+def _is_due(key: Key, now: datetime.datetime, desired: DesiredKey) -> bool:
+    """Is a key to be replaced by a new one?
+
+    Raises:
+        CustomKeyStoreError: it should be, and cannot.
+    """
+    another = desired.xks_key_id is not None and key.xks_key_id is not None and key.xks_key_id != desired.xks_key_id
+    if another and not desired.rotate:
+        raise CustomKeyStoreError(
+            f"{desired.alias} stands for the KMS key {key.id} with the external key {key.xks_key_id}, and xks_key_id is"
+            f" {desired.xks_key_id}. A KMS key never gets another external key: give rotate, so that a new one takes its place."
+        )
+    if desired.rotate and desired.older_than_days is None and key.xks_key_id is None:
+        raise CustomKeyStoreError(
+            f"The KMS key {key.id} of {desired.alias} is in AWS CloudHSM, where rotate needs a condition, or each run would make"
+            " a new key. Give rotate.older_than_days."
+        )
+    if not desired.rotate or desired.older_than_days is None:
+        return another
+    created = key.metadata["CreationDate"].replace(microsecond=0)  # KMS tells the time in whole seconds
+    age = (now - created).total_seconds() / 86400
+    if age < desired.older_than_days:
+        return False
+    if key.xks_key_id is not None and not another:
+        raise CustomKeyStoreError(
+            f"The KMS key {key.id} of {desired.alias} is {age:.0f} days old, and its external key {key.xks_key_id} cannot have"
+            " another KMS key in the same store. Create a new external key, and give its id in xks_key_id."
+        )
+    return True
+
+
+def _creation(found: Found, desired: DesiredKey, operation: str) -> KeyPlan:
+    store = found.store
+    if store is None:
+        raise ValueError("the store was not described")
+    if store.type == AWS_CLOUDHSM and desired.xks_key_id is not None:
+        raise CustomKeyStoreError(_NOT_EXTERNAL.format(store))
+    if store.type == EXTERNAL_KEY_STORE and desired.xks_key_id is None:
+        raise CustomKeyStoreError(
+            f"The custom key store {store} is external, and a KMS key in it is made with an external key."
+            " Give the id of that in xks_key_id."
+        )
+    if store.connection_state is not ConnectionState.CONNECTED:
+        raise CustomKeyStoreError(
+            f"The custom key store {store} is {store.connection_state.value}, and KMS creates keys only in one that is CONNECTED."
+            " Connect it (keyops.aws.kms_custom_key_store with state=connected), and run the task again."
+        )
+    return KeyPlan((CREATE_KEY, operation), desired.members(store), key=found.key, store=store)
+
+
+def refuse_cluster(cluster: Cluster, store: CustomKeyStore) -> None:
+    """Raises CustomKeyStoreError for a cluster in which CreateKey would fail. Of one that could not be looked at, KMS tells."""
+    zones = None if cluster.hsms is None else len(cluster.hsms.get(ACTIVE, {}))
+    if cluster.state is None and zones is None:
+        return
+    if cluster.state != ACTIVE:
+        what = f"is {cluster.state}" if cluster.state is not None else "does not exist"
+    elif zones is not None and zones < NEEDED_HSMS:
+        what = f"has {cluster.active_hsms} active HSM(s) in {zones} Availability Zone(s)"
+    else:
+        return
+    raise CustomKeyStoreError(
+        f"The CloudHSM cluster {cluster.id} of the custom key store {store} {what}, and to create a KMS key it must be ACTIVE,"
+        f" with at least {NEEDED_HSMS} active HSMs in different Availability Zones. Mend the cluster, and run the task again."
+    )
+
+
+def with_spare(
+    plan: KeyPlan, keys: Mapping[str, Tuple[Key, Tuple[str, ...]]], desired: DesiredKey, found: Found
+) -> KeyPlan:
+    """Take a key that an earlier task has made for this alias, and left without it, in place of a new one.
+
+    Args:
+        plan: for a new key.
+        keys: those that may be it, by id, each with its aliases: of an external store, those with the external key; in AWS
+            CloudHSM, those with the mark.
+        desired: what is asked for.
+        found: what was seen.
+
+    Raises:
+        CustomKeyStoreError: the external key is in use.
+    """
+    for key, aliases in keys.values():
+        if key.xks_key_id is None:
+            continue
+        if aliases or key.metadata["KeyState"] != ENABLED:
+            named = f" ({', '.join(aliases)})" if aliases else ""
+            raise CustomKeyStoreError(
+                f"The external key {desired.xks_key_id} has the KMS key {key}{named} in the custom key store {plan.store}"
+                " already, and can have one only. Give another external key in xks_key_id, or that alias."
+            )
+    spares = [key for key, aliases in keys.values() if not aliases and _is_spare(key, desired, found)]
+    if not spares:
+        return plan
+    newest = max(spares, key=lambda key: (key.metadata["CreationDate"], key.id))
+    return KeyPlan(plan.operations[1:], None, newest, plan.key, plan.store)
+
+
+def _is_spare(key: Key, desired: DesiredKey, found: Found) -> bool:
+    """Is a key without an alias one that was left behind? In AWS CloudHSM, those that were rotated away have the mark, too."""
+    created = key.metadata["CreationDate"]
+    if key.metadata["KeyState"] != ENABLED:
+        return False
+    if key.xks_key_id is not None:
+        return True
+    if found.key is not None and created <= found.key.metadata["CreationDate"]:
+        return False
+    days = desired.older_than_days
+    return days is None or (found.now - created).total_seconds() < days * 86400

@@ -1,0 +1,476 @@
+# Copyright: Contributors to the keyops.aws collection
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# This file is private to the keyops.aws collection: it may change in any release without notice.
+
+
+"""The KMS key that an alias stands for, from what is asked for to what the task returns.
+
+KMS takes no token that would make CreateKey idempotent. So before a key is created, all keys of the store are looked at for one
+that an earlier task has made for the alias and left without it. A CreateKey that was not answered is not repeated before that.
+"""
+
+from __future__ import annotations
+
+import datetime
+from dataclasses import dataclass
+from dataclasses import field
+from dataclasses import replace
+from email.utils import parsedate_to_datetime
+from typing import Any
+from typing import Callable
+from typing import Optional
+from typing import Tuple
+
+from .api import Client
+from .api import Kms
+from .api import KmsError
+from .clock import Clock
+from .clock import Deadline
+from .clusters import Cluster
+from .key_notes import Note
+from .key_notes import noted
+from .key_plan import CREATE_ALIAS
+from .key_plan import CREATE_KEY
+from .key_plan import ENABLED
+from .key_plan import MARK
+from .key_plan import PENDING_DELETION
+from .key_plan import SCHEDULE_DELETION
+from .key_plan import UPDATE_ALIAS
+from .key_plan import DesiredKey
+from .key_plan import Found
+from .key_plan import KeyPlan
+from .key_plan import decide
+from .key_plan import needs_store
+from .key_plan import refuse_cluster
+from .key_plan import with_spare
+from .keys import Key
+from .keys import aliases_of
+from .keys import keys_in_stores
+from .model import AWS_CLOUDHSM
+from .model import EXTERNAL_KEY_STORE
+from .model import CustomKeyStore
+from .model import CustomKeyStoreError
+from .model import DesiredStore
+from .model import plain
+from .wait import STALE_SECONDS
+from .wait import VISIBLE_SECONDS
+from .wait import wait_until
+
+NOT_FOUND = "NotFoundException"
+EXISTS = "AlreadyExistsException"
+IN_USE = "XksKeyAlreadyInUseException"
+KEY_STATE = "KMSInvalidStateException"
+
+MAX_CREATIONS = 3
+"""How often a task asks for a key, where KMS did not answer, and no key came of it."""
+
+
+@dataclass
+class KeyHistory:
+    """What a task has seen and done, kept up to date for the result, however the task ends.
+
+    Attributes:
+        operations: the mutating operations that KMS accepted, in order.
+        found: the key that the alias stood for at first; None where there was none.
+        key: the key that the alias stands for, as last described; or that it shall stand for.
+        unnamed: keys that this task has created, and that have no alias.
+        warnings: what the user should know though the task succeeded.
+        alias: that the task is about.
+    """
+
+    operations: list[str] = field(default_factory=list)
+    found: Optional[Key] = None
+    key: Optional[Key] = None
+    unnamed: list[Key] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+    alias: str = ""
+
+    def told(self, key: Optional[Key]) -> dict[str, Any]:
+        """A key for the result, with its alias and what KMS tells of it; empty where there is none."""
+        if key is None:
+            return {}
+        told = {
+            **key.to_result(),
+            "alias": self.alias,
+            "custom_key_store_id": key.metadata.get("CustomKeyStoreId"),
+            "cloud_hsm_cluster_id": key.metadata.get("CloudHsmClusterId"),
+            "origin": key.metadata.get("Origin"),
+            "description": key.metadata.get("Description", ""),
+        }
+        return {name: value for name, value in told.items() if value is not None}
+
+    def failed(self, error: CustomKeyStoreError) -> dict[str, Any]:
+        """The result of a task that failed, C(msg) included."""
+        after = self.told(self.key)
+        result: dict[str, Any] = {
+            "changed": bool(self.operations),
+            "operations": list(self.operations),
+            "key": after,
+            "diff": {"before": self.told(self.found), "after": after},
+            "msg": error.message + self._left_behind(),
+        }
+        if error.error is not None:
+            result["error"] = dict(error.error)
+        return result
+
+    def _left_behind(self) -> str:
+        names = ", ".join(key.id for key in self.unnamed)
+        if not names:
+            return ""
+        return f" This task has created the KMS key {names}, which has no alias yet: run the task again, it takes that key."
+
+
+class KeyTask:
+    """What is to be done about one alias.
+
+    Args:
+        desired: what is asked for.
+        client: a boto3 client for KMS, made with C(client_config()).
+        place: names Region and account; asked only when there is no such store.
+        look_at_cluster: describes the CloudHSM cluster with an id.
+        history: is kept up to date.
+        clock: see there. The time that the task may wait begins now.
+        notes: the folder of C(noted()); None: nothing is remembered.
+    """
+
+    def __init__(
+        self,
+        desired: DesiredKey,
+        *,
+        client: Client,
+        place: Callable[[], str],
+        look_at_cluster: Callable[[str], Cluster],
+        history: KeyHistory,
+        clock: Clock,
+        notes: Optional[str] = None,
+    ) -> None:
+        self._desired = desired
+        self._history = history
+        history.alias = desired.alias
+        self._clock = clock
+        self._deadline = Deadline(clock, desired.wait_timeout)
+        self._kms = Kms(client, self._deadline, place)
+        self._look_at_cluster = look_at_cluster
+        self._notes = notes
+        self._found: Optional[Found] = None
+
+    def foretell(self) -> dict[str, Any]:
+        """The result in check mode.
+
+        Raises:
+            CustomKeyStoreError: KMS could not be asked, or what is asked for is refused.
+        """
+        plan = self._plan()
+        key = plan.adopted or plan.key
+        after = self._history.told(key)
+        if plan.members is not None:
+            after = _predicted(plan, self._desired)
+        if SCHEDULE_DELETION in plan.operations:
+            after["key_state"] = PENDING_DELETION
+        return self._result(plan, list(plan.operations), after)
+
+    def run(self) -> dict[str, Any]:
+        """Do it.
+
+        Returns:
+            The task's result.
+
+        Raises:
+            CustomKeyStoreError: it could not be done; C(history) tells how far it came.
+        """
+        plan = self._plan(looks_around=False)
+        if CREATE_KEY in plan.operations:
+            plan = self._make()
+        elif SCHEDULE_DELETION in plan.operations:
+            self._schedule_deletion(plan)
+        return self._result(plan, self._history.operations, self._history.told(self._history.key))
+
+    # ---- looking
+
+    def _plan(self, *, looks_around: bool = True) -> KeyPlan:
+        found = self._look()
+        plan = decide(found, self._desired)
+        if plan.members is None or not looks_around:
+            return plan
+        self._check_cluster(plan)
+        return with_spare(plan, self._candidates(plan), self._desired, found)
+
+    def _spare(self, plan: KeyPlan) -> Optional[Key]:
+        """A key without an alias that was made for this one."""
+        if self._found is None:
+            return None
+        return with_spare(plan, self._candidates(plan), self._desired, self._found).adopted
+
+    def _look(self) -> Found:
+        key = self._described()
+        now = self._now()
+        found = Found(key, None, now)
+        if self._found is None:
+            self._history.found = key
+        self._history.key = key
+        if needs_store(found, self._desired):
+            found = replace(found, store=self._store())
+        self._found = found
+        return found
+
+    def _described(self) -> Optional[Key]:
+        """The key that the alias stands for."""
+        try:
+            return Key(self._kms.describe_key(self._desired.alias))
+        except KmsError as error:
+            if error.code == NOT_FOUND:
+                return None
+            raise
+
+    def _now(self) -> datetime.datetime:
+        """By KMS's clock, which made the dates of creation; that of the host may be wrong."""
+        told = self._kms.answered_at
+        return parsedate_to_datetime(told) if told else datetime.datetime.now(datetime.timezone.utc)
+
+    def _store(self) -> CustomKeyStore:
+        which = DesiredStore("present", self._desired.custom_key_store_id, self._desired.custom_key_store_name)
+        return self._kms.describe(which)
+
+    def _check_cluster(self, plan: KeyPlan) -> None:
+        store = plan.store
+        if store is not None and store.type == AWS_CLOUDHSM:
+            refuse_cluster(self._look_at_cluster(store.description["CloudHsmClusterId"]), store)
+
+    def _candidates(self, plan: KeyPlan) -> dict[str, Tuple[Key, Tuple[str, ...]]]:
+        """The keys of the store that may have been made for the alias, each with its aliases."""
+        store = plan.store
+        if store is None:
+            return {}
+        keys = keys_in_stores(self._kms, [store.id]).keys
+        if store.type == EXTERNAL_KEY_STORE:
+            keys = tuple(key for key in keys if key.xks_key_id == self._desired.xks_key_id)
+        if not keys:
+            return {}
+        aliases = aliases_of(self._kms, [key.id for key in keys])
+        if store.type == AWS_CLOUDHSM:
+            keys = tuple(key for key in keys if not aliases[key.id] and self._has_mark(key))
+        return {key.id: (key, tuple(aliases[key.id])) for key in keys}
+
+    def _has_mark(self, key: Key) -> bool:
+        if key.metadata["KeyState"] != ENABLED:
+            return False
+        try:
+            return self._kms.list_tags(key.id).get(MARK) == self._desired.alias
+        except KmsError:
+            return False  # a key of this task's caller shows its tags
+
+    # ---- doing
+
+    def _make(self) -> KeyPlan:
+        """Have a key made, or take one that is there, and have the alias stand for it; one task at a time on this host."""
+        which = f"{self._desired.alias} in the custom key store {self._desired.store}"
+        with noted(self._notes, which, self._deadline, self._deadline.back_off) as note:
+            self._wait_for_lost_key(note)
+            plan = self._plan()
+            if CREATE_ALIAS not in plan.operations and UPDATE_ALIAS not in plan.operations:
+                note.settle()
+                return plan  # another task has just done it
+            key = plan.adopted or self._create(plan, note)
+            self._history.key = key
+            self._name(plan, key)
+            note.settle()
+            if self._desired.wait:
+                self._wait_until_usable(key)
+            return plan
+
+    def _wait_for_lost_key(self, note: Note) -> None:
+        """A task that was killed may have created a key that KMS does not show yet."""
+        passed = note.unsettled_seconds()
+        if passed is None or passed >= STALE_SECONDS:
+            return
+        wait_until(self._has_candidate, clock=self._clock, deadline=self._at_most(STALE_SECONDS - passed))
+
+    def _has_candidate(self) -> bool:
+        return self._plan().members is None
+
+    def _create(self, plan: KeyPlan, note: Note) -> Key:
+        for turn in range(1, MAX_CREATIONS + 1):
+            note.creates()
+            try:
+                key = Key(self._kms.create_key(plan.members or {}))
+            except KmsError as error:
+                lost = self._find_lost(plan, error)
+                if lost is None:
+                    self._deadline.back_off(turn)
+                    continue
+                key = lost
+            self._history.operations.append(CREATE_KEY)
+            self._history.unnamed.append(key)
+            return key
+        raise CustomKeyStoreError(
+            f"KMS did not answer CreateKey {MAX_CREATIONS} times, and no KMS key came of it. Run the task again; if it lasts,"
+            " look at AWS's health dashboard."
+        )
+
+    def _find_lost(self, plan: KeyPlan, error: KmsError) -> Optional[Key]:
+        """What became of a CreateKey that failed: the key; or None, where there is none and another attempt may be made."""
+        if not error.maybe_applied and error.code != IN_USE:
+            raise error
+        if self._desired.xks_key_id is not None and error.code != IN_USE and not self._deadline.passed():
+            return None  # asking once more is safe, and tells: there is but one KMS key for an external key
+        seen: list[Optional[Key]] = [None]
+
+        def shows() -> bool:
+            seen[0] = self._spare(plan)
+            return seen[0] is not None
+
+        wait_until(shows, clock=self._clock, deadline=self._at_most(STALE_SECONDS))
+        if seen[0] is None and (error.code == IN_USE or self._deadline.passed()):
+            raise error
+        return seen[0]
+
+    def _at_most(self, seconds: float) -> Deadline:
+        """What is left of the time, but no more than so much."""
+        return Deadline(self._clock, max(1.0, min(seconds, self._deadline.seconds - self._deadline.elapsed())))
+
+    def _name(self, plan: KeyPlan, key: Key) -> None:
+        """Have the alias stand for a key. At no moment does it stand for none that it stood for before."""
+        operation = plan.operations[-1]
+        if operation == UPDATE_ALIAS and self._has_moved(plan):
+            return
+        end = self._at_most(VISIBLE_SECONDS)
+        attempt = 0
+        while True:
+            attempt += 1
+            try:
+                self._kms.point_alias(operation, self._desired.alias, key.id)
+                break
+            except KmsError as error:
+                if error.code == EXISTS:
+                    if self._belongs_to_another(key):
+                        return
+                    break
+                if error.code != NOT_FOUND or end.passed():
+                    raise
+            # the new key, or the alias, is not seen everywhere yet; or somebody has deleted the alias
+            operation = UPDATE_ALIAS if self._described() is not None else CREATE_ALIAS
+            self._deadline.back_off(attempt)
+        self._history.operations.append(operation)
+        self._history.unnamed = [other for other in self._history.unnamed if other.id != key.id]
+
+    def _has_moved(self, plan: KeyPlan) -> bool:
+        """Has somebody else rotated the key since it was looked at?"""
+        now = self._described()
+        if now is None or plan.key is None or now.id == plan.key.id:
+            return False
+        self._leave(now)
+        return True
+
+    def _belongs_to_another(self, key: Key) -> bool:
+        """The alias is there already: because an answer of KMS's was lost, or because somebody else was faster."""
+        now = self._described()
+        if now is None or now.id == key.id:
+            return False
+        if now.metadata.get("CustomKeyStoreId") != key.custom_key_store_id:
+            raise CustomKeyStoreError(
+                f"Meanwhile somebody else has created {self._desired.alias}, which stands for the KMS key {now.id} now."
+                " Give another alias, or find out who it was."
+            )
+        self._leave(now)
+        return True
+
+    def _leave(self, now: Key) -> None:
+        """Another task was faster: its key is the one, and the user is told of this one's."""
+        for key in self._history.unnamed:
+            self._history.warnings.append(
+                f"Another task has made the KMS key {now.id} for {self._desired.alias} at the same time. The KMS key {key.id},"
+                " which this task has created, is not needed: schedule its deletion"
+                f" (aws kms schedule-key-deletion --key-id {key.id})."
+            )
+        self._history.key = now
+        self._history.unnamed = []
+
+    def _wait_until_usable(self, key: Key) -> None:
+        def usable() -> bool:
+            seen = self._described()
+            if seen is not None:
+                self._history.key = seen
+            return seen is not None and (seen.id != key.id or seen.metadata["KeyState"] == ENABLED)
+
+        if self._history.key is not None and self._history.key.id != key.id:
+            return
+        if not wait_until(usable, clock=self._clock, deadline=self._deadline):
+            state = "not found yet" if self._history.key is None else self._history.key.metadata["KeyState"]
+            raise CustomKeyStoreError(
+                f"The KMS key {key.id} is there, and {self._desired.alias} stands for it, but after"
+                f" {self._deadline.elapsed():.0f} seconds it is {state} (wait_timeout={self._deadline.seconds:.0f}). If it is"
+                " Unavailable, its custom key store was disconnected meanwhile: connect it."
+            )
+
+    def _schedule_deletion(self, plan: KeyPlan) -> None:
+        key = plan.key
+        if key is None:
+            raise ValueError("there is no key to delete")
+        try:
+            self._kms.schedule_deletion(key.id, self._desired.pending_window_in_days)
+        except KmsError as error:
+            if error.code != KEY_STATE:
+                raise
+            seen = self._described()
+            if seen is None or seen.metadata["KeyState"] != PENDING_DELETION:
+                raise
+            self._history.key = seen
+            if not error.maybe_applied:
+                return  # somebody else was faster
+        self._history.operations.append(SCHEDULE_DELETION)
+        wait_until(self._is_pending, clock=self._clock, deadline=self._at_most(STALE_SECONDS))
+        if key.xks_key_id is None:
+            date = plain(self._history.key.metadata.get("DeletionDate")) if self._history.key is not None else None
+            self._history.warnings.append(
+                f"KMS deletes the KMS key {key.id} on {date}, and its key material in the CloudHSM cluster only if the custom"
+                f" key store {key.custom_key_store_id} is connected then. See that it is, or delete the material in the cluster"
+                " yourself."
+            )
+
+    def _is_pending(self) -> bool:
+        seen = self._described()
+        if seen is not None:
+            self._history.key = seen
+        return seen is None or seen.metadata["KeyState"] == PENDING_DELETION
+
+    # ---- telling
+
+    def _result(self, plan: KeyPlan, operations: list[str], after: dict[str, Any]) -> dict[str, Any]:
+        before = self._history.told(self._history.found)
+        result: dict[str, Any] = {"changed": bool(operations), "operations": list(operations), "key": after}
+        if before and UPDATE_ALIAS in operations:
+            result["previous_key"] = before
+        shown = dict(after)
+        if CREATE_KEY in operations:
+            given = {"policy": self._desired.policy, "tags": _tags(plan)}
+            shown = {name: value for name, value in after.items() if name not in _KNOWN_BY_KMS_ALONE}
+            shown.update({name: value for name, value in given.items() if value})
+        elif SCHEDULE_DELETION in operations:
+            shown.pop("deletion_date", None)
+        result["diff"] = {"before": before, "after": shown}
+        return result
+
+
+_KNOWN_BY_KMS_ALONE = ("key_id", "key_arn", "creation_date")
+
+
+def _tags(plan: KeyPlan) -> dict[str, str]:
+    tags = (plan.members or {}).get("Tags") or ()
+    return {tag["TagKey"]: tag["TagValue"] for tag in tags}
+
+
+def _predicted(plan: KeyPlan, desired: DesiredKey) -> dict[str, Any]:
+    """A key that would be created, but for what only KMS can know."""
+    store = plan.store
+    predicted = {
+        "key_state": ENABLED,
+        "xks_key_id": desired.xks_key_id,
+        "alias": desired.alias,
+        "custom_key_store_id": store.id if store is not None else None,
+        "cloud_hsm_cluster_id": store.description.get("CloudHsmClusterId") if store is not None else None,
+        "origin": store.type if store is not None else None,
+        "description": desired.description or "",
+    }
+    return {name: value for name, value in predicted.items() if value is not None}
