@@ -236,6 +236,16 @@ custom_key_stores:
           returned: always
           type: str
           sample: Enabled
+        creation_date:
+          description: When the key was created, in ISO 8601.
+          returned: always
+          type: str
+          sample: "2026-01-31T12:00:00+00:00"
+        xks_key_id:
+          description: The id of the external key, as the external key store proxy knows it.
+          returned: for keys in external stores
+          type: str
+          sample: payments-2026
         deletion_date:
           description: When the key will be deleted, in ISO 8601.
           returned: when C(key_state) is V(PendingDeletion)
