@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
 from typing import NoReturn
 
 from moto.iam.access_control import IAMRequest
@@ -27,11 +28,25 @@ class KmsAccess(IAMRequest):
         raise InvalidSignatureException()
 
 
-class KmsAccessToCluster(KmsAccess):
-    """The same for an operation by which KMS looks at the CloudHSM cluster: the caller must be allowed to look, too."""
+class KmsAccessAndMore(KmsAccess):
+    """The same for an operation that another action has to be allowed for, too."""
+
+    also: ClassVar[str]
 
     def check_action_permitted(self, resource: str) -> None:
         """Raises AccessDeniedException, naming the action that the caller's policies do not allow."""
         super().check_action_permitted(resource)
-        self._action = "cloudhsm:DescribeClusters"
+        self._action = self.also
         super().check_action_permitted(resource)
+
+
+class KmsAccessToCluster(KmsAccessAndMore):
+    """KMS looks at the CloudHSM cluster with the permissions of the caller."""
+
+    also = "cloudhsm:DescribeClusters"
+
+
+class KmsAccessToTags(KmsAccessAndMore):
+    """A new key gets tags."""
+
+    also = "kms:TagResource"

@@ -21,6 +21,7 @@ from werkzeug.exceptions import HTTPException
 
 from .access import KmsAccess
 from .access import KmsAccessToCluster
+from .access import KmsAccessToTags
 from .custom_key_stores.exceptions import NotFoundException
 from .custom_key_stores.exceptions import ValidationException
 from .custom_key_stores.responses import CustomKeyStoreResponse
@@ -124,7 +125,13 @@ class EmulatedResponse(CustomKeyStoreResponse):
 
     def _authenticate_and_authorize_normal_action(self, resource: str = "*") -> None:
         """moto's, called by its call_action: does nothing unless moto's IAM is on (R21)."""
-        self._authenticate_and_authorize_action(KmsAccessToCluster if self._needs_cluster() else KmsAccess, resource)
+        self._authenticate_and_authorize_action(self._access(), resource)
+
+    def _access(self) -> type[KmsAccess]:
+        if self._needs_cluster():
+            return KmsAccessToCluster
+        tags = self._get_action() == "CreateKey" and self._members().get("Tags")
+        return KmsAccessToTags if tags else KmsAccess
 
     def _needs_cluster(self) -> bool:
         """Is this the creation or connection of a CloudHSM store?"""

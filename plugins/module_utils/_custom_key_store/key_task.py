@@ -115,6 +115,11 @@ class KeyHistory:
             result["error"] = dict(error.error)
         return result
 
+    def warn(self, text: str) -> None:
+        """Tell the user, once."""
+        if text not in self.warnings:
+            self.warnings.append(text)
+
     def _left_behind(self) -> str:
         names = ", ".join(key.id for key in self.unnamed)
         if not names:
@@ -235,8 +240,12 @@ class KeyTask:
 
     def _check_cluster(self, plan: KeyPlan) -> None:
         store = plan.store
-        if store is not None and store.type == AWS_CLOUDHSM:
-            refuse_cluster(self._look_at_cluster(store.description["CloudHsmClusterId"]), store)
+        if store is None or store.type != AWS_CLOUDHSM:
+            return
+        cluster = self._look_at_cluster(store.description["CloudHsmClusterId"])
+        refuse_cluster(cluster, store)
+        if cluster.problem is not None:
+            self._history.warn(f"Whether the CloudHSM cluster allows a new KMS key is not known. {cluster.problem}")
 
     def _candidates(self, plan: KeyPlan) -> dict[str, Tuple[Key, Tuple[str, ...]]]:
         """The keys of the store that may have been made for the alias, each with its aliases."""
@@ -258,8 +267,12 @@ class KeyTask:
             return False
         try:
             return self._kms.list_tags(key.id).get(MARK) == self._desired.alias
-        except KmsError:
-            return False  # a key of this task's caller shows its tags
+        except KmsError as error:
+            self._history.warn(
+                f"Whether the KMS key {key.id}, which has no alias, was made for {self._desired.alias} is not known, and this"
+                f" task does not take it. {error.message}"
+            )
+            return False
 
     # ---- doing
 
@@ -379,7 +392,7 @@ class KeyTask:
     def _leave(self, now: Key) -> None:
         """Another task was faster: its key is the one, and the user is told of this one's."""
         for key in self._history.unnamed:
-            self._history.warnings.append(
+            self._history.warn(
                 f"Another task has made the KMS key {now.id} for {self._desired.alias} at the same time. The KMS key {key.id},"
                 " which this task has created, is not needed: schedule its deletion"
                 f" (aws kms schedule-key-deletion --key-id {key.id})."
@@ -423,7 +436,7 @@ class KeyTask:
         wait_until(self._is_pending, clock=self._clock, deadline=self._at_most(STALE_SECONDS))
         if key.xks_key_id is None:
             date = plain(self._history.key.metadata.get("DeletionDate")) if self._history.key is not None else None
-            self._history.warnings.append(
+            self._history.warn(
                 f"KMS deletes the KMS key {key.id} on {date}, and its key material in the CloudHSM cluster only if the custom"
                 f" key store {key.custom_key_store_id} is connected then. See that it is, or delete the material in the cluster"
                 " yourself."
