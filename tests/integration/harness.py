@@ -5,7 +5,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
+import signal
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +22,7 @@ from tests.environment import BIN
 MODULE = "keyops.aws.kms_custom_key_store"
 INFO_MODULE = "keyops.aws.kms_custom_key_store_info"
 GROUP_MODULE = "keyops.aws.kms_custom_key_stores"
+KEY_MODULE = "keyops.aws.kms_custom_key_store_key"
 
 
 @dataclass
@@ -88,6 +92,14 @@ class Ansible:
         assert done.exit_code == 0, done.output
         result: dict[str, Any] = json.loads(result_path.read_text())
         return result
+
+    def kill_all(self) -> None:
+        """SIGKILL for each process of this test's home: the controller, and what goes on in the background."""
+        home = f"HOME={self.environment['HOME']}".encode()
+        for path in Path("/proc").glob("[0-9]*"):
+            with contextlib.suppress(OSError):
+                if home in (path / "environ").read_bytes().split(b"\0"):
+                    os.kill(int(path.name), signal.SIGKILL)
 
     @property
     def calls(self) -> list[str]:

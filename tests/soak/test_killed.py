@@ -5,13 +5,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
-import signal
 import subprocess
 import time
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -22,15 +18,6 @@ from tests.integration.harness import Ansible
 
 MOST_REQUESTS = 60
 ROLE = "keyops.aws.key_store_maintenance"
-
-
-def kill_all(ansible: Ansible) -> None:
-    """SIGKILL for each process of this test's home: the controller, and what goes on in the background."""
-    home = f"HOME={ansible.environment['HOME']}".encode()
-    for path in Path("/proc").glob("[0-9]*"):
-        with contextlib.suppress(OSError):
-            if home in (path / "environ").read_bytes().split(b"\0"):
-                os.kill(int(path.name), signal.SIGKILL)
 
 
 def was_killed_at(ansible: Ansible, play: dict[str, Any], number: int) -> bool:
@@ -47,7 +34,7 @@ def was_killed_at(ansible: Ansible, play: dict[str, Any], number: int) -> bool:
     ) as running:
         while running.poll() is None:
             if ansible.request_count >= number:
-                kill_all(ansible)
+                ansible.kill_all()
                 running.wait()
                 return True
             time.sleep(0.01)

@@ -130,6 +130,17 @@ class QuietRequestHandler(MotoRequestHandler):
 
     disable_nagle_algorithm = True
 
+    def send_response(self, code: int, message: str | None = None) -> None:
+        """Without a date: KMS's answers have one, of the emulator's clock."""
+        self.send_response_only(code, message)
+        self.send_header("Server", self.version_string())
+
+    def end_headers(self) -> None:
+        """Other answers get that of the wall clock."""
+        if not any(line.lower().startswith(b"date:") for line in self._headers_buffer):
+            self.send_header("Date", self.date_time_string())
+        super().end_headers()
+
     def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
         """Nothing: EmulatorApplication logs KMS's requests."""
 

@@ -369,6 +369,8 @@ def with_spare(
     for key, aliases in keys.values():
         if key.xks_key_id is None:
             continue
+        if desired.alias in aliases:
+            return KeyPlan(key=key)  # another task was faster
         if aliases or key.metadata["KeyState"] != ENABLED:
             named = f" ({', '.join(aliases)})" if aliases else ""
             raise CustomKeyStoreError(

@@ -203,10 +203,11 @@ class KeyTask:
         return with_spare(plan, self._candidates(plan), self._desired, found)
 
     def _spare(self, plan: KeyPlan) -> Optional[Key]:
-        """A key without an alias that was made for this one."""
+        """A key that was made for the alias, and has it not yet, or got it just now."""
         if self._found is None:
             return None
-        return with_spare(plan, self._candidates(plan), self._desired, self._found).adopted
+        taken = with_spare(plan, self._candidates(plan), self._desired, self._found)
+        return taken.adopted or (taken.key if not taken.operations else None)
 
     def _look(self) -> Found:
         key = self._described()
@@ -282,8 +283,9 @@ class KeyTask:
         with noted(self._notes, which, self._deadline, self._deadline.back_off) as note:
             self._wait_for_lost_key(note)
             plan = self._plan()
-            if CREATE_ALIAS not in plan.operations and UPDATE_ALIAS not in plan.operations:
+            if not plan.operations:
                 note.settle()
+                self._history.key = plan.key
                 return plan  # another task has just done it
             key = plan.adopted or self._create(plan, note)
             self._history.key = key
@@ -304,18 +306,22 @@ class KeyTask:
         return self._plan().members is None
 
     def _create(self, plan: KeyPlan, note: Note) -> Key:
+        is_ours = False  # whether KMS has carried out what it did not answer
         for turn in range(1, MAX_CREATIONS + 1):
             note.creates()
             try:
                 key = Key(self._kms.create_key(plan.members or {}))
+                is_ours = True
             except KmsError as error:
+                is_ours = is_ours or error.maybe_applied
                 lost = self._find_lost(plan, error)
                 if lost is None:
                     self._deadline.back_off(turn)
                     continue
                 key = lost
-            self._history.operations.append(CREATE_KEY)
-            self._history.unnamed.append(key)
+            if is_ours:
+                self._history.operations.append(CREATE_KEY)
+                self._history.unnamed.append(key)
             return key
         raise CustomKeyStoreError(
             f"KMS did not answer CreateKey {MAX_CREATIONS} times, and no KMS key came of it. Run the task again; if it lasts,"
@@ -357,7 +363,7 @@ class KeyTask:
                 break
             except KmsError as error:
                 if error.code == EXISTS:
-                    if self._belongs_to_another(key):
+                    if self._belongs_to_another(key) or not error.maybe_applied:
                         return
                     break
                 if error.code != NOT_FOUND or end.passed():
