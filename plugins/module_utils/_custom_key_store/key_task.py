@@ -407,16 +407,28 @@ class KeyTask:
         self._history.unnamed = []
 
     def _wait_until_usable(self, key: Key) -> None:
-        def usable() -> bool:
-            seen = self._described()
-            if seen is not None:
-                self._history.key = seen
-            return seen is not None and (seen.id != key.id or seen.metadata["KeyState"] == ENABLED)
+        """Wait for the alias to show the key, enabled; and notice a task elsewhere that has moved it at the same moment."""
+        before = self._history.found
+        seen: list[Optional[Key]] = [None]
 
-        if self._history.key is not None and self._history.key.id != key.id:
+        def usable() -> bool:
+            now = seen[0] = self._described()
+            if now is None or (before is not None and now.id == before.id):
+                return False  # shown as it was
+            return now.id != key.id or now.metadata["KeyState"] == ENABLED
+
+        is_named = self._history.key is not None and self._history.key.id == key.id
+        if not is_named:
             return
-        if not wait_until(usable, clock=self._clock, deadline=self._deadline):
-            state = "not found yet" if self._history.key is None else self._history.key.metadata["KeyState"]
+        reached = wait_until(usable, clock=self._clock, deadline=self._deadline)
+        now = seen[0]
+        if reached and now is not None and now.id != key.id:
+            self._history.unnamed = [key] if CREATE_KEY in self._history.operations else []
+            self._leave(now)
+        elif reached:
+            self._history.key = now
+        else:
+            state = "not shown yet" if now is None or now.id != key.id else now.metadata["KeyState"]
             raise CustomKeyStoreError(
                 f"The KMS key {key.id} is there, and {self._desired.alias} stands for it, but after"
                 f" {self._deadline.elapsed():.0f} seconds it is {state} (wait_timeout={self._deadline.seconds:.0f}). If it is"

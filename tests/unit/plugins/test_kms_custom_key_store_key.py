@@ -545,6 +545,28 @@ def test_a_key_that_somebody_else_rotates_meanwhile(
     assert "is not needed" in warnings_of(result)
 
 
+def test_an_alias_that_somebody_else_moves_at_the_same_moment(
+    run_key: ModuleRunner, kms: Any, hsm: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store import api
+
+    options = {**OPTIONS[HSM], "rotate": {"older_than_days": 30}}
+    run_key(**options)
+    run_key.control.advance(30 * DAY)
+    theirs = kms.create_key(CustomKeyStoreId=hsm, Origin=HSM)["KeyMetadata"]["KeyId"]
+    original = api.Kms.point_alias
+
+    def after(self: Any, *args: Any) -> None:
+        original(self, *args)
+        kms.update_alias(AliasName="alias/payments", TargetKeyId=theirs)
+
+    monkeypatch.setattr(api.Kms, "point_alias", after)
+    result = run_key(**options)
+    (_first, _theirs, mine) = keys_of(kms, hsm)
+    assert result["key"]["key_id"] == theirs
+    assert f"The KMS key {mine['KeyId']}, which this task has created, is not needed" in warnings_of(result)
+
+
 def intrude(monkeypatch: pytest.MonkeyPatch, method: str, act: Any) -> None:
     """Have somebody else act just before the module's next request of a kind."""
     from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store import api
