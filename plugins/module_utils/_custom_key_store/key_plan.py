@@ -81,11 +81,6 @@ class DesiredKey:
     wait: bool = True
     wait_timeout: int = 300
 
-    @property
-    def store(self) -> str:
-        """The store, for a message."""
-        return self.custom_key_store_id or f'named "{self.custom_key_store_name}"'
-
     def members(self, store: CustomKeyStore) -> dict[str, Any]:
         """The members of CreateKey."""
         tags = dict(self.tags) if store.type == EXTERNAL_KEY_STORE else {**self.tags, MARK: self.alias}

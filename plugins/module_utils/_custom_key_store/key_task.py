@@ -186,8 +186,8 @@ class KeyTask:
             CustomKeyStoreError: it could not be done; C(history) tells how far it came.
         """
         plan = self._plan(looks_around=False)
-        if CREATE_KEY in plan.operations:
-            plan = self._make()
+        if plan.store is not None:
+            plan = self._make(plan.store)
         elif SCHEDULE_DELETION in plan.operations:
             self._schedule_deletion(plan)
         return self._result(plan, self._history.operations, self._history.told(self._history.key))
@@ -277,9 +277,9 @@ class KeyTask:
 
     # ---- doing
 
-    def _make(self) -> KeyPlan:
+    def _make(self, store: CustomKeyStore) -> KeyPlan:
         """Have a key made, or take one that is there, and have the alias stand for it; one task at a time on this host."""
-        which = f"{self._desired.alias} in the custom key store {self._desired.store}"
+        which = f"{self._desired.alias} in the custom key store {store.id}"
         with noted(self._notes, which, self._deadline, self._deadline.back_off) as note:
             self._wait_for_lost_key(note)
             plan = self._plan()
@@ -314,6 +314,9 @@ class KeyTask:
                 is_ours = True
             except KmsError as error:
                 is_ours = is_ours or error.maybe_applied
+                if not is_ours and error.code != IN_USE:
+                    note.settle()
+                    raise
                 lost = self._find_lost(plan, error)
                 if lost is None:
                     self._deadline.back_off(turn)
@@ -323,6 +326,7 @@ class KeyTask:
                 self._history.operations.append(CREATE_KEY)
                 self._history.unnamed.append(key)
             return key
+        note.settle()
         raise CustomKeyStoreError(
             f"KMS did not answer CreateKey {MAX_CREATIONS} times, and no KMS key came of it. Run the task again; if it lasts,"
             " look at AWS's health dashboard."

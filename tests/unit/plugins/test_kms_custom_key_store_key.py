@@ -465,6 +465,14 @@ def test_a_key_that_got_no_alias_is_named_and_taken_by_the_next_run(
     assert again["key"]["key_id"] == key["KeyId"]
 
 
+def test_a_refusal_leaves_nothing_to_wait_for(run_key: ModuleRunner, hsm: str) -> None:
+    run_key.control.add_fault("CreateKey", error="AccessDeniedException")
+    assert run_key(**OPTIONS[HSM])["failed"]
+    run_key.time.sleeps.clear()
+    assert run_key(**OPTIONS[HSM])["operations"] == ["CreateKey", "CreateAlias"]
+    assert run_key.time.sleeps == []
+
+
 def test_a_key_of_somebody_else_without_an_alias_is_left_alone(run_key: ModuleRunner, kms: Any, hsm: str) -> None:
     run_key.control.create_keys(2, custom_key_store_id=hsm)
     tagged = kms.create_key(CustomKeyStoreId=hsm, Origin=HSM, Tags=[{"TagKey": MARK, "TagValue": "alias/another"}])[
@@ -551,7 +559,7 @@ def test_an_alias_that_somebody_else_moves_at_the_same_moment(
     from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store import api
 
     options = {**OPTIONS[HSM], "rotate": {"older_than_days": 30}}
-    run_key(**options)
+    first = run_key(**options)["key"]["key_id"]
     run_key.control.advance(30 * DAY)
     theirs = kms.create_key(CustomKeyStoreId=hsm, Origin=HSM)["KeyMetadata"]["KeyId"]
     original = api.Kms.point_alias
@@ -562,9 +570,9 @@ def test_an_alias_that_somebody_else_moves_at_the_same_moment(
 
     monkeypatch.setattr(api.Kms, "point_alias", after)
     result = run_key(**options)
-    (_first, _theirs, mine) = keys_of(kms, hsm)
+    (mine,) = {key["KeyId"] for key in keys_of(kms, hsm)} - {first, theirs}
     assert result["key"]["key_id"] == theirs
-    assert f"The KMS key {mine['KeyId']}, which this task has created, is not needed" in warnings_of(result)
+    assert f"The KMS key {mine}, which this task has created, is not needed" in warnings_of(result)
 
 
 def intrude(monkeypatch: pytest.MonkeyPatch, method: str, act: Any) -> None:
