@@ -30,6 +30,13 @@ needs_last_usage = pytest.mark.skipif(
 )
 """GetKeyLastUsage came with botocore 1.42.97."""
 
+_POLICY = _KMS.operation_model("GetKeyPolicy").input_shape
+
+needs_no_policy_name = pytest.mark.skipif(
+    _POLICY is None or "PolicyName" in _POLICY.required_members,
+    reason=f"botocore {botocore.__version__} wants a PolicyName, which KMS does not",
+)
+
 _CREATE_CLUSTER = (
     botocore.session.get_session().get_service_model("cloudhsmv2").operation_model("CreateCluster").input_shape
 )

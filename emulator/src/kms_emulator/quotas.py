@@ -10,6 +10,10 @@ from dataclasses import dataclass
 from .clock import Clock
 
 
+ROUNDING = 1e-6
+"""What a difference of two times may lack, of what it stands for."""
+
+
 @dataclass
 class _Bucket:
     """A token bucket: holds one second's worth of requests, at least one, and refills steadily."""
@@ -42,7 +46,7 @@ class Quotas:
         earned = (now - bucket.filled_at) * bucket.per_second
         bucket.tokens = min(max(1.0, bucket.per_second), bucket.tokens + earned)
         bucket.filled_at = now
-        if bucket.tokens < 1:
+        if bucket.tokens < 1 - ROUNDING:
             return True
         bucket.tokens -= 1
         return False

@@ -21,6 +21,7 @@ from kms_emulator import Control
 from kms_emulator import EmulatorServer
 from kms_emulator import HttpControl
 from tests.sdk import knows
+from tests.sdk import needs_no_policy_name
 from tests.unit.emulator.stores import EXTERNAL
 from tests.unit.emulator.stores import outcome
 from tests.unit.emulator.stores import post
@@ -110,6 +111,7 @@ def test_a_policy_with_its_name(kms: Any, key: str) -> None:
         kms.get_key_policy(KeyId=key, PolicyName="another")
 
 
+@needs_no_policy_name
 def test_a_policy_needs_no_name_over_http(emulator_server: EmulatorServer, http_control: HttpControl) -> None:
     store_id = http_control.create_store(connection_state="CONNECTED")
     (key,) = http_control.create_keys(1, custom_key_store_id=store_id)

@@ -126,10 +126,7 @@ def test_a_key_is_created_once_as_check_mode_foretold(
 def test_the_policy_is_given_to_kms_and_shown_in_the_diff_alone(run_key: ModuleRunner, kms: Any, hsm: str) -> None:
     policy = '{"Statement": [{"Principal": {"AWS": "arn:aws:iam::210987654321:root"}}]}'
     result = run_key(**OPTIONS[HSM], policy=policy, diff=True)
-    assert (
-        kms.get_key_policy(KeyId="alias/payments".replace("alias/payments", result["key"]["key_id"]))["Policy"]
-        == policy
-    )
+    assert kms.get_key_policy(KeyId=result["key"]["key_id"], PolicyName="default")["Policy"] == policy
     assert result["diff"]["after"].pop("policy") == policy
     result.pop("invocation")
     assert "210987654321" not in str(result)
