@@ -9,7 +9,6 @@ from dataclasses import dataclass
 
 from .clock import Clock
 
-
 ROUNDING = 1e-6
 """What a difference of two times may lack, of what it stands for."""
 
