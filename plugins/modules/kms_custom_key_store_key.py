@@ -336,7 +336,9 @@ def main() -> None:
         module.warn(warning)
     if not module._diff:
         outcome.pop("diff", None)
-    finish(**outcome)
+    # A policy may name accounts: it is shown in a diff alone.
+    arguments = {name: value for name, value in module.params.items() if name != "policy"}
+    finish(**outcome, invocation={"module_args": arguments})
 
 
 if __name__ == "__main__":
