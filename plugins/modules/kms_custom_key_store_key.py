@@ -71,21 +71,24 @@ options:
     type: str
   description:
     description:
-      - What a new key is for. It is not changed later on.
+      - What a new key is for. It is not changed later on. With O(rotate), the default is that of the present key.
     type: str
   policy:
     description:
       - The key policy of a new key, as a dictionary or in JSON. Without one, KMS lets the account's IAM policies decide.
-      - It is not changed later on.
+      - It is not changed later on. With O(rotate), the default is that of the present key.
     type: json
   tags:
     description:
-      - Tags of a new key. They are not changed later on.
+      - Tags of a new key. They are not changed later on. With O(rotate), the default are those of the present key.
     type: dict
   rotate:
     description:
       - Has a new key take the place of the present one. The alias is moved to it in one step, so that it stands for a key at
         any time. The old key stays, because what was encrypted under it can be decrypted by it alone.
+      - The new key takes over description, policy and tags of the present one, where the task does not give them. It does not
+        take over grants.
+      - In an external store, a former O(xks_key_id) moves the alias back to the key that has it.
       - KMS does not rotate keys in custom key stores by itself.
     type: dict
     suboptions:

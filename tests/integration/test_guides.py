@@ -27,6 +27,7 @@ from tests.integration.guides import Reader
 from tests.integration.guides import all_blocks
 from tests.integration.guides import blocks
 from tests.integration.harness import INFO_MODULE
+from tests.integration.harness import KEY_MODULE
 from tests.integration.harness import Ansible
 from tests.sdk import needs_cluster_mode
 
@@ -57,6 +58,7 @@ OTHERS = {
     "guide_coming_from": {"yaml", "shell", "terraform"},
     "guide_emulator": {"shell", "python"},
     "guide_emulator_rules": {"shell"},
+    "guide_keys": {"yaml", "shell"},
     "guide_permissions": {"json"},
     "guide_rotate_xks_credential": {"yaml", "shell"},
     "guide_windows": {"yaml", "shell", "ini", "text"},
@@ -174,6 +176,53 @@ def test_the_guide_to_the_credential_of_a_proxy(reader: Reader) -> None:
     )
     output += last()
     assert states(reader.ansible)["invoices"] == "CONNECTED"
+    for secret in SECRETS:
+        assert secret not in output
+
+
+@pytest.mark.long
+def test_the_guide_to_keys(reader: Reader) -> None:
+    """From nothing. The key in AWS CloudHSM gets old between the first part and the second."""
+    control, kms = reader.ansible.control, reader.ansible.kms()
+    control.reset()
+    cluster_id = control.create_cluster(certificate=CERTIFICATE)
+    control.change_kmsuser_password(cluster_id, VARIABLES["kmsuser_password"])
+    reader.names["cluster-2a34b5cdefg"] = cluster_id
+
+    def key_id(alias: str) -> str:
+        return str(kms.describe_key(KeyId=f"alias/{alias}")["KeyMetadata"]["KeyId"])
+
+    *make, use, change, write, each_night, find_and_retire, cancel = reader.steps("guide_keys")
+    output = "".join(step() for step in [*make, use])
+    assert states(reader.ansible) == {"payments": "CONNECTED", "invoices": "CONNECTED"}
+    old = {alias: key_id(alias) for alias in ("payments", "invoices")}
+
+    control.advance(365 * 86400)
+    output += change()
+    for alias, old_key in old.items():
+        assert key_id(alias) != old_key
+        encrypted = (reader.ansible.folder / f"byte.{alias}").read_bytes()
+        assert kms.decrypt(CiphertextBlob=encrypted)["KeyId"].endswith(old_key)
+    new = key_id("payments")
+    assert f"{old['payments']} decrypts what was encrypted until now." in output
+
+    write()
+    told = each_night()
+    assert told.count("  not due  ") == 2
+    told = find_and_retire()
+    assert f"{old['payments']}, Enabled, of " in told
+    assert f"{new} will be deleted on " in told
+    assert kms.describe_key(KeyId=new)["KeyMetadata"]["KeyState"] == "PendingDeletion"
+
+    reader.names["1234abcd-12ab-34cd-56ef-1234567890ab"] = old["payments"]
+    output += told + cancel()
+    assert kms.describe_key(KeyId=new)["KeyMetadata"]["KeyState"] == "Enabled"
+    assert kms.describe_key(KeyId=old["payments"])["KeyMetadata"]["KeyState"] == "PendingDeletion"
+    back = reader.ansible.module(
+        module=KEY_MODULE, alias="invoices", custom_key_store_name="invoices", xks_key_id="invoices-2026", rotate={}
+    )
+    assert back["operations"] == ["UpdateAlias"]
+    assert key_id("invoices") == old["invoices"]
     for secret in SECRETS:
         assert secret not in output
 

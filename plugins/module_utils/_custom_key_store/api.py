@@ -90,6 +90,8 @@ class Client(Protocol):
 
     def list_resource_tags(self, **kwargs: Any) -> dict[str, Any]: ...
 
+    def get_key_policy(self, **kwargs: str) -> dict[str, Any]: ...
+
     def generate_random(self, **kwargs: Any) -> dict[str, Any]: ...
 
 
@@ -313,6 +315,11 @@ class Kms:
         """The tags of a KMS key."""
         pages = self._pages("ListResourceTags", self._client.list_resource_tags, {"KeyId": key_id})
         return {tag["TagKey"]: tag["TagValue"] for page in pages for tag in page["Tags"]}
+
+    def key_policy(self, key_id: str) -> str:
+        """The key policy of a KMS key, in JSON."""
+        answer = self._call("GetKeyPolicy", self._client.get_key_policy, {"KeyId": key_id, "PolicyName": "default"})
+        return str(answer["Policy"])
 
     def with_deadline(self, deadline: Deadline) -> Kms:
         """The same with more time."""

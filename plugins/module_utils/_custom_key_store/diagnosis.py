@@ -243,7 +243,7 @@ def diagnose(code: str, store_type: str) -> ConnectionFailure:
 _ROLE = "Custom key stores are governed by IAM policies alone and cannot be used from another account."
 
 _ON_KEYS = (
-    *("DescribeKey", "GetKeyLastUsage", "ListResourceTags", "ScheduleKeyDeletion"),
+    *("DescribeKey", "GetKeyLastUsage", "GetKeyPolicy", "ListResourceTags", "ScheduleKeyDeletion"),
     *("CreateAlias", "UpdateAlias"),
 )
 _KEY_POLICY = (

@@ -12,7 +12,6 @@ from __future__ import annotations
 import datetime
 import re
 from dataclasses import dataclass
-from dataclasses import field
 from typing import Any
 from typing import Mapping
 from typing import Optional
@@ -57,9 +56,9 @@ class DesiredKey:
         custom_key_store_id: which store; None when it is named.
         custom_key_store_name: which store, when there is no id.
         xks_key_id: of the external key; None for a key in AWS CloudHSM.
-        description: of a new key.
-        policy: of a new key, in JSON; None for KMS's default.
-        tags: of a new key.
+        description: of a new key; None for that of the key whose place it takes, if any.
+        policy: the same, in JSON. Where there is no such key, KMS has a default.
+        tags: the same.
         rotate: may a new key take the place of the present one?
         older_than_days: the present key's age at which it does; None where only another external key is the reason.
         pending_window_in_days: how long a deletion can be cancelled.
@@ -74,7 +73,7 @@ class DesiredKey:
     xks_key_id: Optional[str] = None
     description: Optional[str] = None
     policy: Optional[str] = None
-    tags: Mapping[str, str] = field(default_factory=dict)
+    tags: Optional[Mapping[str, str]] = None
     rotate: bool = False
     older_than_days: Optional[int] = None
     pending_window_in_days: int = 30
@@ -83,7 +82,8 @@ class DesiredKey:
 
     def members(self, store: CustomKeyStore) -> dict[str, Any]:
         """The members of CreateKey."""
-        tags = dict(self.tags) if store.type == EXTERNAL_KEY_STORE else {**self.tags, MARK: self.alias}
+        mark = {} if store.type == EXTERNAL_KEY_STORE else {MARK: self.alias}
+        tags = {**(self.tags or {}), **mark}
         members = {
             "CustomKeyStoreId": store.id,
             "Origin": store.type,
@@ -159,7 +159,7 @@ def desired_key(params: Mapping[str, Any]) -> DesiredKey:
         xks_key_id=params["xks_key_id"],
         description=params["description"],
         policy=params["policy"],
-        tags={str(name): str(value) for name, value in (params["tags"] or {}).items()},
+        tags=None if params["tags"] is None else {str(name): str(value) for name, value in params["tags"].items()},
         rotate=rotate is not None,
         older_than_days=older_than_days,
         pending_window_in_days=params["pending_window_in_days"],
@@ -274,8 +274,8 @@ def _refuse_pending(key: Key, desired: DesiredKey) -> None:
     if key.metadata["KeyState"] == PENDING_DELETION:
         raise CustomKeyStoreError(
             f"{desired.alias} stands for the KMS key {key.id}, which will be deleted on"
-            f" {plain(key.metadata.get('DeletionDate'))}. To keep it, cancel its deletion (amazon.aws.kms_key with state=present"
-            " does); for a new key, delete the alias or give another one."
+            f" {plain(key.metadata.get('DeletionDate'))}. To keep it, cancel its deletion (amazon.aws.kms_key with that key_id"
+            " and state=present does); for a new key, delete the alias or give another one."
         )
 
 
@@ -291,11 +291,8 @@ def _is_due(key: Key, now: datetime.datetime, desired: DesiredKey) -> bool:
             f"{desired.alias} stands for the KMS key {key.id} with the external key {key.xks_key_id}, and xks_key_id is"
             f" {desired.xks_key_id}. A KMS key never gets another external key: give rotate, so that a new one takes its place."
         )
-    if desired.rotate and desired.older_than_days is None and key.xks_key_id is None:
-        raise CustomKeyStoreError(
-            f"The KMS key {key.id} of {desired.alias} is in AWS CloudHSM, where rotate needs a condition, or each run would make"
-            " a new key. Give rotate.older_than_days."
-        )
+    if key.xks_key_id is None:
+        _check_condition(desired)
     if not desired.rotate or desired.older_than_days is None:
         return another
     created = key.metadata["CreationDate"].replace(microsecond=0)  # KMS tells the time in whole seconds
@@ -310,12 +307,22 @@ def _is_due(key: Key, now: datetime.datetime, desired: DesiredKey) -> bool:
     return True
 
 
+def _check_condition(desired: DesiredKey) -> None:
+    if desired.rotate and desired.older_than_days is None:
+        raise CustomKeyStoreError(
+            f"The custom key store of {desired.alias} is in AWS CloudHSM, where rotate needs a condition, or each run would make"
+            " a new key. Give rotate.older_than_days."
+        )
+
+
 def _creation(found: Found, desired: DesiredKey, operation: str) -> KeyPlan:
     store = found.store
     if store is None:
         raise ValueError("the store was not described")
-    if store.type == AWS_CLOUDHSM and desired.xks_key_id is not None:
-        raise CustomKeyStoreError(_NOT_EXTERNAL.format(store))
+    if store.type == AWS_CLOUDHSM:
+        _check_condition(desired)
+        if desired.xks_key_id is not None:
+            raise CustomKeyStoreError(_NOT_EXTERNAL.format(store))
     if store.type == EXTERNAL_KEY_STORE and desired.xks_key_id is None:
         raise CustomKeyStoreError(
             f"The custom key store {store} is external, and a KMS key in it is made with an external key."

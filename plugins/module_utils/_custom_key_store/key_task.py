@@ -20,6 +20,7 @@ from dataclasses import replace
 from email.utils import parsedate_to_datetime
 from typing import Any
 from typing import Callable
+from typing import Mapping
 from typing import Optional
 from typing import Tuple
 
@@ -171,7 +172,7 @@ class KeyTask:
         key = plan.adopted or plan.key
         after = self._history.told(key)
         if plan.members is not None:
-            after = _predicted(plan, self._desired)
+            after = _predicted(plan, plan.members, self._desired)
         if SCHEDULE_DELETION in plan.operations:
             after["key_state"] = PENDING_DELETION
         return self._result(plan, list(plan.operations), after)
@@ -200,7 +201,32 @@ class KeyTask:
         if plan.members is None or not looks_around:
             return plan
         self._check_cluster(plan)
-        return with_spare(plan, self._candidates(plan), self._desired, found)
+        return with_spare(self._taking_over(plan), self._candidates(plan), self._desired, found)
+
+    def _taking_over(self, plan: KeyPlan) -> KeyPlan:
+        """What the task does not give, a key has from the one whose place it takes: a lost policy would be a wide one."""
+        if plan.key is None or plan.store is None:
+            return plan
+        try:
+            before = replace(
+                self._desired,
+                description=plan.key.metadata.get("Description") or None,
+                policy=self._desired.policy or self._kms.key_policy(plan.key.id),
+                tags=self._tags_of(plan.key) if self._desired.tags is None else self._desired.tags,
+            )
+        except KmsError as error:
+            error.message += (
+                " A new key takes over what the task does not give: give policy and tags, or allow it to look."
+            )
+            raise
+        if self._desired.description is not None:
+            before = replace(before, description=self._desired.description)
+        return replace(plan, members=before.members(plan.store))
+
+    def _tags_of(self, key: Key) -> dict[str, str]:
+        """Those that a task may give."""
+        tags = self._kms.list_tags(key.id)
+        return {name: value for name, value in tags.items() if name != MARK and not name.lower().startswith("aws:")}
 
     def _spare(self, plan: KeyPlan) -> Optional[Key]:
         """A key that was made for the alias, and has it not yet, or got it just now."""
@@ -290,13 +316,13 @@ class KeyTask:
             key = plan.adopted or self._create(plan, note)
             self._history.key = key
             self._name(plan, key)
-            note.settle()
             if self._desired.wait:
                 self._wait_until_usable(key)
+                note.settle()
             return plan
 
     def _wait_for_lost_key(self, note: Note) -> None:
-        """A task that was killed may have created a key that KMS does not show yet."""
+        """A task that was killed, or did not wait, may have created a key that KMS does not show yet."""
         passed = note.unsettled_seconds()
         if passed is None or passed >= STALE_SECONDS:
             return
@@ -479,7 +505,7 @@ class KeyTask:
             result["previous_key"] = before
         shown = dict(after)
         if CREATE_KEY in operations:
-            given = {"policy": self._desired.policy, "tags": _tags(plan)}
+            given = {"policy": (plan.members or {}).get("Policy"), "tags": _tags(plan)}
             shown = {name: value for name, value in after.items() if name not in _KNOWN_BY_KMS_ALONE}
             shown.update({name: value for name, value in given.items() if value})
         elif SCHEDULE_DELETION in operations:
@@ -496,7 +522,7 @@ def _tags(plan: KeyPlan) -> dict[str, str]:
     return {tag["TagKey"]: tag["TagValue"] for tag in tags}
 
 
-def _predicted(plan: KeyPlan, desired: DesiredKey) -> dict[str, Any]:
+def _predicted(plan: KeyPlan, members: Mapping[str, Any], desired: DesiredKey) -> dict[str, Any]:
     """A key that would be created, but for what only KMS can know."""
     store = plan.store
     predicted = {
@@ -506,6 +532,6 @@ def _predicted(plan: KeyPlan, desired: DesiredKey) -> dict[str, Any]:
         "custom_key_store_id": store.id if store is not None else None,
         "cloud_hsm_cluster_id": store.description.get("CloudHsmClusterId") if store is not None else None,
         "origin": store.type if store is not None else None,
-        "description": desired.description or "",
+        "description": members.get("Description", ""),
     }
     return {name: value for name, value in predicted.items() if value is not None}

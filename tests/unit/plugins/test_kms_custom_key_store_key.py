@@ -166,6 +166,40 @@ def test_a_rotation_names_the_old_key(run_key: ModuleRunner, kms: Any, hsm: str)
     assert run_key(**options)["changed"] is False
 
 
+POLICY = '{"Version": "2012-10-17", "Statement": []}'
+
+
+def test_a_new_key_takes_over_what_the_task_does_not_give(run_key: ModuleRunner, kms: Any, hsm: str) -> None:
+    rotation = {**OPTIONS[HSM], "rotate": {"older_than_days": 30}}
+    first = run_key(**rotation, description="What for", policy=POLICY, tags={"owner": "me"})["key"]["key_id"]
+    kms.tag_resource(KeyId=first, Tags=[{"TagKey": "later", "TagValue": "1"}])
+    run_key.control.advance(30 * DAY)
+    foretold = run_key(**rotation, check=True, diff=True)
+    result = run_key(**rotation, diff=True)
+    assert result["diff"] == foretold["diff"]
+    second = result["key"]["key_id"]
+    assert result["key"]["description"] == "What for"
+    assert kms.get_key_policy(KeyId=second, PolicyName="default")["Policy"] == POLICY
+    tags = {tag["TagKey"]: tag["TagValue"] for tag in kms.list_resource_tags(KeyId=second)["Tags"]}
+    assert tags == {"owner": "me", "later": "1", MARK: "alias/payments"}
+    run_key.control.advance(30 * DAY)
+    third = run_key(**rotation, description="", tags={}, policy='{"Statement": []}')["key"]
+    assert third["description"] == ""
+    assert kms.get_key_policy(KeyId=third["key_id"], PolicyName="default")["Policy"] == '{"Statement": []}'
+    assert [tag["TagKey"] for tag in kms.list_resource_tags(KeyId=third["key_id"])["Tags"]] == [MARK]
+
+
+def test_a_policy_that_cannot_be_taken_over_is_not_lost(run_key: ModuleRunner, hsm: str) -> None:
+    rotation = {**OPTIONS[HSM], "rotate": {"older_than_days": 30}}
+    run_key(**rotation)
+    run_key.control.advance(30 * DAY)
+    run_key.control.add_fault("GetKeyPolicy", error="AccessDeniedException", times=None)
+    message = refused(run_key, **rotation)
+    assert "Allow kms:GetKeyPolicy in the key policy" in message
+    assert "give policy and tags, or allow it to look." in message
+    assert run_key(**rotation, policy=POLICY)["operations"] == ["CreateKey", "UpdateAlias"]
+
+
 def test_an_external_key_is_replaced_by_another(run_key: ModuleRunner, kms: Any, external: str) -> None:
     first = run_key(**OPTIONS[EXTERNAL])["key"]
     options = {**OPTIONS[EXTERNAL], "xks_key_id": "two", "rotate": {}}
@@ -278,7 +312,7 @@ def test_a_key_that_will_be_deleted_is_not_brought_back(run_key: ModuleRunner, h
     key = run_key(**OPTIONS[HSM], state="absent")["key"]
     message = refused(run_key, **OPTIONS[HSM])
     assert f"stands for the KMS key {key['key_id']}, which will be deleted on {key['deletion_date']}." in message
-    assert "amazon.aws.kms_key with state=present" in message
+    assert "amazon.aws.kms_key with that key_id and state=present does" in message
 
 
 def test_an_external_key_that_is_in_use(run_key: ModuleRunner, kms: Any, external: str) -> None:
@@ -305,6 +339,7 @@ def test_an_old_external_key_needs_a_new_one(run_key: ModuleRunner, external: st
 
 
 def test_a_rotation_in_cloudhsm_needs_a_condition(run_key: ModuleRunner, hsm: str) -> None:
+    assert "Give rotate.older_than_days." in refused(run_key, **OPTIONS[HSM], rotate={})
     run_key(**OPTIONS[HSM])
     assert "Give rotate.older_than_days." in refused(run_key, **OPTIONS[HSM], rotate={})
 
@@ -510,6 +545,8 @@ def test_without_waiting(run_key: ModuleRunner, hsm: str) -> None:
     result = run_key(**OPTIONS[HSM], wait=False)
     assert result["operations"] == ["CreateKey", "CreateAlias"]
     assert run_key.calls[-1] == "CreateAlias"
+    again = run_key(**OPTIONS[HSM])
+    assert (again["changed"], again["key"]["key_state"]) == (False, "Enabled")
 
 
 def test_an_alias_that_somebody_else_creates_meanwhile(

@@ -67,7 +67,6 @@ TASKS: dict[str, tuple[str | None, list[dict[str, Any]]]] = {
 
 TOLD_ONLY = {
     ("Create and rotate keys", "cloudhsm:DescribeClusters"),
-    ("Create and rotate keys", "kms:ListResourceTags"),
 }
 """Actions without which a task goes on, with a warning."""
 
