@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from dataclasses import field
 from dataclasses import replace
 from email.utils import parsedate_to_datetime
+from enum import Enum
 from typing import Any
 from typing import Callable
 from typing import Mapping
@@ -64,8 +65,13 @@ EXISTS = "AlreadyExistsException"
 IN_USE = "XksKeyAlreadyInUseException"
 KEY_STATE = "KMSInvalidStateException"
 
-MAX_CREATIONS = 3
-"""How often a task asks for a key, where KMS did not answer, and no key came of it."""
+
+class Named(Enum):
+    """What became of an alias, where a request for it failed."""
+
+    BY_US = "by us"
+    BY_ANOTHER = "by another"
+    NOT_YET = "not yet"
 
 
 @dataclass
@@ -110,7 +116,7 @@ class KeyHistory:
             "operations": list(self.operations),
             "key": after,
             "diff": {"before": self.told(self.found), "after": after},
-            "msg": error.message + self._left_behind(),
+            "msg": self._named(error) + self._left_behind(),
         }
         if error.error is not None:
             result["error"] = dict(error.error)
@@ -120,6 +126,11 @@ class KeyHistory:
         """Tell the user, once."""
         if text not in self.warnings:
             self.warnings.append(text)
+
+    def _named(self, error: CustomKeyStoreError) -> str:
+        """A message that says what it is about; one about a request to KMS may not."""
+        is_named = not isinstance(error, KmsError) or self.alias in error.message
+        return error.message if is_named else f"{self.alias}: {error.message}"
 
     def _left_behind(self) -> str:
         names = ", ".join(key.id for key in self.unnamed)
@@ -326,14 +337,23 @@ class KeyTask:
         passed = note.unsettled_seconds()
         if passed is None or passed >= STALE_SECONDS:
             return
-        wait_until(self._has_candidate, clock=self._clock, deadline=self._at_most(STALE_SECONDS - passed))
+        rest = STALE_SECONDS - passed
+        end = self._at_most(rest)
+        if not wait_until(self._has_candidate, clock=self._clock, deadline=end) and end.seconds < rest:
+            raise CustomKeyStoreError(
+                f"Another task on this host was about to create a KMS key for {self._desired.alias} {passed:.0f} seconds before"
+                " this one, and KMS does not show yet what became of it. Run the task again, with a wait_timeout of"
+                f" {rest:.0f} or more."
+            )
 
     def _has_candidate(self) -> bool:
         return self._plan().members is None
 
     def _create(self, plan: KeyPlan, note: Note) -> Key:
         is_ours = False  # whether KMS has carried out what it did not answer
-        for turn in range(1, MAX_CREATIONS + 1):
+        turn = 0
+        while True:
+            turn += 1
             note.creates()
             try:
                 key = Key(self._kms.create_key(plan.members or {}))
@@ -352,11 +372,6 @@ class KeyTask:
                 self._history.operations.append(CREATE_KEY)
                 self._history.unnamed.append(key)
             return key
-        note.settle()
-        raise CustomKeyStoreError(
-            f"KMS did not answer CreateKey {MAX_CREATIONS} times, and no KMS key came of it. Run the task again; if it lasts,"
-            " look at AWS's health dashboard."
-        )
 
     def _find_lost(self, plan: KeyPlan, error: KmsError) -> Optional[Key]:
         """What became of a CreateKey that failed: the key; or None, where there is none and another attempt may be made."""
@@ -370,7 +385,7 @@ class KeyTask:
             seen[0] = self._spare(plan)
             return seen[0] is not None
 
-        wait_until(shows, clock=self._clock, deadline=self._at_most(STALE_SECONDS))
+        self._find_out(CREATE_KEY, shows, error)
         if seen[0] is None and (error.code == IN_USE or self._deadline.passed()):
             raise error
         return seen[0]
@@ -392,17 +407,53 @@ class KeyTask:
                 self._kms.point_alias(operation, self._desired.alias, key.id)
                 break
             except KmsError as error:
-                if error.code == EXISTS:
-                    if self._belongs_to_another(key) or not error.maybe_applied:
-                        return
+                outcome = self._in_spite_of(error, operation, key)
+                if outcome is Named.BY_US:
                     break
-                if error.code != NOT_FOUND or end.passed():
+                if outcome is Named.BY_ANOTHER:
+                    return
+                if end.passed():
                     raise
             # the new key, or the alias, is not seen everywhere yet; or somebody has deleted the alias
             operation = UPDATE_ALIAS if self._described() is not None else CREATE_ALIAS
             self._deadline.back_off(attempt)
         self._history.operations.append(operation)
         self._history.unnamed = [other for other in self._history.unnamed if other.id != key.id]
+
+    def _in_spite_of(self, error: KmsError, operation: str, key: Key) -> Named:
+        """What became of the alias, where a request for it failed. Raises the error where it is not to be sent again."""
+        if error.code == EXISTS:
+            now = self._described()
+            if now is None:
+                return Named.NOT_YET  # it is there, and KMS does not show it yet
+            if now.id == key.id:
+                return Named.BY_US if error.maybe_applied else Named.BY_ANOTHER
+            self._leave_to(now, key)
+            return Named.BY_ANOTHER
+        if error.code == NOT_FOUND:
+            return Named.NOT_YET
+        if error.maybe_applied and self._find_out(operation, lambda: self._stands_for(key), error):
+            return Named.BY_US
+        raise error
+
+    def _stands_for(self, key: Key) -> bool:
+        now = self._described()
+        return now is not None and now.id == key.id
+
+    def _find_out(self, operation: str, condition: Callable[[], bool], error: KmsError) -> bool:
+        """Has a request had its effect that KMS did not answer until the time was up?
+
+        Looks for as long as KMS may show what was before. Where that cannot be found out, the request counts as made.
+
+        Raises:
+            KmsError: it cannot be found out.
+        """
+        try:
+            return wait_until(condition, clock=self._clock, deadline=Deadline(self._clock, STALE_SECONDS))
+        except KmsError:
+            self._history.operations.append(operation)
+            error.message += f" Whether KMS has carried out {operation} is not known: run the task again, it looks."
+            raise error from None
 
     def _has_moved(self, plan: KeyPlan) -> bool:
         """Has somebody else rotated the key since it was looked at?"""
@@ -412,18 +463,18 @@ class KeyTask:
         self._leave(now)
         return True
 
-    def _belongs_to_another(self, key: Key) -> bool:
-        """The alias is there already: because an answer of KMS's was lost, or because somebody else was faster."""
-        now = self._described()
-        if now is None or now.id == key.id:
-            return False
+    def _leave_to(self, now: Key, key: Key) -> None:
+        """The alias stands for another key already.
+
+        Raises:
+            CustomKeyStoreError: for one that is elsewhere.
+        """
         if now.metadata.get("CustomKeyStoreId") != key.custom_key_store_id:
             raise CustomKeyStoreError(
                 f"Meanwhile somebody else has created {self._desired.alias}, which stands for the KMS key {now.id} now."
                 " Give another alias, or find out who it was."
             )
         self._leave(now)
-        return True
 
     def _leave(self, now: Key) -> None:
         """Another task was faster: its key is the one, and the user is told of this one's."""
@@ -472,12 +523,11 @@ class KeyTask:
         try:
             self._kms.schedule_deletion(key.id, self._desired.pending_window_in_days)
         except KmsError as error:
-            if error.code != KEY_STATE:
+            lost = error.code != KEY_STATE
+            if lost and not (error.maybe_applied and self._find_out(SCHEDULE_DELETION, self._is_pending, error)):
                 raise
-            seen = self._described()
-            if seen is None or seen.metadata["KeyState"] != PENDING_DELETION:
+            if not self._is_pending():
                 raise
-            self._history.key = seen
             if not error.maybe_applied:
                 return  # somebody else was faster
         self._history.operations.append(SCHEDULE_DELETION)

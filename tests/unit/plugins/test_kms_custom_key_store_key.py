@@ -11,6 +11,7 @@ from typing import Any
 import boto3
 import pytest
 
+from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store import api
 from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.key_plan import MARK
 from kms_emulator import Control
 from tests.unit.harness import ModuleRunner
@@ -590,8 +591,6 @@ def test_a_key_that_somebody_else_rotates_meanwhile(
 def test_an_alias_that_somebody_else_moves_at_the_same_moment(
     run_key: ModuleRunner, kms: Any, hsm: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store import api
-
     options = {**OPTIONS[HSM], "rotate": {"older_than_days": 30}}
     first = run_key(**options)["key"]["key_id"]
     run_key.control.advance(30 * DAY)
@@ -611,8 +610,6 @@ def test_an_alias_that_somebody_else_moves_at_the_same_moment(
 
 def intrude(monkeypatch: pytest.MonkeyPatch, method: str, act: Any) -> None:
     """Have somebody else act just before the module's next request of a kind."""
-    from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store import api
-
     original = getattr(api.Kms, "point_alias" if method == "create_alias" else method)
     acts = [act]
 
@@ -627,8 +624,6 @@ def intrude(monkeypatch: pytest.MonkeyPatch, method: str, act: Any) -> None:
 def test_a_key_that_a_killed_task_may_have_left_is_waited_for(
     run_key: ModuleRunner, kms: Any, hsm: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store import api
-
     original = api.Kms.create_key
 
     def killed(self: Any, members: Any) -> Any:
@@ -670,3 +665,124 @@ def test_every_refusal_of_a_new_key_is_explained(
     assert f"CreateKey of {external} failed with {error}. " in result["msg"]
     assert words in result["msg"]
     assert (result["changed"], result["error"]["code"]) == (False, error)
+
+
+# What histories that a generator made up have found
+
+
+def times(run: ModuleRunner, operation: str) -> int:
+    """How often KMS has carried an operation out in the last run."""
+    return applied(run).count(operation)
+
+
+def number_of_keys(run: ModuleRunner, kms: Any) -> int:
+    run.control.advance(4000)
+    return len(kms.list_keys()["Keys"])
+
+
+def test_a_second_run_soon_after_one_that_did_not_wait(run_key: ModuleRunner, kms: Any, hsm: str) -> None:
+    run_key.control.set_visibility_delay(60)
+    run_key(**OPTIONS[HSM], wait=False)
+    run_key(**OPTIONS[HSM], wait=False)
+    assert number_of_keys(run_key, kms) == 1
+
+
+def test_the_same_with_less_time_than_kms_takes(run_key: ModuleRunner, kms: Any, hsm: str) -> None:
+    run_key.control.set_visibility_delay(60)
+    run_key(**OPTIONS[HSM], wait=False)
+    run_key(**OPTIONS[HSM], wait_timeout=5)
+    assert number_of_keys(run_key, kms) == 1
+
+
+def test_a_run_that_was_out_of_time_and_the_next(run_key: ModuleRunner, kms: Any, hsm: str) -> None:
+    run_key.control.set_visibility_delay(60)
+    assert "not shown yet" in run_key(**OPTIONS[HSM], wait_timeout=30)["msg"]
+    run_key(**OPTIONS[HSM], wait_timeout=20)
+    assert number_of_keys(run_key, kms) == 1
+
+
+def test_a_killed_run_and_the_next_with_little_time(
+    run_key: ModuleRunner, kms: Any, hsm: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original = api.Kms.create_key
+
+    def killed(self: Any, members: Any) -> Any:
+        original(self, members)
+        raise KeyboardInterrupt
+
+    run_key.control.set_visibility_delay(60)
+    monkeypatch.setattr(api.Kms, "create_key", killed)
+    with pytest.raises(KeyboardInterrupt):
+        run_key(**OPTIONS[HSM])
+    monkeypatch.setattr(api.Kms, "create_key", original)
+    message = run_key(**OPTIONS[HSM], wait_timeout=30)["msg"]
+    assert "Another task on this host was about to create a KMS key for alias/payments" in message
+    assert number_of_keys(run_key, kms) == 1
+
+
+def test_a_key_that_is_not_needed_is_named(run_key: ModuleRunner, kms: Any, hsm: str) -> None:
+    """CreateAlias says that the alias is there, DescribeKey does not find it yet: success, and the new key is not told of."""
+    run_key.control.set_visibility_delay(60)
+    kms.create_alias(
+        AliasName="alias/payments",
+        TargetKeyId=kms.create_key(CustomKeyStoreId=hsm, Origin="AWS_CLOUDHSM")["KeyMetadata"]["KeyId"],
+    )
+    result = run_key(**OPTIONS[HSM], wait=False)
+    run_key.control.advance(4000)
+    target = kms.describe_key(KeyId="alias/payments")["KeyMetadata"]["KeyId"]
+    (mine,) = [key["KeyId"] for key in kms.list_keys()["Keys"] if key["KeyId"] != target]
+    told = str(result.get("warnings")) + result.get("msg", "")
+    assert mine in told
+    assert result.get("failed") or result["key"]["key_id"] == target
+
+
+@pytest.mark.parametrize(
+    ("operation", "fault"),
+    [
+        ("DescribeKey", {"drop": True}),
+        ("DescribeCustomKeyStores", {"drop": True}),
+        ("ListKeys", {"error": "AccessDeniedException"}),
+        ("ListAliases", {"error": "AccessDeniedException"}),
+        ("CreateKey", {"drop": True}),
+    ],
+)
+def test_a_failure_names_the_alias_or_the_store(
+    run_key: ModuleRunner, external: str, operation: str, fault: dict[str, Any]
+) -> None:
+    if operation == "ListAliases":
+        run_key.control.create_keys(1, custom_key_store_id=external)
+        run_key.control.add_fault("CreateAlias", error="AccessDeniedException")
+        run_key(**OPTIONS[EXTERNAL])
+    run_key.control.add_fault(operation, times=None, **fault)
+    result = run_key(**OPTIONS[EXTERNAL], wait_timeout=30)
+    assert result["failed"]
+    names = ("alias/invoices", external, '"invoices"')
+    assert any(name in result["msg"] for name in names), result["msg"]
+
+
+@pytest.mark.parametrize("fault", [{"drop": True}, {"error": "KMSInternalException"}])
+def test_a_new_key_of_which_kms_does_not_tell(run_key: ModuleRunner, kms: Any, hsm: str, fault: dict[str, Any]) -> None:
+    run_key.control.set_visibility_delay(60)
+    run_key.control.add_fault("CreateKey", times=None, applied=True, **fault)
+    result = run_key(**OPTIONS[HSM], wait_timeout=30)
+    assert times(run_key, "CreateKey") == 1
+    assert (result["changed"], result["operations"][:1]) == (True, ["CreateKey"])
+
+
+def test_a_deletion_of_which_kms_does_not_tell(run_key: ModuleRunner, kms: Any, hsm: str) -> None:
+    run_key(**OPTIONS[HSM])
+    run_key.control.add_fault("ScheduleKeyDeletion", times=None, applied=True, error="KMSInternalException")
+    result = run_key(**OPTIONS[HSM], state="absent", wait_timeout=30)
+    assert times(run_key, "ScheduleKeyDeletion") == 1
+    assert (result["changed"], result["operations"]) == (True, ["ScheduleKeyDeletion"])
+
+
+@pytest.mark.parametrize("store_type", ["hsm", "external"])
+def test_an_alias_of_which_kms_does_not_tell(
+    run_key: ModuleRunner, kms: Any, hsm: str, external: str, store_type: str
+) -> None:
+    options = OPTIONS[HSM if store_type == "hsm" else EXTERNAL]
+    run_key.control.add_fault("CreateAlias", times=None, applied=True, error="KMSInternalException")
+    result = run_key(**options, wait_timeout=30)
+    assert times(run_key, "CreateAlias") == 1
+    assert (result["changed"], result["operations"]) == (True, ["CreateKey", "CreateAlias"]), result["msg"]
