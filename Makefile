@@ -19,11 +19,13 @@ long: $(VENV)/ready
 conformance: $(VENV)/ready
 	$(BIN)/python -m pytest tests/conformance -m ""
 
-# Hours, if you like: 100,000 generated histories; processes killed at each request; 200 tasks of ansible-playbook at once.
+# Hours, if you like: 100,000 generated histories of stores, and as many of keys; processes killed at each request; 200 tasks of
+# ansible-playbook at once.
 HISTORIES ?= 100000
 SEED ?= 0
 soak: $(VENV)/ready
-	$(BIN)/python -m tests.histories --histories $(HISTORIES) --seed $(SEED)
+	$(BIN)/python -m tests.histories --of stores --histories $(HISTORIES) --seed $(SEED)
+	$(BIN)/python -m tests.histories --of keys --histories $(HISTORIES) --seed $(SEED)
 	$(BIN)/python -m pytest tests/soak -n 2
 
 # About three quarters of an hour, on a machine that does nothing else. BENCH="task waiting" measures those alone.

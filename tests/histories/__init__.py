@@ -3,6 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Generated histories: random stores, tasks and mishaps, and what must hold after each task whatever happened.
 
-machine.py makes them up, world.py carries them out, invariants.py judges them, tally.py counts. Without a test runner, for hours:
+machine.py makes them up, world.py carries them out, invariants.py judges them, tally.py counts; keys_machine.py, keys_world.py
+and keys_invariants.py do the same for keys in stores, and aliases that stand for them. Without a test runner, for hours:
 python -m tests.histories --help.
 """

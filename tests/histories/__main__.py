@@ -3,13 +3,15 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Tries histories for as long as you like, and prints what was tried.
 
-Usage: python -m tests.histories [--histories N] [--seed S] [--workers W]. They are made in batches, each with a seed of its own.
-The seed of a batch that fails is printed with the history that has failed, and makes the same batch again.
+Usage: python -m tests.histories [--of keys] [--histories N] [--seed S] [--workers W]. They are made in
+batches, each with a seed of its own. The seed of a batch that fails is printed with the history that has failed, and makes the
+same batch again.
 """
 
 from __future__ import annotations
 
 import argparse
+import functools
 import os
 import sys
 import time
@@ -27,7 +29,10 @@ from moto import mock_aws
 
 from kms_emulator import Control
 from kms_emulator import install
+from tests.histories.keys_machine import KeyHistories
+from tests.histories.keys_world import one_private_key
 from tests.histories.machine import Histories
+from tests.histories.machine import Machine
 from tests.histories.tally import Tally
 
 set_hypothesis_home_dir(
@@ -36,25 +41,23 @@ set_hypothesis_home_dir(
 
 BATCH = 500
 STEPS = 6
+MACHINES: dict[str, type[Machine]] = {"stores": Histories, "keys": KeyHistories}
+"""What histories are of."""
 
 
-def batch(seed: int, histories: int, shrink: bool) -> tuple[int, Tally, str | None]:
+def batch(of: str, seed: int, histories: int, shrink: bool) -> tuple[int, Tally, str | None]:
     """Try one batch.
 
     Returns:
         The seed, what was tried, and the failure, if there was one.
     """
-    return seed, *tried(seed, histories, directly=True, shrink=shrink)
+    return seed, *tried(seed, histories, of=of, directly=True, shrink=shrink)
 
 
-def tried(seed: int, histories: int, *, directly: bool, shrink: bool) -> tuple[Tally, str | None]:
+def tried(seed: int, histories: int, *, of: str = "stores", directly: bool, shrink: bool) -> tuple[Tally, str | None]:
     """Try histories that this seed makes, through the module or directly: what was tried, and the failure."""
-
-    class Batch(Histories):
-        tally = Tally()
-
-    Batch.directly = directly
-    Batch.control = Control()
+    tally = Tally()
+    machine = type("Batch", (MACHINES[of],), {"tally": tally, "directly": directly, "control": Control()})
     chosen = settings(
         max_examples=histories,
         stateful_step_count=STEPS,
@@ -65,10 +68,11 @@ def tried(seed: int, histories: int, *, directly: bool, shrink: bool) -> tuple[T
         print_blob=False,
     )
     try:
-        run_state_machine_as_test(with_seed(seed)(Batch), settings=chosen)
+        with one_private_key():
+            run_state_machine_as_test(with_seed(seed)(machine), settings=chosen)
     except Exception:  # whatever it is, it is what was looked for
-        return Batch.tally, traceback.format_exc()
-    return Batch.tally, None
+        return tally, traceback.format_exc()
+    return tally, None
 
 
 def prepare() -> None:
@@ -79,6 +83,7 @@ def prepare() -> None:
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.histories", description="Try generated histories.")
+    parser.add_argument("--of", choices=sorted(MACHINES), default="stores", help="of what (default: %(default)s)")
     parser.add_argument("--histories", type=int, default=100_000, help="how many (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="of the first batch (default: %(default)s)")
     parser.add_argument(
@@ -95,11 +100,13 @@ def main() -> int:
     failures = 0
     with ProcessPoolExecutor(arguments.workers, initializer=prepare) as pool:
         seeds = range(arguments.seed, arguments.seed + batches)
-        for seed, tally, failure in pool.map(batch, seeds, [size] * batches, [arguments.shrink] * batches):
+        for seed, tally, failure in pool.map(
+            functools.partial(batch, arguments.of, histories=size, shrink=arguments.shrink), seeds
+        ):
             total += tally
             if failure is not None:
                 failures += 1
-                sys.stdout.write(f"{failure}\nThis is from: --seed {seed} --histories {size}\n\n")
+                sys.stdout.write(f"{failure}\nThis is from: --of {arguments.of} --seed {seed} --histories {size}\n\n")
             if (seed - arguments.seed) % 20 == 19:
                 sys.stderr.write(f"{total.histories:,} histories, {time.monotonic() - begin:.0f} s\n")
     sys.stdout.write(f"{total}\n{failures} of {batches} batches failed; seeds {seeds[0]} to {seeds[-1]}\n")

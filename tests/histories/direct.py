@@ -11,6 +11,8 @@ from __future__ import annotations
 
 import copy
 import datetime
+import json
+from email.utils import format_datetime
 from typing import Any
 
 from botocore import xform_name
@@ -20,19 +22,30 @@ from moto.core.exceptions import JsonRESTError
 
 from kms_emulator.journal import Record
 from kms_emulator.models import EmulatedBackend
+from kms_emulator.responses import EmulatedResponse
 from kms_emulator.validation import check_request
 
-OPERATIONS = (
+STORE_OPERATIONS = (
     "ConnectCustomKeyStore",
     "CreateCustomKeyStore",
     "DeleteCustomKeyStore",
     "DescribeCustomKeyStores",
-    "DescribeKey",
     "DisconnectCustomKeyStore",
-    "ListKeys",
     "UpdateCustomKeyStore",
 )
-_BY_METHOD = {xform_name(operation): operation for operation in OPERATIONS}
+KEY_OPERATIONS = (
+    "CreateAlias",
+    "CreateKey",
+    "DescribeKey",
+    "GetKeyPolicy",
+    "ListAliases",
+    "ListKeys",
+    "ListResourceTags",
+    "ScheduleKeyDeletion",
+    "UpdateAlias",
+)
+BY_METHOD = {xform_name(operation): operation for operation in STORE_OPERATIONS + KEY_OPERATIONS}
+"""The operations that the modules use, by the methods of boto3's client."""
 
 
 class DirectKms:
@@ -42,19 +55,20 @@ class DirectKms:
         self._backend = backend
 
     def __getattr__(self, name: str) -> Any:
-        if name not in _BY_METHOD:
+        if name not in BY_METHOD:
             raise AttributeError(name)
-        return lambda **members: self._request(_BY_METHOD[name], members)
+        return lambda **members: self._request(BY_METHOD[name], members)
 
     def _request(self, operation: str, members: dict[str, Any]) -> dict[str, Any]:
         backend = self._backend
         with backend.lock:
+            backend.forget_deleted_keys()
             record = backend.journal.open(operation, {})
             backend.let_intruders_in(operation)
             fault = backend.injections.fault_for(operation)
             if fault is None and backend.quotas.exceeded(operation):
                 record["outcome"] = "ThrottlingException"
-                raise _client_error(operation, "ThrottlingException", "")
+                raise self._client_error(operation, "ThrottlingException", "")
             if fault is None or fault.applied:
                 answer = self._handle(record, members)
             if fault is None:
@@ -63,7 +77,7 @@ class DirectKms:
                 record["outcome"] = "dropped"
                 raise ConnectionClosedError(endpoint_url="the emulator")
             record["outcome"] = fault.error
-            raise _client_error(operation, fault.error, "")
+            raise self._refusal(operation, fault.error, "")
 
     def _handle(self, record: Record, members: dict[str, Any]) -> dict[str, Any]:
         operation = record["operation"]
@@ -72,27 +86,67 @@ class DirectKms:
             answer = self._answer(operation, members)
         except JsonRESTError as error:
             record["outcome"] = str(error.relative_error_type)
-            raise _client_error(operation, record["outcome"], str(error.message)) from error
+            raise self._refusal(operation, record["outcome"], str(error.message)) from error
         record["outcome"], record["applied"] = "ok", True
         return answer
 
+    def _refusal(self, operation: str, code: str, message: str) -> ClientError:
+        """An error answer, dated as any answer is."""
+        error = self._client_error(operation, code, message)
+        error.response["ResponseMetadata"] = _dated(self._backend)["ResponseMetadata"]
+        return error
+
+    def _client_error(self, operation: str, code: str, message: str) -> ClientError:
+        response: Any = {"Error": {"Code": code, "Message": message}, **_dated(self._backend)}
+        return ClientError(response, operation)
+
     def _answer(self, operation: str, members: dict[str, Any]) -> dict[str, Any]:
-        if operation == "ListKeys":
-            return self._backend.list_keys_page(members["Limit"], members.get("Marker"))
-        if operation == "DescribeKey":
-            key: dict[str, Any] = self._backend.keys[members["KeyId"]].to_dict()
-            return key
-        answer: dict[str, Any] = getattr(self._backend, xform_name(operation))(members)
+        backend = self._backend
+        if operation in KEY_OPERATIONS:
+            return {**carry_out(backend, operation, members), **_dated(backend)}
+        answer: dict[str, Any] = getattr(backend, xform_name(operation))(members)
         if operation == "DescribeCustomKeyStores":
             return {**answer, "CustomKeyStores": [_parsed(store) for store in answer["CustomKeyStores"]]}
         return answer
 
 
+class _KeyResponse(EmulatedResponse):
+    """What the emulator answers to a request about a key, without HTTP around it."""
+
+    def __init__(self, backend: EmulatedBackend, operation: str, members: dict[str, Any]) -> None:
+        super().__init__()
+        self.current_account, self.region = backend.account_id, backend.region_name
+        self.headers = {"X-Amz-Target": f"TrentService.{operation}"}
+        self.body = json.dumps(members)
+
+    def answer(self) -> dict[str, Any]:
+        operation = self._get_action()
+        self._check_named_keys(operation)
+        answer: dict[str, Any] = json.loads(getattr(self, xform_name(operation))()) or {}
+        return answer
+
+
+def carry_out(backend: EmulatedBackend, operation: str, members: dict[str, Any]) -> dict[str, Any]:
+    """Have the emulator do what is asked for about a key, whoever asks, and tell nobody.
+
+    Raises:
+        JsonRESTError: KMS refuses it.
+    """
+    answer = _KeyResponse(backend, operation, members).answer()
+    told = answer.get("KeyMetadata", {})
+    told.update({name: _date(told[name]) for name in ("CreationDate", "DeletionDate") if name in told})
+    return answer
+
+
+def _dated(backend: EmulatedBackend) -> dict[str, Any]:
+    """When an answer was given."""
+    return {"ResponseMetadata": {"HTTPHeaders": {"date": format_datetime(backend.clock.date(), usegmt=True)}}}
+
+
+def _date(seconds: float) -> datetime.datetime:
+    return datetime.datetime.fromtimestamp(seconds, datetime.timezone.utc)
+
+
 def _parsed(store: dict[str, Any]) -> dict[str, Any]:
     """As the SDK returns it. A copy: the emulator may show the same again."""
-    created = datetime.datetime.fromtimestamp(store["CreationDate"], datetime.timezone.utc)
-    return {**copy.deepcopy(store), "CreationDate": created}
-
-
-def _client_error(operation: str, code: str, message: str) -> ClientError:
-    return ClientError({"Error": {"Code": code, "Message": message}}, operation)
+    return {**copy.deepcopy(store), "CreationDate": _date(store["CreationDate"])}

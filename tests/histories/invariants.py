@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 
+from tests.histories.world import Run
 from tests.histories.world import TaskRun
 from tests.unit.options import SECRETS
 
@@ -75,11 +76,14 @@ def check_mode_changes_nothing(task: TaskRun) -> None:
 
 
 def check_mode_foretells_what_is_done(task: TaskRun) -> None:
-    if not task.undisturbed:
-        return
-    foretold, done = task.foretold, task.done
+    if task.undisturbed:
+        is_foretold(task.done, task.foretold)
+
+
+def is_foretold(done: Run, foretold: Run) -> None:
+    """A run that nothing disturbs goes as check mode told."""
     if foretold.failed:
-        assert done.failed
+        assert done.failed, foretold.message
         assert foretold.message == done.message
     if not done.failed:
         assert not foretold.failed, foretold.message

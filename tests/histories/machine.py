@@ -53,23 +53,22 @@ CHANGED: dict[str, tuple[dict[str, Any], ...]] = {
 }
 """What a task may ask to be different, by the kind of store."""
 
+SPOILT: tuple[dict[str, Any], ...] = (
+    {"error": "ThrottlingException"},
+    {"error": "AccessDeniedException"},
+    *({"error": "KMSInternalException", "applied": applied} for applied in (False, True)),
+    *({"error": "DependencyTimeoutException", "applied": applied} for applied in (False, True)),
+    *({"drop": True, "applied": applied} for applied in (False, True, False, True)),
+)
+"""How an answer may be spoilt: arguments of Control.add_fault()."""
+
 FAULTS = st.fixed_dictionaries(
     {
         "operation": st.sampled_from(["DescribeCustomKeyStores", *CHANGES, "ListKeys"]),
         "skip": st.sampled_from([0, 0, 1, 3]),
         "times": st.sampled_from([1, 1, 2, 4, 50]),
     }
-).flatmap(
-    lambda fault: st.sampled_from(
-        [
-            {**fault, "error": "ThrottlingException"},
-            {**fault, "error": "AccessDeniedException"},
-            *({**fault, "error": "KMSInternalException", "applied": applied} for applied in (False, True)),
-            *({**fault, "error": "DependencyTimeoutException", "applied": applied} for applied in (False, True)),
-            *({**fault, "drop": True, "applied": applied} for applied in (False, True, False, True)),
-        ]
-    )
-)
+).flatmap(lambda fault: st.sampled_from([{**fault, **how} for how in SPOILT]))
 OTHERS = st.fixed_dictionaries(
     {"operation": st.sampled_from(["DescribeCustomKeyStores", *CHANGES]), "skip": st.sampled_from([0, 1, 2, 5])}
 ).flatmap(
@@ -101,8 +100,8 @@ def tasks(draw: st.DrawFn) -> dict[str, Any]:
     }
 
 
-class Histories(RuleBasedStateMachine):
-    """A store, what becomes of it, and what must hold after each task.
+class Machine(RuleBasedStateMachine):
+    """What makes histories up.
 
     Attributes:
         control: steers the emulator, in this process.
@@ -113,6 +112,10 @@ class Histories(RuleBasedStateMachine):
     control: ClassVar[Control]
     directly: ClassVar[bool]
     tally: ClassVar[Tally]
+
+
+class Histories(Machine):
+    """A store, what becomes of it, and what must hold after each task."""
 
     @initialize(
         kind=st.sampled_from(sorted(KINDS)),
@@ -183,7 +186,7 @@ class Histories(RuleBasedStateMachine):
         run = self.world.task(self._options(task), mishaps, undisturbed=undisturbed)
         for invariant in INVARIANTS:
             invariant(run)
-        self.tally.add(run)
+        self.tally.add(run, checked=len(INVARIANTS))
 
     def _options(self, task: dict[str, Any]) -> dict[str, Any]:
         """The task in options of the module."""

@@ -9,7 +9,7 @@ from collections import Counter
 from dataclasses import dataclass
 from dataclasses import field
 
-from tests.histories.invariants import INVARIANTS
+from tests.histories.keys_world import KeyTaskRun
 from tests.histories.world import TaskRun
 
 
@@ -18,9 +18,10 @@ class Tally:
     """Counts over histories.
 
     Attributes:
-        histories: sequences of tasks on one store.
-        tasks: in them, each run in check mode, for real, and where it has succeeded once more.
+        histories: sequences of tasks.
+        tasks: in them, each run in check mode, for real, and once more or several times.
         requests: to KMS.
+        checked: how often an invariant was.
         ends: how tasks ended.
         mishaps: that came true, by kind.
     """
@@ -28,16 +29,18 @@ class Tally:
     histories: int = 0
     tasks: int = 0
     requests: int = 0
+    checked: int = 0
     ends: Counter[str] = field(default_factory=Counter)
     mishaps: Counter[str] = field(default_factory=Counter)
 
-    def add(self, task: TaskRun) -> None:
-        """Count a task that has kept all invariants."""
+    def add(self, task: TaskRun | KeyTaskRun, *, checked: int) -> None:
+        """Count a task that has kept all invariants, so many of them."""
         self.tasks += 1
-        runs = [task.foretold, task.done, *([task.again] if task.again else [])]
-        self.requests += sum(len(run.requests) for run in runs)
+        self.checked += checked
+        self.requests += sum(len(run.requests) for run in task.runs)
         changes = "changed" if task.done.result["changed"] else "unchanged"
-        self.ends[f"{'failed' if task.done.failed else 'succeeded'}, {changes}"] += 1
+        ended = f"{'failed' if task.done.failed else 'succeeded'}, {changes}"
+        self.ends["killed" if task.done.result["changed"] is None else ended] += 1
         for request in task.done.requests:
             outcome = request["outcome"]
             if outcome == "dropped":
@@ -56,6 +59,7 @@ class Tally:
         self.histories += other.histories
         self.tasks += other.tasks
         self.requests += other.requests
+        self.checked += other.checked
         self.ends += other.ends
         self.mishaps += other.mishaps
         return self
@@ -65,7 +69,7 @@ class Tally:
             "histories": self.histories,
             "tasks": self.tasks,
             "requests": self.requests,
-            "invariants checked": self.tasks * len(INVARIANTS),
+            "invariants checked": self.checked,
         }
         lines = [f"{number:>12,}  {what}" for what, number in counted.items()]
         for title, counter in (("ends of tasks", self.ends), ("mishaps", self.mishaps)):

@@ -39,6 +39,9 @@ CHANGES = (
     "DisconnectCustomKeyStore",
     "UpdateCustomKeyStore",
 )
+KEY_CHANGES = ("CreateAlias", "CreateKey", "ScheduleKeyDeletion", "UpdateAlias")
+MUTATING = CHANGES + KEY_CHANGES
+
 LATER = 4000.0
 """Seconds after which everything that was begun has ended and is visible."""
 
@@ -86,13 +89,13 @@ class Run:
     @property
     def applied(self) -> list[str]:
         """The mutating operations that KMS has carried out, each repetition of one told once."""
-        done = [each["operation"] for each in self.requests if each["applied"] and each["operation"] in CHANGES]
+        done = [each["operation"] for each in self.requests if each["applied"] and each["operation"] in MUTATING]
         return [each for each, before in zip(done, ["", *done]) if each != before]
 
     @property
     def sent(self) -> list[str]:
         """The mutating operations that KMS was asked for."""
-        return [each["operation"] for each in self.requests if each["operation"] in CHANGES]
+        return [each["operation"] for each in self.requests if each["operation"] in MUTATING]
 
 
 @dataclass(frozen=True)
@@ -122,6 +125,11 @@ class TaskRun:
     done: Run
     again: Run | None
     intrusions: list[dict[str, str]]
+
+    @property
+    def runs(self) -> list[Run]:
+        """All of them."""
+        return [self.foretold, self.done, *([self.again] if self.again is not None else [])]
 
     @property
     def was_joined(self) -> bool:
@@ -173,8 +181,27 @@ class ModuleFront:
             return self.runner(check=check, diff=True, **options)
 
 
-class World:
-    """An empty KMS and the time.
+class Scene:
+    """An empty KMS and the time."""
+
+    def __init__(self, control: Control) -> None:
+        self.control = control
+        control.reset()
+        control.freeze_clock()
+        self.time = SimulatedTime(control)
+        self.backend = backends()["123456789012"][CREDENTIALS["region"]]
+
+    @property
+    def request_count(self) -> int:
+        return self.backend.journal.count
+
+    def nothing_goes_wrong_any_more(self) -> None:
+        self.backend.intrusions.clear()
+        self.backend.injections = Injections()
+
+
+class World(Scene):
+    """A KMS with one store at the most.
 
     Args:
         control: steers the emulator.
@@ -182,12 +209,8 @@ class World:
     """
 
     def __init__(self, control: Control, *, directly: bool) -> None:
-        self.control = control
-        control.reset()
-        control.freeze_clock()
-        self.time = SimulatedTime(control)
+        super().__init__(control)
         self.store_id: str | None = None
-        self.backend = backends()["123456789012"][CREDENTIALS["region"]]
         self._front: Front = (
             DirectFront(self.time, self.backend) if directly else ModuleFront(ModuleRunner(control, self.time))
         )
@@ -225,8 +248,7 @@ class World:
         done = self._run(options, check=False)
         end = self.state
         intrusions = self.control.intrusions()
-        self.backend.intrusions.clear()
-        self.backend.injections = Injections()
+        self.nothing_goes_wrong_any_more()
         self.control.advance(LATER)
         later = self.state
         again = None if done.failed else self._run(options, check=False)
@@ -268,7 +290,3 @@ class World:
         begin = self.time.now
         printed = self._front(options, Watched, check=check)
         return Run(printed, self.control.requests(), looks, self.time.now - begin)
-
-    @property
-    def request_count(self) -> int:
-        return self.backend.journal.count

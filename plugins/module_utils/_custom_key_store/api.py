@@ -344,12 +344,10 @@ class Kms:
             attempt += 1
             try:
                 answer = method(**arguments)
-                self._answered = True
-                headers = answer.get("ResponseMetadata", {}).get("HTTPHeaders", {})
-                self.answered_at = headers.get("date")
+                self._note_answer(answer)
                 return answer
             except botocore.exceptions.ClientError as error:
-                self._answered = True
+                self._note_answer(error.response)
                 maybe_applied = maybe_applied or _maybe_applied(error)
                 settled = maybe_applied and not repeats_unclear
                 if error.response["Error"]["Code"] not in THROTTLED + FAULTS or settled or self._deadline.passed():
@@ -363,6 +361,11 @@ class Kms:
                 raise _not_sent(operation, error) from error
             self.is_unclear = maybe_applied
             self._deadline.back_off(attempt)
+
+    def _note_answer(self, answer: Mapping[str, Any]) -> None:
+        self._answered = True
+        headers = answer.get("ResponseMetadata", {}).get("HTTPHeaders", {})
+        self.answered_at = headers.get("date", self.answered_at)
 
     def _gives_up(self, attempt: int) -> bool:
         never_answered = not self._answered and attempt >= UNANSWERED_ATTEMPTS

@@ -66,6 +66,9 @@ IN_USE = "XksKeyAlreadyInUseException"
 KEY_STATE = "KMSInvalidStateException"
 
 
+_NOT_KNOWN = " Whether KMS has carried out {} is not known: run the task again, it looks."
+
+
 class Named(Enum):
     """What became of an alias, where a request for it failed."""
 
@@ -350,35 +353,36 @@ class KeyTask:
         return self._plan().members is None
 
     def _create(self, plan: KeyPlan, note: Note) -> Key:
-        is_ours = False  # whether KMS has carried out what it did not answer
+        maybe_applied = False
         turn = 0
         while True:
             turn += 1
             note.creates()
             try:
                 key = Key(self._kms.create_key(plan.members or {}))
-                is_ours = True
+                break
             except KmsError as error:
-                is_ours = is_ours or error.maybe_applied
-                if not is_ours and error.code != IN_USE:
+                is_unclear = error.maybe_applied and not self._deadline.passed()
+                error.maybe_applied = maybe_applied = maybe_applied or error.maybe_applied
+                if not maybe_applied and error.code != IN_USE:
                     note.settle()
                     raise
-                lost = self._find_lost(plan, error)
-                if lost is None:
-                    self._deadline.back_off(turn)
-                    continue
-                key = lost
-            if is_ours:
-                self._history.operations.append(CREATE_KEY)
-                self._history.unnamed.append(key)
-            return key
+                # Asking once more for an external key is safe, and tells: there is but one KMS key for it.
+                found = None if is_unclear and self._desired.xks_key_id is not None else self._find_lost(plan, error)
+                if found is None and not is_unclear:
+                    raise
+            if found is not None:
+                key = found
+                if not maybe_applied:
+                    return key  # of somebody else
+                break
+            self._deadline.back_off(turn)
+        self._history.operations.append(CREATE_KEY)
+        self._history.unnamed.append(key)
+        return key
 
     def _find_lost(self, plan: KeyPlan, error: KmsError) -> Optional[Key]:
-        """What became of a CreateKey that failed: the key; or None, where there is none and another attempt may be made."""
-        if not error.maybe_applied and error.code != IN_USE:
-            raise error
-        if self._desired.xks_key_id is not None and error.code != IN_USE and not self._deadline.passed():
-            return None  # asking once more is safe, and tells: there is but one KMS key for an external key
+        """The key that came of a CreateKey that failed; None where none did."""
         seen: list[Optional[Key]] = [None]
 
         def shows() -> bool:
@@ -386,8 +390,6 @@ class KeyTask:
             return seen[0] is not None
 
         self._find_out(CREATE_KEY, shows, error)
-        if seen[0] is None and (error.code == IN_USE or self._deadline.passed()):
-            raise error
         return seen[0]
 
     def _at_most(self, seconds: float) -> Deadline:
@@ -400,6 +402,7 @@ class KeyTask:
         if operation == UPDATE_ALIAS and self._has_moved(plan):
             return
         end = self._at_most(VISIBLE_SECONDS)
+        maybe_applied = False
         attempt = 0
         while True:
             attempt += 1
@@ -407,6 +410,7 @@ class KeyTask:
                 self._kms.point_alias(operation, self._desired.alias, key.id)
                 break
             except KmsError as error:
+                error.maybe_applied = maybe_applied = maybe_applied or error.maybe_applied
                 outcome = self._in_spite_of(error, operation, key)
                 if outcome is Named.BY_US:
                     break
@@ -414,8 +418,9 @@ class KeyTask:
                     return
                 if end.passed():
                     raise
-            # the new key, or the alias, is not seen everywhere yet; or somebody has deleted the alias
-            operation = UPDATE_ALIAS if self._described() is not None else CREATE_ALIAS
+                # the new key, or the alias, is not seen everywhere yet; or somebody has deleted the alias
+                is_there = self._described_after(error, operation) is not None
+            operation = UPDATE_ALIAS if is_there else CREATE_ALIAS
             self._deadline.back_off(attempt)
         self._history.operations.append(operation)
         self._history.unnamed = [other for other in self._history.unnamed if other.id != key.id]
@@ -423,11 +428,13 @@ class KeyTask:
     def _in_spite_of(self, error: KmsError, operation: str, key: Key) -> Named:
         """What became of the alias, where a request for it failed. Raises the error where it is not to be sent again."""
         if error.code == EXISTS:
-            now = self._described()
+            now = self._described_after(error, operation)
             if now is None:
                 return Named.NOT_YET  # it is there, and KMS does not show it yet
             if now.id == key.id:
                 return Named.BY_US if error.maybe_applied else Named.BY_ANOTHER
+            if error.maybe_applied:
+                self._history.operations.append(operation)  # ours at first, or never: it counts as ours
             self._leave_to(now, key)
             return Named.BY_ANOTHER
         if error.code == NOT_FOUND:
@@ -435,6 +442,16 @@ class KeyTask:
         if error.maybe_applied and self._find_out(operation, lambda: self._stands_for(key), error):
             return Named.BY_US
         raise error
+
+    def _described_after(self, error: KmsError, operation: str) -> Optional[Key]:
+        """The key that the alias stands for, after a request for it that may have had its effect."""
+        try:
+            return self._described()
+        except KmsError as unknown:
+            if error.maybe_applied:
+                self._history.operations.append(operation)
+                unknown.message += _NOT_KNOWN.format(operation)
+            raise
 
     def _stands_for(self, key: Key) -> bool:
         now = self._described()
@@ -450,10 +467,12 @@ class KeyTask:
         """
         try:
             return wait_until(condition, clock=self._clock, deadline=Deadline(self._clock, STALE_SECONDS))
-        except KmsError:
-            self._history.operations.append(operation)
-            error.message += f" Whether KMS has carried out {operation} is not known: run the task again, it looks."
-            raise error from None
+        except CustomKeyStoreError as unknown:
+            if error.maybe_applied:
+                self._history.operations.append(operation)
+                error.message += _NOT_KNOWN.format(operation)
+                raise error from None
+            raise unknown
 
     def _has_moved(self, plan: KeyPlan) -> bool:
         """Has somebody else rotated the key since it was looked at?"""
