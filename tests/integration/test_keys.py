@@ -60,7 +60,7 @@ def keys_of(ansible: Ansible, store_id: str) -> list[dict[str, Any]]:
     return sorted(mine, key=lambda key: (key["CreationDate"], key["KeyId"]))
 
 
-@TYPES
+@pytest.mark.parametrize("store_type", [HSM, pytest.param(EXTERNAL, marks=pytest.mark.long)])
 def test_the_life_of_a_key(ansible: Ansible, stores: dict[str, str], store_type: str) -> None:
     """Each step with its exact requests, foretold by check mode, and no change when it is run again."""
     options = OPTIONS[store_type]
@@ -138,7 +138,7 @@ def both(ansible: Ansible, homes: list[Path], options: dict[str, Any]) -> list[d
     return results
 
 
-@TYPES
+@pytest.mark.parametrize("store_type", [HSM, pytest.param(EXTERNAL, marks=pytest.mark.long)])
 def test_two_runs_at_the_same_time_on_one_host(ansible: Ansible, stores: dict[str, str], store_type: str) -> None:
     home = Path(ansible.environment["HOME"])
     results = both(ansible, [home, home], OPTIONS[store_type])

@@ -295,16 +295,25 @@ def _is_due(key: Key, now: datetime.datetime, desired: DesiredKey) -> bool:
         _check_condition(desired)
     if not desired.rotate or desired.older_than_days is None:
         return another
-    created = key.metadata["CreationDate"].replace(microsecond=0)  # KMS tells the time in whole seconds
-    age = (now - created).total_seconds() / 86400
-    if age < desired.older_than_days:
+    if _days_old(key, now) < desired.older_than_days:
         return False
     if key.xks_key_id is not None and not another:
-        raise CustomKeyStoreError(
-            f"The KMS key {key.id} of {desired.alias} is {age:.0f} days old, and its external key {key.xks_key_id} cannot have"
-            " another KMS key in the same store. Create a new external key, and give its id in xks_key_id."
-        )
+        raise _too_old(key, now, desired)
     return True
+
+
+def _days_old(key: Key, now: datetime.datetime) -> float:
+    created: datetime.datetime = key.metadata["CreationDate"].replace(
+        microsecond=0
+    )  # KMS tells the time in whole seconds
+    return (now - created).total_seconds() / 86400
+
+
+def _too_old(key: Key, now: datetime.datetime, desired: DesiredKey) -> CustomKeyStoreError:
+    return CustomKeyStoreError(
+        f"The KMS key {key.id} for {desired.alias} is {_days_old(key, now):.0f} days old, and its external key {key.xks_key_id}"
+        " cannot have another KMS key in the same store. Create a new external key, and give its id in xks_key_id."
+    )
 
 
 def _check_condition(desired: DesiredKey) -> None:
@@ -383,17 +392,17 @@ def with_spare(
     if not spares:
         return plan
     newest = max(spares, key=lambda key: (key.metadata["CreationDate"], key.id))
+    if desired.older_than_days is not None and _days_old(newest, found.now) >= desired.older_than_days:
+        raise _too_old(newest, found.now, desired)  # an external one, which would be due at once
     return KeyPlan(plan.operations[1:], None, newest, plan.key, plan.store)
 
 
 def _is_spare(key: Key, desired: DesiredKey, found: Found) -> bool:
     """Is a key without an alias one that was left behind? In AWS CloudHSM, those that were rotated away have the mark, too."""
-    created = key.metadata["CreationDate"]
     if key.metadata["KeyState"] != ENABLED:
         return False
     if key.xks_key_id is not None:
         return True
-    if found.key is not None and created <= found.key.metadata["CreationDate"]:
+    if found.key is not None and key.metadata["CreationDate"] <= found.key.metadata["CreationDate"]:
         return False
-    days = desired.older_than_days
-    return days is None or (found.now - created).total_seconds() < days * 86400
+    return desired.older_than_days is None or _days_old(key, found.now) < desired.older_than_days

@@ -28,7 +28,7 @@ from tests.unit.options import SECRETS
     [
         pytest.param("stores", True, 200, id="directly"),
         pytest.param("stores", False, 40, id="through main()", marks=pytest.mark.long),
-        pytest.param("keys", True, 200, id="of keys, directly"),
+        pytest.param("keys", True, 100, id="of keys, directly"),
         pytest.param("keys", False, 40, id="of keys, through main()", marks=pytest.mark.long),
     ],
 )

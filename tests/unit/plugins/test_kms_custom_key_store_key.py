@@ -670,6 +670,23 @@ def test_every_refusal_of_a_new_key_is_explained(
 # What histories that a generator made up have found
 
 
+def test_a_former_external_key_that_would_be_due_at_once(run_key: ModuleRunner, external: str) -> None:
+    rotation = {**OPTIONS[EXTERNAL], "rotate": {"older_than_days": 7}}
+    run_key(**rotation)
+    run_key.control.advance(8 * DAY)
+    assert run_key(**{**rotation, "xks_key_id": "two"})["operations"] == ["CreateKey", "UpdateAlias"]
+    run_key.control.advance(8 * DAY)
+    assert "is 16 days old, and its external key one cannot have another" in refused(run_key, **rotation)
+
+
+def test_a_key_without_an_alias_that_would_be_due_at_once(run_key: ModuleRunner, kms: Any, external: str) -> None:
+    rotation = {**OPTIONS[EXTERNAL], "rotate": {"older_than_days": 7}}
+    run_key(**rotation)
+    kms.delete_alias(AliasName="alias/invoices")
+    run_key.control.advance(8 * DAY)
+    assert "is 8 days old, and its external key one cannot have another" in refused(run_key, **rotation)
+
+
 def times(run: ModuleRunner, operation: str) -> int:
     """How often KMS has carried an operation out in the last run."""
     return applied(run).count(operation)
