@@ -418,9 +418,10 @@ class KeyTask:
                     return
                 if end.passed():
                     raise
-                # the new key, or the alias, is not seen everywhere yet; or somebody has deleted the alias
-                is_there = self._described_after(error, operation) is not None
-            operation = UPDATE_ALIAS if is_there else CREATE_ALIAS
+                # The new key, or the alias, is not seen everywhere yet; or somebody has deleted the alias. One that is there now
+                # and was not when the task began is somebody else's, and is not moved.
+                if self._described_after(error, operation) is None:
+                    operation = CREATE_ALIAS
             self._deadline.back_off(attempt)
         self._history.operations.append(operation)
         self._history.unnamed = [other for other in self._history.unnamed if other.id != key.id]

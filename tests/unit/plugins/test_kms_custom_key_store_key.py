@@ -562,6 +562,28 @@ def test_an_alias_that_somebody_else_creates_meanwhile(
     assert run_key(**OPTIONS[HSM])["changed"] is False
 
 
+def test_an_alias_that_somebody_else_creates_while_the_new_key_is_not_found(
+    run_key: ModuleRunner, kms: Any, hsm: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    theirs = kms.create_key(CustomKeyStoreId=hsm, Origin=HSM)["KeyMetadata"]["KeyId"]
+    run_key.control.add_fault("CreateAlias", error="NotFoundException")
+    original = api.Kms.point_alias
+
+    def after(self: Any, *args: Any) -> None:
+        try:
+            original(self, *args)
+        except api.KmsError:
+            monkeypatch.setattr(api.Kms, "point_alias", original)
+            kms.create_alias(AliasName="alias/payments", TargetKeyId=theirs)
+            raise
+
+    monkeypatch.setattr(api.Kms, "point_alias", after)
+    result = run_key(**OPTIONS[HSM])
+    assert (result["operations"], result["key"]["key_id"]) == (["CreateKey"], theirs)
+    assert target_of(kms, "alias/payments") == theirs
+    assert "is not needed" in warnings_of(result)
+
+
 def test_an_alias_that_somebody_else_creates_meanwhile_for_a_key_elsewhere(
     run_key: ModuleRunner, kms: Any, hsm: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
