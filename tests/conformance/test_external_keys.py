@@ -13,13 +13,12 @@ from collections.abc import Callable
 from typing import Any
 from typing import NamedTuple
 
-import boto3
 import pytest
-from botocore.config import Config
 from botocore.exceptions import ClientError
 
 from kms_emulator import EmulatorServer
 from kms_emulator import HttpControl
+from tests.unit.emulator.conftest import client
 from tests.unit.emulator.stores import ENDPOINT
 from tests.unit.emulator.stores import EXTERNAL
 from tests.unit.emulator.stores import external
@@ -182,14 +181,7 @@ TABLE: dict[str, Row] = {
 
 @pytest.fixture
 def kms(emulator_server: EmulatorServer) -> Any:
-    return boto3.client(
-        "kms",
-        region_name="us-east-1",
-        endpoint_url=emulator_server.url,
-        aws_access_key_id="AKIAEXAMPLE",
-        aws_secret_access_key="not-a-secret",
-        config=Config(retries={"total_max_attempts": 1}),
-    )
+    return client(emulator_server.url)
 
 
 def ending(call: Callable[..., Any], **members: Any) -> tuple[str, str]:

@@ -278,5 +278,4 @@ class Proxies:
 
 def error_of(error_code: str, failure: Failure) -> KmsError:
     """An error of KMS's with the text of a proxy's failure."""
-    error = error_for(error_code)
-    return type(error)(failure.text)
+    return type(error_for(error_code))(failure.text)

@@ -643,20 +643,25 @@ def intrude(monkeypatch: pytest.MonkeyPatch, method: str, act: Any) -> None:
     monkeypatch.setattr(api.Kms, original.__name__, before)
 
 
-def test_a_key_that_a_killed_task_may_have_left_is_waited_for(
-    run_key: ModuleRunner, kms: Any, hsm: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def be_killed_after_creating_a_key(run: ModuleRunner, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Run a task that ends when KMS has created a key, before it has noted anything of it."""
     original = api.Kms.create_key
 
     def killed(self: Any, members: Any) -> Any:
         original(self, members)
         raise KeyboardInterrupt
 
+    with monkeypatch.context() as patch:
+        patch.setattr(api.Kms, "create_key", killed)
+        with pytest.raises(KeyboardInterrupt):
+            run(**OPTIONS[HSM])
+
+
+def test_a_key_that_a_killed_task_may_have_left_is_waited_for(
+    run_key: ModuleRunner, kms: Any, hsm: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     run_key.control.set_visibility_delay(20)
-    monkeypatch.setattr(api.Kms, "create_key", killed)
-    with pytest.raises(KeyboardInterrupt):
-        run_key(**OPTIONS[HSM])
-    monkeypatch.setattr(api.Kms, "create_key", original)
+    be_killed_after_creating_a_key(run_key, monkeypatch)
     result = run_key(**OPTIONS[HSM])
     assert result["operations"] == ["CreateAlias"]
     run_key.control.advance(20)
@@ -743,17 +748,8 @@ def test_a_run_that_was_out_of_time_and_the_next(run_key: ModuleRunner, kms: Any
 def test_a_killed_run_and_the_next_with_little_time(
     run_key: ModuleRunner, kms: Any, hsm: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    original = api.Kms.create_key
-
-    def killed(self: Any, members: Any) -> Any:
-        original(self, members)
-        raise KeyboardInterrupt
-
     run_key.control.set_visibility_delay(60)
-    monkeypatch.setattr(api.Kms, "create_key", killed)
-    with pytest.raises(KeyboardInterrupt):
-        run_key(**OPTIONS[HSM])
-    monkeypatch.setattr(api.Kms, "create_key", original)
+    be_killed_after_creating_a_key(run_key, monkeypatch)
     message = run_key(**OPTIONS[HSM], wait_timeout=30)["msg"]
     assert "Another task on this host was about to create a KMS key for alias/payments" in message
     assert number_of_keys(run_key, kms) == 1

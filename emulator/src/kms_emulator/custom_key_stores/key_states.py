@@ -75,9 +75,8 @@ STATES: dict[str, frozenset[str]] = {
     ),
     "CreateGrant": frozenset({ENABLED, UNAVAILABLE}),
     "CancelKeyDeletion": frozenset({PENDING_DELETION}),
-    **dict.fromkeys(("DisableKeyRotation", "EnableKeyRotation", "RotateKeyOnDemand"), frozenset({ENABLED})),
 }
-"""The key states in which an operation is carried out; one that is not listed bears any state."""
+"""The key states in which an operation is carried out; one that is not listed bears any state, or is for no key in a store."""
 
 
 def _origin(key: Key, operation: str) -> JsonRESTError:
@@ -100,9 +99,6 @@ LENIENT = frozenset(
     {
         "CreateAlias",
         "CreateGrant",
-        "DisableKeyRotation",
-        "EnableKeyRotation",
-        "RotateKeyOnDemand",
         "TagResource",
         "UntagResource",
         "UpdateAlias",
