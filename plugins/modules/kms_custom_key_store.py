@@ -434,7 +434,6 @@ from ansible_collections.amazon.aws.plugins.module_utils.common import set_colle
 from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleAWSModule
 
 from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store import result
-from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.api import client_config
 from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.api import place
 from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.apply import Handover
 from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.apply import History
@@ -448,6 +447,7 @@ from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.owner
 from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.owner import Permit
 from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.properties import SERVICE_OWNER
 from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.properties import desired_store
+from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.service import client_config
 from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.task import Task
 from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.version import COLLECTION_NAME
 from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.version import COLLECTION_VERSION

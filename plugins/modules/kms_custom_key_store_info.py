@@ -379,7 +379,6 @@ from ansible_collections.amazon.aws.plugins.module_utils.common import set_colle
 from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleAWSModule
 
 from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.api import Kms
-from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.api import client_config
 from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.clock import Clock
 from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.clock import Deadline
 from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.clusters import describe_clusters
@@ -391,6 +390,7 @@ from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.model
 from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.model import CustomKeyStore
 from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.model import CustomKeyStoreError
 from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.properties import check_values
+from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.service import client_config
 from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.version import COLLECTION_NAME
 from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.version import COLLECTION_VERSION
 

@@ -262,7 +262,6 @@ from typing import Any
 from ansible_collections.amazon.aws.plugins.module_utils.common import set_collection_info
 from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleAWSModule
 
-from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.api import client_config
 from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.api import place
 from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.clock import Clock
 from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.clusters import Cluster
@@ -272,6 +271,7 @@ from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.key_p
 from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.key_task import KeyHistory
 from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.key_task import KeyTask
 from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.model import CustomKeyStoreError
+from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.service import client_config
 from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.version import COLLECTION_NAME
 from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.version import COLLECTION_VERSION
 

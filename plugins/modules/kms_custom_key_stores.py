@@ -313,7 +313,6 @@ from ansible_collections.amazon.aws.plugins.module_utils.common import set_colle
 from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleAWSModule
 
 from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.api import Kms
-from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.api import client_config
 from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.api import place
 from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.background import KEEPER
 from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.background import Worker
@@ -338,6 +337,7 @@ from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.owner
 from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.progress import Progress
 from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.properties import check_values
 from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.properties import check_wait_timeout
+from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.service import client_config
 from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.version import COLLECTION_NAME
 from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.version import COLLECTION_VERSION
 

@@ -21,11 +21,11 @@ from typing import Any
 import boto3
 
 from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.api import Kms
-from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.api import client_config
 from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.clock import Clock
 from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.clock import Deadline
 from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.keys import keys_in_stores
 from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.keys import usages
+from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.service import client_config
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@
 # This file is private to the keyops.aws collection: it may change in any release without notice.
 
 
-"""One function per KMS operation: retries, lost answers, and errors that say what to do."""
+"""One function per KMS operation."""
 
 from __future__ import annotations
 
@@ -20,29 +20,17 @@ from typing import Protocol
 
 try:
     import botocore
-    import botocore.config
     import botocore.exceptions
 except ImportError:
     pass  # AnsibleAWSModule says which library is missing
 
 from .clock import Deadline
 from .model import CustomKeyStore
-from .model import CustomKeyStoreError
 from .model import DesiredStore
+from .service import Service
+from .service import ServiceError
 
 Guard = Callable[[str, str], ContextManager[None]]
-
-THROTTLED = ("ThrottlingException", "Throttling", "TooManyRequestsException", "RequestLimitExceeded", "LimitExceeded")
-"""Refused for their number: such a request had no effect."""
-
-FAULTS = (
-    "KMSInternalException",
-    "DependencyTimeoutException",
-    "InternalFailure",
-    "InternalError",
-    "ServiceUnavailable",
-)
-"""Faults of KMS: whether the request had an effect is not known."""
 
 INVALID_STATE = "CustomKeyStoreInvalidStateException"
 NOT_FOUND = "CustomKeyStoreNotFoundException"
@@ -53,13 +41,6 @@ IN_USE = (
     "XksProxyUriEndpointInUseException",
     "XksProxyVpcEndpointServiceInUseException",
 )
-
-CONNECTIONS = 16
-"""How many requests about keys are made at once. The client keeps as many connections, and one for what runs beside."""
-
-UNANSWERED_ATTEMPTS = 5
-"""How often an endpoint is tried that has never answered. One that has is tried until the deadline."""
-
 
 LAST_USAGE_SINCE = "1.42.97"
 """A botocore that knows GetKeyLastUsage."""
@@ -95,14 +76,8 @@ class Client(Protocol):
     def generate_random(self, **kwargs: Any) -> dict[str, Any]: ...
 
 
-class KmsError(CustomKeyStoreError):
-    """KMS refused an operation for good, or could not be asked.
-
-    Attributes:
-        maybe_applied: an earlier attempt of the same request got no answer, and may have had its effect.
-    """
-
-    maybe_applied = False
+class KmsError(ServiceError):
+    """KMS refused an operation for good, or could not be asked."""
 
 
 class InvalidState(KmsError):
@@ -117,21 +92,7 @@ class InUse(KmsError):
     """Another store has what this one was to be created with; after a lost answer, that is the one we created."""
 
 
-def client_config(timeout: int = 30) -> Any:
-    """The botocore configuration that C(Kms) counts on: it retries by itself, because it must know of each lost answer.
-
-    Args:
-        timeout: seconds to wait for an answer.
-    """
-    return botocore.config.Config(
-        retries={"total_max_attempts": 1, "mode": "standard"},
-        connect_timeout=min(timeout, 10),
-        read_timeout=timeout,
-        max_pool_connections=CONNECTIONS + 1,
-    )
-
-
-class Kms:
+class Kms(Service):
     """The operations of KMS on one custom key store.
 
     Args:
@@ -139,11 +100,12 @@ class Kms:
         deadline: until when a request is repeated that KMS throttled or did not answer.
         place: names Region and account; asked only when there is no such store.
         guard: is entered for each attempt to change a store, with its id and the operation, and may refuse it.
-
-    Attributes:
-        is_unclear: may a request that is being repeated have had its effect?
-        answered_at: when KMS gave its last answer, by its own clock, as in an HTTP header; None where it does not tell.
     """
+
+    name = "KMS"
+    error = KmsError
+    errors = {INVALID_STATE: InvalidState, NOT_FOUND: NotFound, **dict.fromkeys(IN_USE, InUse)}
+    naming = ("AliasName", "CustomKeyStoreId", "CustomKeyStoreName", "KeyId")
 
     def __init__(
         self,
@@ -152,14 +114,16 @@ class Kms:
         place: Callable[[], str],
         guard: Guard = lambda store, operation: nullcontext(),
     ) -> None:
+        super().__init__(deadline)
         self._client = client
-        self._deadline = deadline
         self._place = place
         self._guard = guard
         self._wait_for_turn = getattr(client, "wait_for_turn", lambda operation: None)  # where several share a client
-        self._answered = False
-        self.is_unclear = False
-        self.answered_at: Optional[str] = None
+
+    def explain(self, code: str, operation: str, text: str) -> str:
+        from .diagnosis import explain_exception  # long, and few tasks need it
+
+        return explain_exception(code, operation, text)
 
     def describe(self, desired: DesiredStore) -> CustomKeyStore:
         """Find the store by its id, or by its name where no id is known.
@@ -324,97 +288,6 @@ class Kms:
     def with_deadline(self, deadline: Deadline) -> Kms:
         """The same with more time."""
         return Kms(self._client, deadline, self._place, self._guard)
-
-    def _call(
-        self,
-        operation: str,
-        method: Callable[..., dict[str, Any]],
-        arguments: Mapping[str, Any],
-        *,
-        repeats_unclear: bool = True,
-    ) -> dict[str, Any]:
-        """Send a request until KMS has answered it, or the deadline has passed.
-
-        Args:
-            repeats_unclear: also where an earlier attempt may have had its effect?
-        """
-        self.is_unclear = maybe_applied = False
-        attempt = 0
-        while True:
-            attempt += 1
-            try:
-                answer = method(**arguments)
-                self._note_answer(answer)
-                return answer
-            except botocore.exceptions.ClientError as error:
-                self._note_answer(error.response)
-                maybe_applied = maybe_applied or _maybe_applied(error)
-                settled = maybe_applied and not repeats_unclear
-                if error.response["Error"]["Code"] not in THROTTLED + FAULTS or settled or self._deadline.passed():
-                    raise _refused(operation, arguments, error, maybe_applied) from error
-            except (botocore.exceptions.HTTPClientError, botocore.exceptions.ConnectionError) as error:
-                # The first says that an open connection broke, the second that there never was one.
-                maybe_applied = maybe_applied or isinstance(error, botocore.exceptions.HTTPClientError)
-                if self._gives_up(attempt) or (maybe_applied and not repeats_unclear):
-                    raise _no_answer(operation, error, maybe_applied) from error
-            except botocore.exceptions.BotoCoreError as error:
-                raise _not_sent(operation, error) from error
-            self.is_unclear = maybe_applied
-            self._deadline.back_off(attempt)
-
-    def _note_answer(self, answer: Mapping[str, Any]) -> None:
-        self._answered = True
-        headers = answer.get("ResponseMetadata", {}).get("HTTPHeaders", {})
-        self.answered_at = headers.get("date", self.answered_at)
-
-    def _gives_up(self, attempt: int) -> bool:
-        never_answered = not self._answered and attempt >= UNANSWERED_ATTEMPTS
-        return never_answered or self._deadline.passed()
-
-
-_NAMING = ("AliasName", "CustomKeyStoreId", "CustomKeyStoreName", "KeyId")
-
-
-def _maybe_applied(error: Any) -> bool:
-    """A fault may come after the effect; and botocore retries, where the user's aws_config says so, hide a lost answer."""
-    retried = error.response.get("ResponseMetadata", {}).get("RetryAttempts", 0) > 0
-    return retried or error.response["Error"]["Code"] in FAULTS
-
-
-def _refused(operation: str, arguments: Mapping[str, Any], error: Any, maybe_applied: bool) -> KmsError:
-    from .diagnosis import explain_exception  # long, and few tasks need it
-
-    code = error.response["Error"]["Code"]
-    text = error.response["Error"].get("Message", "")
-    kind = {INVALID_STATE: InvalidState, NOT_FOUND: NotFound, **dict.fromkeys(IN_USE, InUse)}.get(code, KmsError)
-    # Only what names the store or key: other members may be secrets.
-    of_which = next((f" of {arguments[name]}" for name in _NAMING if name in arguments), "")
-    said = f' KMS said: "{text}"' if text else ""
-    problem = kind(
-        f"{operation}{of_which} failed with {code}. {explain_exception(code, operation, text)}{said}",
-        error={"code": code, "message": text},
-    )
-    problem.maybe_applied = maybe_applied
-    return problem
-
-
-def _no_answer(operation: str, error: Exception, maybe_applied: bool) -> KmsError:
-    problem = KmsError(
-        f"{operation} got no answer from KMS: {str(error).rstrip('.')}. Check region and endpoint_url, and that the managed host"
-        " reaches that address (network, proxy, VPC endpoint, firewall, TLS certificates)."
-    )
-    problem.maybe_applied = maybe_applied
-    return problem
-
-
-def _not_sent(operation: str, error: Exception) -> KmsError:
-    hint = "Check the connection options of the task."
-    if isinstance(error, (botocore.exceptions.NoCredentialsError, botocore.exceptions.CredentialRetrievalError)):
-        hint = (
-            "Give access_key and secret_key, or profile, or set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
-            " on the managed host, or give it an instance role."
-        )
-    return KmsError(f"{operation} could not be sent to KMS: {str(error).rstrip('.')}. {hint}")
 
 
 def place(region: str, sts: Any) -> str:

@@ -30,10 +30,10 @@ from typing import Optional
 from typing import Tuple
 from typing import TypeVar
 
-from .api import CONNECTIONS
 from .api import Kms
 from .api import KmsError
 from .model import plain
+from .service import CONNECTIONS
 
 AHEAD = 2 * CONNECTIONS
 """How many requests are handed to the threads before their answers are read."""

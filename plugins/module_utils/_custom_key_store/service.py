@@ -1,0 +1,183 @@
+# Copyright: Contributors to the keyops.aws collection
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# This file is private to the keyops.aws collection: it may change in any release without notice.
+
+
+"""Requests to a service of AWS: retries, lost answers, and errors that say what to do."""
+
+from __future__ import annotations
+
+from typing import Any
+from typing import Callable
+from typing import ClassVar
+from typing import Mapping
+from typing import Optional
+from typing import Type
+
+try:
+    import botocore
+    import botocore.config
+    import botocore.exceptions
+except ImportError:
+    pass  # AnsibleAWSModule says which library is missing
+
+from .clock import Deadline
+from .model import CustomKeyStoreError
+
+THROTTLED = ("ThrottlingException", "Throttling", "TooManyRequestsException", "RequestLimitExceeded", "LimitExceeded")
+"""Refused for their number: such a request had no effect."""
+
+FAULTS = (
+    "KMSInternalException",
+    "DependencyTimeoutException",
+    "InternalFailure",
+    "InternalError",
+    "InternalServerException",
+    "ServiceUnavailable",
+)
+"""Faults of the service: whether the request had an effect is not known."""
+
+CONNECTIONS = 16
+"""How many requests about keys are made at once. The client keeps as many connections, and one for what runs beside."""
+
+UNANSWERED_ATTEMPTS = 5
+"""How often an endpoint is tried that has never answered. One that has is tried until the deadline."""
+
+
+class ServiceError(CustomKeyStoreError):
+    """A service refused an operation for good, or could not be asked.
+
+    Attributes:
+        maybe_applied: an earlier attempt of the same request got no answer, and may have had its effect.
+    """
+
+    maybe_applied = False
+
+
+def client_config(timeout: int = 30) -> Any:
+    """The botocore configuration that C(Service) counts on: it retries by itself, because it must know of each lost answer.
+
+    Args:
+        timeout: seconds to wait for an answer.
+    """
+    return botocore.config.Config(
+        retries={"total_max_attempts": 1, "mode": "standard"},
+        connect_timeout=min(timeout, 10),
+        read_timeout=timeout,
+        max_pool_connections=CONNECTIONS + 1,
+    )
+
+
+class Service:
+    """A service of AWS that is asked by a boto3 client made with C(client_config()).
+
+    Args:
+        deadline: until when a request is repeated that the service throttled or did not answer.
+
+    Attributes:
+        name: of the service.
+        error: raised for what the service refuses.
+        errors: the same for some of its error codes.
+        naming: the members of a request that say what it is about, and are no secrets.
+        is_unclear: may a request that is being repeated have had its effect?
+        answered_at: when the service gave its last answer, by its own clock, as in an HTTP header; None where it does not tell.
+    """
+
+    name: ClassVar[str]
+    error: ClassVar[Type[ServiceError]]
+    errors: ClassVar[Mapping[str, Type[ServiceError]]] = {}
+    naming: ClassVar[tuple[str, ...]]
+
+    def __init__(self, deadline: Deadline) -> None:
+        self._deadline = deadline
+        self._answered = False
+        self.is_unclear = False
+        self.answered_at: Optional[str] = None
+
+    def explain(self, code: str, operation: str, text: str) -> str:
+        """What an error code means and what to do, in sentences."""
+        raise NotImplementedError
+
+    def _call(
+        self,
+        operation: str,
+        method: Callable[..., dict[str, Any]],
+        arguments: Mapping[str, Any],
+        *,
+        repeats_unclear: bool = True,
+    ) -> dict[str, Any]:
+        """Send a request until the service has answered it, or the deadline has passed.
+
+        Args:
+            repeats_unclear: also where an earlier attempt may have had its effect?
+        """
+        self.is_unclear = maybe_applied = False
+        attempt = 0
+        while True:
+            attempt += 1
+            try:
+                answer = method(**arguments)
+                self._note_answer(answer)
+                return answer
+            except botocore.exceptions.ClientError as error:
+                self._note_answer(error.response)
+                maybe_applied = maybe_applied or _maybe_applied(error)
+                settled = maybe_applied and not repeats_unclear
+                if error.response["Error"]["Code"] not in THROTTLED + FAULTS or settled or self._deadline.passed():
+                    raise self._refused(operation, arguments, error, maybe_applied) from error
+            except (botocore.exceptions.HTTPClientError, botocore.exceptions.ConnectionError) as error:
+                # The first says that an open connection broke, the second that there never was one.
+                maybe_applied = maybe_applied or isinstance(error, botocore.exceptions.HTTPClientError)
+                if self._gives_up(attempt) or (maybe_applied and not repeats_unclear):
+                    raise self._no_answer(operation, error, maybe_applied) from error
+            except botocore.exceptions.BotoCoreError as error:
+                raise self._not_sent(operation, error) from error
+            self.is_unclear = maybe_applied
+            self._deadline.back_off(attempt)
+
+    def _note_answer(self, answer: Mapping[str, Any]) -> None:
+        self._answered = True
+        headers = answer.get("ResponseMetadata", {}).get("HTTPHeaders", {})
+        self.answered_at = headers.get("date", self.answered_at)
+
+    def _gives_up(self, attempt: int) -> bool:
+        never_answered = not self._answered and attempt >= UNANSWERED_ATTEMPTS
+        return never_answered or self._deadline.passed()
+
+    def _refused(self, operation: str, arguments: Mapping[str, Any], error: Any, maybe_applied: bool) -> ServiceError:
+        code = error.response["Error"]["Code"]
+        text = error.response["Error"].get("Message", "")
+        # Only what names the store or key: other members may be secrets.
+        of_which = next((f" of {arguments[name]}" for name in self.naming if name in arguments), "")
+        said = f' {self.name} said: "{text}"' if text else ""
+        problem = self.errors.get(code, self.error)(
+            f"{operation}{of_which} failed with {code}. {self.explain(code, operation, text)}{said}",
+            error={"code": code, "message": text},
+        )
+        problem.maybe_applied = maybe_applied
+        return problem
+
+    def _no_answer(self, operation: str, error: Exception, maybe_applied: bool) -> ServiceError:
+        problem = self.error(
+            f"{operation} got no answer from {self.name}: {str(error).rstrip('.')}. Check region and endpoint_url, and that the"
+            " managed host reaches that address (network, proxy, VPC endpoint, firewall, TLS certificates)."
+        )
+        problem.maybe_applied = maybe_applied
+        return problem
+
+    def _not_sent(self, operation: str, error: Exception) -> ServiceError:
+        hint = "Check the connection options of the task."
+        if isinstance(error, (botocore.exceptions.NoCredentialsError, botocore.exceptions.CredentialRetrievalError)):
+            hint = (
+                "Give access_key and secret_key, or profile, or set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
+                " on the managed host, or give it an instance role."
+            )
+        return self.error(f"{operation} could not be sent to {self.name}: {str(error).rstrip('.')}. {hint}")
+
+
+def _maybe_applied(error: Any) -> bool:
+    """A fault may come after the effect; and botocore retries, where the user's aws_config says so, hide a lost answer."""
+    retried = error.response.get("ResponseMetadata", {}).get("RetryAttempts", 0) > 0
+    return retried or error.response["Error"]["Code"] in FAULTS
