@@ -122,7 +122,9 @@ class ActionModule(WaitingAction):
             return self._refuse(window, [str(error)])
         refusals = self._refusals_of_tasks(variables)
         looks = self._stores(
-            variables, {"state": "disconnected", "stores": self._given.stores, **self._looks()}, look=True
+            variables,
+            {"state": "disconnected", "stores": self._given.stores, **self._lease(), **self._looks()},
+            look=True,
         )
         if "stores" not in looks:
             return self._refuse(window, [*refusals, looks.get("msg", "The key stores could not be described.")])
@@ -132,7 +134,8 @@ class ActionModule(WaitingAction):
         if refusals:
             return self._refuse(window, refusals)
         window.checked = True
-        window.lease = self._given.lease_text(sees_play=self._connection.transport in LOCAL, now=maintenance.now())
+        sees_play = self._connection.transport in LOCAL
+        window.lease = [*self._given.lease_text(sees_play=sees_play, now=maintenance.now()), *plan.pop("notes")]
         self._save(window)
         return {"changed": False, **plan}
 
@@ -164,8 +167,7 @@ class ActionModule(WaitingAction):
             "state": "disconnected",
             "stores": window.targets(leaving, self._given.stores),
             "verify": self._given.verify,
-            "lease_minutes": self._given.lease_minutes,
-            "keeper": self._given.keeper,
+            **self._lease(),
         }
         done = self._stores(variables, options, job_of=window)
         window.disconnected = done.get("stores", [])
@@ -230,6 +232,14 @@ class ActionModule(WaitingAction):
         """How each store is reached, without secrets."""
         return [maintenance.without_secrets(store) for store in self._given.stores]
 
+    def _lease(self) -> dict[str, Any]:
+        """Who brings the stores back if the play does not."""
+        return {"lease_minutes": self._given.lease_minutes, "keeper": self._given.keeper, **self._role()}
+
+    def _role(self) -> dict[str, Any]:
+        """With it, leases in AWS are made, found, and ended."""
+        return {"lease_role_arn": self._given.lease_role_arn} if self._given.lease_role_arn else {}
+
     def _looks(self) -> dict[str, Any]:
         return {
             "include_cloud_hsm_cluster": self._given.min_active_hsms > 0,
@@ -259,7 +269,7 @@ class ActionModule(WaitingAction):
     def _left_by_another(self, variables: dict[str, Any]) -> maintenance.Window:
         """What an earlier run has left out of service, where this one does nothing but bring it back."""
         window = maintenance.Window(connections=self._connections())
-        looks = self._stores(variables, {"state": "disconnected", "stores": self._given.stores}, look=True)
+        looks = self._stores(variables, {"state": "connected", "stores": self._given.stores, **self._role()}, look=True)
         if "stores" not in looks:
             window.failure = str(looks.get("msg", "The key stores could not be described."))
         else:
@@ -287,6 +297,7 @@ class ActionModule(WaitingAction):
             "state": "connected",
             "stores": window.targets(returning, self._given.stores),
             "verify": self._given.verify,
+            **self._role(),
         }
         return self._stores(variables, options)
 

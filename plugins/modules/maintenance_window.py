@@ -79,6 +79,9 @@ options:
   lease_minutes:
     description: After how many minutes it does so at the latest.
     type: int
+  lease_role_arn:
+    description: The IAM role with which EventBridge Scheduler connects the stores, should the host be lost.
+    type: str
 """
 
 EXAMPLES = r"""

@@ -68,6 +68,7 @@ class Options:
     memory: str = "~/.keyops-aws/maintenance"
     keeper: bool = True
     lease_minutes: int = 240
+    lease_role_arn: str = ""
     connection: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
     @classmethod
@@ -97,18 +98,32 @@ class Options:
             max_recent_use_minutes=self.max_recent_use_minutes,
         )
 
-    def lease_text(self, *, sees_play: bool, now: datetime.datetime) -> str:
-        """Who brings the stores back if the play does not: a sentence for the user, at the beginning of a window.
+    def lease_text(self, *, sees_play: bool, now: datetime.datetime) -> list[str]:
+        """Who brings the stores back if the play does not: sentences for the user, at the beginning of a window.
 
         Args:
             sees_play: does the keeper run on the same host as Ansible?
             now: the time.
         """
-        if not self.keeper:
-            return "There is no keeper: if this play ends early, run it again with --tags reconnect."
         until = (now + datetime.timedelta(minutes=self.lease_minutes)).strftime("%m-%d %H:%M")
-        early = "as soon as Ansible has ended, or " if sees_play else ""
-        return f"If this play ends early, a keeper connects the stores again {early}at {until} (UTC) at the latest."
+        in_aws = self.stores_with_lease_in_aws()
+        if not self.keeper and not in_aws:
+            return ["There is no keeper: if this play ends early, run it again with --tags reconnect."]
+        told = []
+        if self.keeper:
+            early = "as soon as Ansible has ended, or " if sees_play else ""
+            told.append(
+                f"If this play ends early, a keeper connects the stores again {early}at {until} (UTC) at the latest."
+            )
+        if in_aws:
+            which = "them" if in_aws == len(self.stores) else f"{in_aws} of {len(self.stores)} stores"
+            reason = "is lost together with its host" if self.keeper else "ends early"
+            told.append(f"If the play {reason}, AWS connects {which} within two minutes after {until} (UTC).")
+        return told
+
+    def stores_with_lease_in_aws(self) -> int:
+        """Of how many stores the lease is kept in AWS, too."""
+        return sum(1 for store in self.stores if store.get("lease_role_arn") or self.lease_role_arn)
 
 
 def _typed(name: str, value: Any, kind: Any) -> Any:
@@ -133,7 +148,7 @@ class Window:
         options: those of the first step, see C(Options.fixed()).
         connections: for each of the user's stores, in their order, the options that say how it is reached, without secrets.
         plans: C(StorePlan) of each.
-        lease: who brings the stores back if the play does not.
+        lease: who brings the stores back if the play does not, in sentences.
         checked: may the stores be disconnected?
         begun: were they to be?
         job: the C(Job) that did it and stays as the keeper; None where there is none.
@@ -147,7 +162,7 @@ class Window:
     options: dict[str, Any] = field(default_factory=dict)
     connections: list[dict[str, Any]] = field(default_factory=list)
     plans: list[dict[str, Any]] = field(default_factory=list)
-    lease: str = ""
+    lease: list[str] = field(default_factory=list)
     checked: bool = False
     begun: bool = False
     job: Optional[dict[str, Any]] = None
@@ -158,8 +173,8 @@ class Window:
     summary: Optional[list[dict[str, Any]]] = None
 
     def returning(self) -> list[dict[str, Any]]:
-        """The plans of the stores to connect: of all that this window takes, or that an earlier one has left."""
-        return [plan for plan in self.plans if plan["connects"] and (self.begun or plan["unavailable_from"])]
+        """The plans of the stores to connect: of all that this window takes, or that an earlier one has left with a lease."""
+        return [plan for plan in self.plans if plan["connects"] and (self.begun or plan["leased"])]
 
     def targets(self, plans: Sequence[Mapping[str, Any]], given: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
         """Stores for M(keyops.aws.kms_custom_key_stores), by their ids: a window may give a store another name.
@@ -235,6 +250,7 @@ class StorePlan:
         type: its type.
         found: the connection state in which it was found.
         unavailable_from: since when it is out of service because of an earlier window that was not ended; or None.
+        leased: has an earlier window left a lease of it?
         disconnects: does this window disconnect it?
         connects: is it connected at the end, if it is not, or was disconnected, by then?
         reports: what the user should know about the state it was found in.
@@ -247,6 +263,7 @@ class StorePlan:
     type: str
     found: str
     unavailable_from: Optional[str]
+    leased: bool
     disconnects: bool
     connects: bool
     reports: Sequence[str] = field(default_factory=tuple)
@@ -278,7 +295,12 @@ def plan_window(looks: Sequence[Store], limits: Limits) -> dict[str, Any]:
     for plan, look in leaving:
         refusals += [f"{plan}: {reason}" for reason in [*_cluster(plan, look, limits), *_use(look, limits)]]
     missing = [reason for _plan, look in leaving for reason in _missing(look, limits)]
-    return {"stores": [plan.to_result() for plan, _look in found], "refusals": [*refusals, *dict.fromkeys(missing)]}
+    unknown = [reason for _plan, look in leaving for reason in look.get("lease_not_checked", [])]
+    return {
+        "stores": [plan.to_result() for plan, _look in found],
+        "refusals": [*refusals, *dict.fromkeys(missing)],
+        "notes": list(dict.fromkeys(unknown)),
+    }
 
 
 def _store_plan(number: int, look: Store) -> StorePlan:
@@ -293,6 +315,7 @@ def _store_plan(number: int, look: Store) -> StorePlan:
         type=look["custom_key_store"].get("custom_key_store_type", "AWS_CLOUDHSM"),
         found=found,
         unavailable_from=note["time"] if note else None,
+        leased=look["remembered"] is not None,
         disconnects=takes_part,
         connects=takes_part,
         reports=_reports(look, found, note),
@@ -470,9 +493,9 @@ def _row(
 
 
 def _of_keeper(connected: Optional[Store]) -> list[str]:
-    """What the keeper did in the middle of the window."""
-    report = (connected or {}).get("keeper_report")
-    return [] if report is None else [str(Report(**report))]
+    """What the keeper, or the lease in AWS, did in the middle of the window."""
+    report, lease_report = ((connected or {}).get(name) for name in ("keeper_report", "lease_report"))
+    return ([] if report is None else [str(Report(**report))]) + ([] if lease_report is None else [lease_report])
 
 
 def _last_state(store: Optional[Store]) -> Optional[str]:
@@ -501,18 +524,18 @@ def _minutes(left: Optional[str], back: Optional[str], now: datetime.datetime) -
     return round((until - datetime.datetime.fromisoformat(left)).total_seconds() / 60, 1)
 
 
-def plan_table(plans: Sequence[Mapping[str, Any]], lease: str = "") -> list[str]:
+def plan_table(plans: Sequence[Mapping[str, Any]], lease: Sequence[str] = ()) -> list[str]:
     """What the window does, as lines of text, in columns.
 
     Args:
         plans: see there.
-        lease: who brings the stores back if the play does not.
+        lease: who brings the stores back if the play does not, in sentences.
     """
     cells = [["store", "id", "region", "found", "in this window"]]
     for plan in plans:
         done = "disconnect, work, connect" if plan["disconnects"] else "left as it is"
         cells.append([plan["name"], plan["custom_key_store_id"], plan["region"], plan["found"], done])
-    told = [lease] if lease and any(plan["disconnects"] for plan in plans) else []
+    told = list(lease) if any(plan["disconnects"] for plan in plans) else []
     return _columns(cells) + _reported(plans) + told
 
 

@@ -37,12 +37,12 @@ class Window:
     Attributes:
         count: how many.
         regions: in how many Regions.
-        keeper: with one?
+        kept: who would bring the stores back: one of KEPT.
     """
 
     count: int
     regions: int
-    keeper: bool
+    kept: str
 
     @property
     def stores(self) -> list[dict[str, str]]:
@@ -66,8 +66,10 @@ class Window:
         variables = {
             "key_stores": self.stores,
             "tasks_file": str(work),
-            "key_store_maintenance_keeper": self.keeper,
+            "key_store_maintenance_keeper": self.kept != NOBODY,
         }
+        if self.kept == LEASE:
+            variables["key_store_maintenance_lease_role_arn"] = controls[REGIONS[0]].create_schedule_role()
         played = Player(setting.url, setting.folder).run(ROOT / "playbooks" / "window.yml", variables)
         began, ended = played.tasks[f"keyops.aws.key_store_maintenance : {WORK}"]
         time.sleep(0.2)  # the keeper ends
@@ -84,6 +86,12 @@ def _between(control: HttpControl) -> list[float]:
     return [each[CONNECT] - each[DISCONNECT] for each in moments.values()]
 
 
+KEEPER, LEASE, NOBODY = "with the keeper", "with the keeper and a lease in AWS", "with neither"
+KEPT = (KEEPER, LEASE, NOBODY)
+
+MOST_BY_LEASE = 0.3
+"""How many seconds a lease in AWS may add."""
+
 WINDOWS = {
     "1": (1, 1, 0.6),
     "10, in one Region": (10, 1, 3.0),
@@ -95,9 +103,9 @@ WINDOWS = {
 def run(setting: Setting) -> Result:
     chosen = list(WINDOWS.items())[: 1 if setting.quick else None]
     contenders = {
-        (name, keeper): partial(Window(count, regions, keeper).added, setting)
+        (name, kept): partial(Window(count, regions, kept).added, setting)
         for name, (count, regions, _most) in chosen
-        for keeper in (True, False)
+        for kept in KEPT
     }
     added = in_rounds(contenders, 1 if setting.quick else ROUNDS)
     return Result(
@@ -108,20 +116,25 @@ disconnect it ({DISCONNECT_SECONDS:.0f} s here), the maintenance tasks, and the 
 top is the wait for the other stores, the time until the end of the disconnect is seen, and what Ansible and the collection take
 from one to the other. Each Region takes {QUOTA:.0f} requests of a kind a second, as KMS does.
 
-{ROUNDS} rounds, with the keeper and without. Taken from the times of the requests at the emulator.
+{ROUNDS} rounds, with the keeper, with a lease in AWS as well, and with neither. Taken from the times of the requests at the
+emulator.
 """,
-        header=("stores", "with the keeper", "without"),
-        rows=[[name, spread(added[name, True], 2), spread(added[name, False], 2)] for name, _window in chosen],
+        header=("stores", *KEPT),
+        rows=[[name, *(spread(added[name, kept], 2) for kept in KEPT)] for name, _window in chosen],
         goals=[goal for name, (_count, _regions, most) in chosen for goal in _goals(name, most, added)],
     )
 
 
-def _goals(name: str, most: float, added: dict[tuple[str, bool], list[float]]) -> Sequence[Goal]:
-    ours = statistics.median(added[name, True])
-    without = statistics.median(added[name, False])
+def _goals(name: str, most: float, added: dict[tuple[str, str], list[float]]) -> Sequence[Goal]:
+    ours, leased, without = (statistics.median(added[name, kept]) for kept in KEPT)
     return [
         Goal(f"At most {most} s with {name}.", f"{ours:.2f} s", ours <= most),
         Goal(
             f"No more with the keeper than without, with {name}.", f"{ours:.2f} s and {without:.2f} s", ours <= without
+        ),
+        Goal(
+            f"A lease in AWS adds at most {MOST_BY_LEASE} s, with {name}.",
+            f"{leased - ours:.2f} s",
+            leased - ours <= MOST_BY_LEASE,
         ),
     ]

@@ -14,6 +14,7 @@ from kms_emulator import HttpControl
 from tests.environment import ROOT
 from tests.environment import ansible_environment
 from tests.integration.harness import Ansible
+from tests.integration.windows import Place
 
 
 @pytest.fixture
@@ -32,3 +33,12 @@ def ansible(emulator_server: EmulatorServer, http_control: HttpControl, tmp_path
             "ANSIBLE_FILTER_PLUGINS": str(ROOT / "tests" / "integration" / "filter_plugins"),
         },
     )
+
+
+@pytest.fixture
+def place(ansible: Ansible) -> Place:
+    """A host with a connected store, payments, for windows in which transitions take a second."""
+    ansible.control.set_transitions(connect_seconds=1, disconnect_seconds=1)
+    place = Place(ansible)
+    place.store()
+    return place

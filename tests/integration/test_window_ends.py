@@ -12,13 +12,9 @@ import os
 import re
 import signal
 import socket
-import subprocess
 import threading
 import time
-from collections.abc import Callable
 from collections.abc import Iterator
-from dataclasses import dataclass
-from dataclasses import field
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -26,190 +22,24 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.environment import BIN
 from tests.environment import ROOT
 from tests.integration.harness import GROUP_MODULE
 from tests.integration.harness import MODULE
-from tests.integration.harness import Ansible
-
-CONNECT, DISCONNECT = "ConnectCustomKeyStore", "DisconnectCustomKeyStore"
-ROLE = "keyops.aws.key_store_maintenance"
-PREFIX = "key_store_maintenance_"
-
-PATIENCE = 60
-"""Seconds in which a store must be back when its play is gone."""
-
-Tasks = list[dict[str, Any]]
-
-
-def until(condition: Callable[[], bool], seconds: float = PATIENCE) -> None:
-    """Wait for it. Raises AssertionError if it does not come true."""
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, condition
-        time.sleep(0.05)
-
-
-@dataclass
-class Place:
-    """A host with key stores of its own, on which windows are run.
-
-    Attributes:
-        ansible: see there.
-        ids: of the stores by name.
-    """
-
-    ansible: Ansible
-    ids: dict[str, str] = field(default_factory=dict)
-
-    def store(self, name: str = "payments") -> None:
-        control = self.ansible.control
-        self.ids[name] = control.create_store(
-            custom_key_store_name=name,
-            connection_state="CONNECTED",
-            parameters={"CloudHsmClusterId": control.create_cluster()},
-        )
-
-    def write(self, name: str, content: Any) -> Path:
-        path = self.ansible.folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(content if isinstance(content, str) else yaml.safe_dump(content, sort_keys=False))
-        return path
-
-    def window(
-        self, work: Tasks, *, before: Tasks | None = None, play: dict[str, Any] | None = None, **options: Any
-    ) -> str:
-        """Write the playbook of a window over all stores. Returns its path."""
-        self.write("work.yml", work)
-        own = {
-            f"{PREFIX}stores": [{"name": name} for name in self.ids],
-            f"{PREFIX}tasks_file": "work.yml",
-            **{f"{PREFIX}{name}": value for name, value in options.items()},
-        }
-        role = {"name": "Window", "ansible.builtin.import_role": {"name": ROLE}, "vars": own}
-        content = {
-            "name": "Test",
-            "hosts": "localhost",
-            "gather_facts": False,
-            "tasks": [*(before or []), role],
-            **(play or {}),
-        }
-        return str(self.write("window.yml", [content]))
-
-    @contextlib.contextmanager
-    def playing(self, *arguments: str, expected: int | None = None) -> Iterator[subprocess.Popen[bytes]]:
-        """ansible-playbook in a process group of its own, which has ended afterwards."""
-        with (
-            (self.ansible.folder / "output").open("wb") as output,
-            subprocess.Popen(
-                [str(BIN / "ansible-playbook"), *arguments],
-                env=self.ansible.environment,
-                cwd=self.ansible.folder,
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            ) as playing,
-        ):
-            yield playing
-            playing.wait(120)
-        if expected is not None:
-            assert playing.returncode == expected, self.output
-
-    def play(self, *arguments: str) -> int:
-        """Run ansible-playbook to its end. Returns the exit code."""
-        with self.playing(*arguments) as playing:
-            pass
-        return int(playing.returncode)
-
-    @property
-    def output(self) -> str:
-        return " ".join((self.ansible.folder / "output").read_text().split())
-
-    def asked_for(self, operation: str) -> int:
-        """How often KMS was asked for it."""
-        return [request["operation"] for request in self.ansible.control.requests()].count(operation)
-
-    def state(self, name: str = "payments") -> str:
-        answer = self.ansible.kms().describe_custom_key_stores(CustomKeyStoreName=name)
-        return str(answer["CustomKeyStores"][0]["ConnectionState"])
-
-    def is_back(self) -> bool:
-        return {self.state(name) for name in self.ids} == {"CONNECTED"}
-
-    def process_ids(self) -> list[int]:
-        """The processes of this collection that have the home of this test."""
-        home = f"HOME={self.ansible.environment['HOME']}".encode()
-        found = []
-        for path in Path("/proc").glob("[0-9]*"):
-            with contextlib.suppress(OSError):
-                of_home = home in (path / "environ").read_bytes().split(b"\0")
-                if of_home and "_custom_key_store" in (path / "cmdline").read_text():
-                    found.append(int(path.name))
-        return found
-
-    def cluster(self) -> str:
-        (store,) = self.ansible.kms().describe_custom_key_stores()["CustomKeyStores"]
-        return str(store["CloudHsmClusterId"])
-
-    def left_behind(self) -> list[str]:
-        """The files of this collection in the home, but for what a keeper tells the next run."""
-        home = Path(self.ansible.environment["HOME"])
-        files = [
-            path
-            for folder in (".keyops-aws", ".ansible_async")
-            for path in (home / folder).rglob("*")
-            if path.is_file()
-        ]
-        return [str(path.relative_to(home)) for path in files if path.suffix != ".report"]
-
-    def assert_back(self) -> None:
-        """The stores are back, nothing that could take them out again is left, and nothing else."""
-        until(self.is_back)
-        until(lambda: not self.process_ids(), 20)
-        assert self.left_behind() == []
-        assert self.is_back()
-
-    def reports(self) -> list[dict[str, Any]]:
-        """What keepers have left for the next run."""
-        folder = Path(self.ansible.environment["HOME"]) / ".keyops-aws" / "maintenance"
-        return [json.loads(path.read_text()) for path in folder.glob("*.report")]
-
-
-@pytest.fixture
-def place(ansible: Ansible) -> Place:
-    ansible.control.set_transitions(connect_seconds=1, disconnect_seconds=1)
-    place = Place(ansible)
-    place.store()
-    return place
-
+from tests.integration.windows import CONNECT
+from tests.integration.windows import DISCONNECT
+from tests.integration.windows import LOST
+from tests.integration.windows import PREFIX
+from tests.integration.windows import ROLE
+from tests.integration.windows import SLOW
+from tests.integration.windows import UNTIL_DONE
+from tests.integration.windows import Place
+from tests.integration.windows import Tasks
+from tests.integration.windows import long
+from tests.integration.windows import meta
+from tests.integration.windows import shell
+from tests.integration.windows import until
 
 NEEDS_END_ROLE = pytest.mark.skipif(version("ansible-core").startswith("2.17."), reason="has no end_role")
-
-
-def long(value: Any) -> Any:
-    """A value with which a test is one of C(make long)."""
-    return pytest.param(value, marks=pytest.mark.long)
-
-
-def shell(script: str) -> dict[str, Any]:
-    return {"name": "Work", "ansible.builtin.shell": script}
-
-
-SLOW = shell("touch working; sleep 60")
-UNTIL_DONE = shell("touch working; until [ -e done ]; do sleep 0.1; done")
-
-
-def meta(what: str) -> dict[str, Any]:
-    return {"name": "End", "ansible.builtin.meta": what}
-
-
-LOST = {
-    "name": "Work elsewhere",
-    "ansible.builtin.ping": {},
-    "delegate_to": "host.invalid",
-    "vars": {"ansible_connection": "ssh", "ansible_ssh_executable": "/bin/false"},
-}
 
 
 # ---- E1: what can be seen is refused
@@ -606,10 +436,12 @@ def log_of_host() -> Iterator[list[str]]:
 
 @pytest.mark.skipif(os.geteuid() != 0 or LOG.exists(), reason="needs a host whose log this test can be")
 def test_what_the_keeper_did_is_in_the_log_of_the_host(place: Place) -> None:
+    name = f"payments-{os.getpid()}"  # other tests write into the same log meanwhile
+    place.store(name)
     with log_of_host() as lines:
         assert place.play(place.window([LOST])) == 4
         place.assert_back()
-    told = [line for line in lines if "payments in us-east-1: The window that began at 20" in line]
+    told = [line for line in lines if f"{name} in us-east-1: The window that began at 20" in line]
     assert len(told) == 1, lines
     assert "was not closed: its play had ended. The keeper connected it at 20" in told[0]
 

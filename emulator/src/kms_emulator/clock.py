@@ -20,7 +20,8 @@ class Clock:
     def __init__(self) -> None:
         self._offset = 0.0
         self._frozen_at: tuple[float, float] | None = None
-        self._seconds_per_request = 0.0
+        self.seconds_per_request = 0.0
+        """What a request takes on a clock that was stopped."""
 
     def now(self) -> float:
         """The emulator's time, in seconds since the epoch."""
@@ -36,13 +37,9 @@ class Clock:
 
     def freeze(self, seconds_per_request: float) -> None:
         """Stop: from here on only requests, by this many seconds each, and advance() move the time."""
-        self._seconds_per_request = seconds_per_request
+        self.seconds_per_request = seconds_per_request
         if self._frozen_at is None:
             self._frozen_at = time.time(), _steady()
-
-    def request_came(self) -> None:
-        """Move on by what a request takes on a clock that was stopped."""
-        self.advance(self._seconds_per_request)
 
     def advance(self, seconds: float) -> None:
         """Move the time forward by this many seconds, 0 or more."""

@@ -22,6 +22,9 @@ from moto.core.exceptions import JsonRESTError
 from .models import EmulatedBackend
 from .models import backends
 
+LONGEST = 10**9
+"""Seconds, about 32 years: what is added to a time must leave one that can be told."""
+
 P = ParamSpec("P")
 R = TypeVar("R")
 
@@ -112,6 +115,7 @@ class Commands:
     def _perform(self, method: Callable[..., Any], arguments: dict[str, Any]) -> Any:
         with self._backend.lock:
             try:
+                self._backend.agenda.catch_up()
                 return method(self, **arguments)
             except JsonRESTError as error:
                 raise ValueError(error.message) from error

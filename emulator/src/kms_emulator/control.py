@@ -16,6 +16,7 @@ from moto.moto_api._internal import mock_random
 
 from .backing_commands import BackingCommands
 from .clusters import made_up_id
+from .commands import LONGEST
 from .commands import command
 from .custom_key_stores.rules import ERROR_CODES
 from .custom_key_stores.rules import FAST_FAILURES
@@ -29,6 +30,9 @@ from .injections import Intruder
 from .journal import Record
 from .key_commands import KeyCommands
 from .models import check_state
+from .scheduler.models import known_scheduler
+from .scheduler.responses import OPERATIONS as SCHEDULER_OPERATIONS
+from .scheduler_commands import SchedulerCommands
 from .validation import check_request
 from .validation import input_shape
 from .validation import kms_model
@@ -40,11 +44,9 @@ INTRUDER_ACTIONS = (
     "UpdateCustomKeyStore",
     "DeleteCustomKeyStore",
 )
-LONGEST = 10**9
-"""Seconds, about 32 years: what is added to a time must leave one that can be told."""
 
 
-class Control(BackingCommands, KeyCommands):
+class Control(BackingCommands, KeyCommands, SchedulerCommands):
     """Steers KMS in one account and Region, in process. HttpControl has the same methods.
 
     All times are in seconds of the emulator's clock. Bad input raises ValueError (TypeError for a wrong type) with one
@@ -128,9 +130,9 @@ class Control(BackingCommands, KeyCommands):
     ) -> None:
         """Spoil the answers to the next requests of an operation, after letting some pass.
 
-        Args: operation: any of KMS. error: the AWS error code of the answers; or drop: the connection is closed
-        without one. applied: the requests take effect before. skip, times: how many requests (None: all). probability: how
-        likely each of them is spoilt, drawn from random numbers that depend on the seed alone.
+        Args: operation: any of KMS, or one of EventBridge Scheduler about schedules. error: the AWS error code of the answers;
+        or drop: the connection is closed without one. applied: the requests take effect before. skip, times: how many requests
+        (None: all). probability: how likely each of them is spoilt, drawn from random numbers that depend on the seed alone.
         """
         _check_operation(operation)
         _check_counts(skip, 1 if times is None else times)
@@ -283,15 +285,19 @@ class Control(BackingCommands, KeyCommands):
     def advance(self, seconds: float) -> None:
         """Move the clock of this account and Region forward."""
         _check_seconds(seconds)
-        self._backend.clock.advance(seconds)
+        self._backend.agenda.advance(seconds)
 
     @command
     def reset(self) -> None:
-        """Forget all of KMS in this account and Region: stores, keys, clusters made here, log, faults, rules, clock.
+        """Forget all of KMS in this account and Region: stores, keys, clusters made here, log, faults, rules, clock;
+        and all of EventBridge Scheduler.
 
         The durations of connects and disconnects, which are shared by all accounts, are the default again.
         """
         self._backend.reset()
+        scheduler = known_scheduler(self.account_id, self.region_name)
+        if scheduler is not None:
+            scheduler.reset()
         for model_name in (CONNECT_MODEL, DISCONNECT_MODEL):
             state_manager.unset_transition(model_name)
 
@@ -315,6 +321,6 @@ def _check_known(operation: str, parameters: dict[str, Any]) -> None:
 
 
 def _check_operation(operation: str) -> None:
-    if operation not in kms_model().operation_names:
-        names = ", ".join(kms_model().operation_names)
+    if operation not in kms_model().operation_names and operation not in SCHEDULER_OPERATIONS:
+        names = ", ".join((*kms_model().operation_names, *SCHEDULER_OPERATIONS))
         raise ValueError(f"KMS has no operation {operation!r}, unlike: {names}.")

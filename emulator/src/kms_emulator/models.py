@@ -15,6 +15,7 @@ from moto.core.utils import camelcase_to_underscores
 from moto.kms.models import kms_backends
 from moto.moto_api import state_manager
 
+from .agenda import Agenda
 from .backing import EmulatedBacking
 from .clock import Clock
 from .custom_key_stores.keys import another
@@ -38,15 +39,22 @@ from .visibility import Visibility
 def install(*, connect_seconds: float = 2.0, disconnect_seconds: float = 2.0) -> None:
     """Make moto's KMS, in process and as a server, one with custom key stores. May be called again.
 
+    Its EventBridge Scheduler then runs schedules, and its IAM simulates policies.
     Args: how long connecting and disconnecting take, in seconds, unless moto's state manager is told otherwise.
-    The first call clears moto's KMS.
+    The first call clears moto's KMS and its EventBridge Scheduler.
     """
+    # Not imported above, as they import this module.
+    from .scheduler.models import install_scheduler
+    from .simulation import install_simulation
+
     for model_name, seconds in ((CONNECT_MODEL, connect_seconds), (DISCONNECT_MODEL, disconnect_seconds)):
         state_manager.register_default_transition(model_name, {"progression": "time", "seconds": seconds})
     if kms_backends.backend is not EmulatedBackend:
         kms_backends.backend = EmulatedBackend
         # The accounts that are there already have remembered moto's own class.
         kms_backends.clear()
+    install_scheduler()
+    install_simulation()
 
 
 class EmulatedBackend(CustomKeyStoreBackend):
@@ -54,6 +62,7 @@ class EmulatedBackend(CustomKeyStoreBackend):
 
     def __init__(self, region_name: str, account_id: str | None = None) -> None:
         self.clock = Clock()
+        self.agenda = Agenda(self.clock)
         self.visibility = Visibility(self.clock)
         self.usage = Usage()
         super().__init__(region_name, account_id)
@@ -76,6 +85,7 @@ class EmulatedBackend(CustomKeyStoreBackend):
     def reset(self) -> None:
         """Forget all. Moto's own takes the attributes away meanwhile, which other threads may be using."""
         with self.lock:
+            self.agenda.forget()
             self.backing.clusters.forget()
             self.__init__(self.region_name, self.account_id)  # type: ignore[misc]  # as moto itself resets
 

@@ -29,13 +29,18 @@ from werkzeug.wrappers import Response
 
 from .client import CONTROL_PATH
 from .control import Control
+from .handling import LISTENER
 from .journal import Record
 from .models import install
-from .responses import LISTENER
+from .ticker import Ticker
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse
     from _typeshed.wsgi import WSGIEnvironment
+
+
+SUBJECTS = ("CustomKeyStoreId", "CustomKeyStoreName", "Name")
+"""Members that tell in the log what a request is about. A schedule has a Name."""
 
 
 class Dispatcher(DomainDispatcherApplication):
@@ -68,11 +73,11 @@ class EmulatorApplication:
 
 
 def write_line(log: TextIO, record: Record) -> None:
-    """Log a KMS request: time, operation, id or name of the store (if any), outcome."""
+    """Log a request: time, operation, id or name of the store, or name of the schedule (if any), outcome."""
     moment = datetime.datetime.fromtimestamp(record["time"], datetime.timezone.utc).isoformat(timespec="milliseconds")
     parameters = record["parameters"]
-    store = parameters.get("CustomKeyStoreId") or parameters.get("CustomKeyStoreName") or "-"
-    log.write(f"{moment} {record['operation']} {store} {record['outcome']}\n")
+    subject = next((parameters[name] for name in SUBJECTS if parameters.get(name)), "-")
+    log.write(f"{moment} {record['operation']} {subject} {record['outcome']}\n")
     log.flush()
 
 
@@ -167,6 +172,7 @@ class EmulatorServer:
         self._log = log
         self._server: BaseWSGIServer | None = None
         self._thread: threading.Thread | None = None
+        self._ticker = Ticker()
 
     @property
     def url(self) -> str:
@@ -194,9 +200,11 @@ class EmulatorServer:
             target=self._server.serve_forever, kwargs={"poll_interval": 0.05}, name="emulator", daemon=True
         )
         self._thread.start()
+        self._ticker.start()
 
     def stop(self) -> None:
         """Stop listening. May be called again."""
+        self._ticker.stop()
         if self._server is not None and self._thread is not None:
             self._server.shutdown()
             self._thread.join()

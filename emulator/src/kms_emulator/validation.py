@@ -1,7 +1,7 @@
 # Copyright: Contributors to the keyops.aws collection
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Requests judged and masked by botocore's own model of KMS."""
+"""Requests judged and masked by botocore's own models of KMS and EventBridge Scheduler."""
 
 from __future__ import annotations
 
@@ -45,8 +45,14 @@ def kms_model() -> ServiceModel:
     return botocore.session.get_session().get_service_model("kms")
 
 
+@functools.cache
+def scheduler_model() -> ServiceModel:
+    """botocore's description of EventBridge Scheduler."""
+    return botocore.session.get_session().get_service_model("scheduler")
+
+
 def input_shape(operation: str) -> StructureShape:
-    """The shape of an operation's request. Raises botocore's OperationNotFoundError."""
+    """The shape of the request of a KMS operation. Raises botocore's OperationNotFoundError."""
     return cast(StructureShape, kms_model().operation_model(operation).input_shape)
 
 
@@ -56,8 +62,13 @@ def check_request(operation: str, request: dict[str, Any], *, leave_out: Collect
     Raises SerializationException for a value of the wrong type, and ValidationException, in the form of AWS's own validation,
     naming all members that break a constraint. A value is repeated unless the member is sensitive, or a blob.
     """
+    check_members(input_shape(operation), request, leave_out=leave_out)
+
+
+def check_members(shape: StructureShape, request: dict[str, Any], *, leave_out: Collection[str] = ()) -> None:
+    """Judge the members of a request to any service, in the same way."""
     elsewhere = {_joined("", name) for name in leave_out if request.get(name) is not None}
-    found = [text for path, text in failures(input_shape(operation), request, "") if path not in elsewhere]
+    found = [text for path, text in failures(shape, request, "") if path not in elsewhere]
     if found:
         noun = "error" if len(found) == 1 else "errors"
         raise ValidationException(f"{len(found)} validation {noun} detected: {'; '.join(found)}")

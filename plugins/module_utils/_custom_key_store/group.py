@@ -11,24 +11,30 @@ from __future__ import annotations
 
 import contextlib
 import datetime
+import os
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from dataclasses import dataclass
 from dataclasses import field
 from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING
 from typing import Any
 from typing import Callable
+from typing import Mapping
 from typing import Optional
 from typing import Sequence
 
 from . import result
 from .api import Client
+from .api import NotFound
 from .apply import Handover
 from .apply import History
 from .clock import Clock
 from .lease import Lease
 from .lease import Leases
 from .lease import Report
+from .lease import now
 from .model import AWS_CLOUDHSM
 from .model import IN_SERVICE
 from .model import ConnectionState
@@ -38,7 +44,14 @@ from .model import DesiredStore
 from .owner import Permit
 from .plan import Plan
 from .progress import Progress
+from .run import token_of
+from .schedule import end_report
+from .schedule import refuse_second_window
+from .schedule import schedule_name
 from .task import Task
+
+if TYPE_CHECKING:
+    from .schedule import AwsLeases
 
 AT_ONCE = 100
 """How many stores at most are worked on at the same time. A thread that waits costs little."""
@@ -77,6 +90,7 @@ class Seen:
         plan: what is to be done; None where that could not be decided.
         error: why not, or why it could not be done.
         lease: of an earlier window that has taken the store out of service.
+        in_aws: the same as EventBridge Scheduler has it.
         report: what the keeper of an earlier window did.
         task: what the task about it hands over.
     """
@@ -85,6 +99,7 @@ class Seen:
     plan: Optional[Plan] = None
     error: Optional[CustomKeyStoreError] = None
     lease: Optional[Lease] = None
+    in_aws: Optional[Lease] = None
     report: Optional[Report] = None
     task: Optional[Handover] = None
 
@@ -98,12 +113,16 @@ class Member:
         client: a boto3 client for KMS.
         region: where the store is.
         place: names Region and account; asked only when there is no such store.
+        leases_in_aws: makes what keeps its lease in AWS; None where there is none.
+        reached: the connection options that lead to the store, without secrets.
     """
 
     desired: DesiredStore
     client: Client
     region: str
     place: Callable[[], str]
+    leases_in_aws: Optional[Callable[[], AwsLeases]] = None
+    reached: Mapping[str, str] = field(default_factory=dict)
 
 
 class StoreTask:
@@ -116,19 +135,38 @@ class StoreTask:
         permit: see there.
         clock: see there.
         progress: see there.
+        looks_only: is nothing done, as in check mode?
+        extends: is it about the lease of the store alone?
+        may_be_gone: was the store found by its lease in AWS, so that somebody may have deleted it?
 
     Attributes:
         lease: what run() keeps in mind of the store; None where it takes nothing out of service.
+        lease_in_aws: the same as EventBridge Scheduler has it; None where it has none.
     """
 
     def __init__(
-        self, member: Member, *, verify: bool, leases: Leases, permit: Permit, clock: Clock, progress: Progress
+        self,
+        member: Member,
+        *,
+        verify: bool,
+        leases: Leases,
+        permit: Permit,
+        clock: Clock,
+        progress: Progress,
+        looks_only: bool = False,
+        extends: bool = False,
+        may_be_gone: bool = False,
     ) -> None:
         self._member = member
+        self._looks_only = looks_only
+        self._extends = extends
+        self._may_be_gone = may_be_gone
         self._desired = member.desired
         self._verify = verify
         self._verified = False
         self.lease: Optional[Lease] = None
+        self.lease_in_aws: Optional[Lease] = None
+        self._lease_report: Optional[str] = None
         self._leases = leases
         self._permit = permit
         self._clock = clock
@@ -181,14 +219,31 @@ class StoreTask:
                 self._seen.lease = self._leases.of(self._history.store.id)
                 self._seen.report = self._leases.report(self._history.store.id)
                 self._refuse_second_window(self._seen.lease)
+                if self._looks_into_aws:
+                    self._seen.in_aws = self._find_in_aws(self._history.store.id)
         except CustomKeyStoreError as error:
             self._seen.error = error
         except Exception as error:
             self._seen.error = _unexpected(error)
 
+    @property
+    def _looks_into_aws(self) -> bool:
+        """Not where the store is to be connected: it must not stay out of service while EventBridge Scheduler has a fault."""
+        return self._desired.state == "disconnected" or self._looks_only
+
+    def _find_in_aws(self, custom_key_store_id: str) -> Optional[Lease]:
+        """The lease of an earlier window. Raises CustomKeyStoreError where it may not be taken over."""
+        if self._member.leases_in_aws is None:
+            return None
+        leases = self._member.leases_in_aws()
+        lease = leases.of(custom_key_store_id)
+        if lease is not None and self._desired.state == "disconnected" and not self._extends:
+            refuse_second_window(lease, leases.now())
+        return lease
+
     def _refuse_second_window(self, lease: Optional[Lease]) -> None:
         """Two windows at once would take the store from each other."""
-        if self._desired.state == "disconnected" and lease is not None and lease.is_in_use:
+        if self._desired.state == "disconnected" and not self._extends and lease is not None and lease.is_in_use:
             until = "" if lease.until is None else f", until {lease.until} at the latest"
             raise CustomKeyStoreError(
                 f"The custom key store {self._history.store} is in another maintenance window, which began at"
@@ -205,7 +260,8 @@ class StoreTask:
         store = self._history.store
         if self._desired.state != "disconnected" or store is None or self.error is not None:
             return None
-        return self._seen.lease or (Lease.on(store) if store.connection_state in IN_SERVICE else None)
+        earlier = self._seen.lease or self._seen.in_aws
+        return earlier or (Lease.on(store) if store.connection_state in IN_SERVICE else None)
 
     def resume(self, seen: Seen) -> None:
         """Go on from there."""
@@ -214,14 +270,63 @@ class StoreTask:
         if seen.task is not None:
             self._task.resume(seen.task)
 
-    def open_lease(self, *, until: Optional[datetime.datetime], holder: str) -> None:
-        """Keep the store in mind, if it is about to be taken out of service; keeps the error where that fails."""
-        lease = self.to_lease
-        if lease is not None:
+    def open_lease(self, *, until: Optional[datetime.datetime], minutes: float, holder: str) -> None:
+        """Keep the store in mind, if it is about to be taken out of service; keeps the error where that fails.
+
+        Args:
+            until: when its keeper brings it back; None where it has no keeper.
+            minutes: how long its lease in AWS lasts.
+            holder: the keeper's token.
+        """
+        lease, store = self.to_lease, self._history.store
+        if lease is None or store is None:
+            return
+        try:
+            self._refuse_second_window(self._leases.of(store.id))
+            run = self._permit.run.token or ""
+            keeper = (token_of(os.getpid()) or "") if holder else ""
+            lease = replace(lease, name=store.name, reached=self._member.reached, schedule="", keeper=keeper)
+            lease = lease.held(until=until, holder=holder, run=run)
+            if self._member.leases_in_aws is not None:
+                self.lease_in_aws = self._member.leases_in_aws().open(lease, minutes=minutes)
+                lease = replace(lease, schedule=schedule_name(store.id), until=lease.until or self.lease_in_aws.until)
+            self.lease = self._leases.open(lease)
+        except CustomKeyStoreError as error:
+            self._seen.error = error
+        except Exception as error:
+            self._seen.error = _unexpected(error)
+
+    def extend_lease(self, minutes: float) -> None:
+        """Let the lease end so many minutes from now; keeps the error where that fails."""
+        store, lease, in_aws = self._history.store, self._seen.lease, self._seen.in_aws
+        if store is None:
+            return
+        try:
+            if lease is None and in_aws is None:
+                raise CustomKeyStoreError(
+                    f"The custom key store {store} is in no maintenance window that this host"
+                    f"{'' if self._member.leases_in_aws is None else ' or AWS'} knows of, so there is no lease to extend."
+                )
+            until = (now() + datetime.timedelta(minutes=minutes)).isoformat(timespec="seconds")
+            if in_aws is not None and self._member.leases_in_aws is not None:
+                extended = self._member.leases_in_aws().end_at(store.id, seconds=minutes * 60)
+                until = until if lease is not None or extended is None else str(extended.until)
+            if lease is not None:
+                self._leases.open(replace(lease, until=until))
+            self._lease_report = f"The lease of its window ends at {until}."
+        except CustomKeyStoreError as error:
+            self._seen.error = error
+
+    def forget_if_gone(self) -> None:
+        """Delete the lease in AWS of a store that somebody has deleted."""
+        if not (self._may_be_gone and isinstance(self.error, NotFound)) or self._member.leases_in_aws is None:
+            return
+        store_id = str(self._desired.custom_key_store_id)
+        self._seen.error, self._seen.plan = None, Plan((), None)
+        self._lease_report = "There is no such custom key store any more, so its lease in AWS is of no use."
+        if not self._looks_only:
             try:
-                self._refuse_second_window(self._leases.of(lease.custom_key_store_id))
-                run = self._permit.run.token or ""
-                self.lease = self._leases.open(lease.held(until=until, holder=holder, run=run))
+                self._member.leases_in_aws().end(store_id)
             except CustomKeyStoreError as error:
                 self._seen.error = error
 
@@ -252,8 +357,11 @@ class StoreTask:
     def hold_back(self) -> None:
         """Leave the store as it is."""
         store = self._history.store
-        if store is not None and store.connection_state in IN_SERVICE and self._seen.lease is None:
-            self._leases.end(store.id)
+        if store is not None and store.connection_state in IN_SERVICE:
+            if self._seen.lease is None:
+                self._leases.end(store.id)
+            if self.lease_in_aws is not None and self._seen.in_aws is None:
+                self._seen.error = self._end_in_aws(store) or self._seen.error
         if self.error is None:
             self._seen.plan = Plan((), store)
 
@@ -268,6 +376,28 @@ class StoreTask:
         if store is None or store.connection_state is not ConnectionState.CONNECTED:
             return
         self._leases.end(store.id)
+        left_over = self._end_in_aws(store)
+        self._prove(store)
+        if left_over is not None:
+            raise left_over
+
+    def _end_in_aws(self, store: CustomKeyStore) -> Optional[CustomKeyStoreError]:
+        """Delete the lease in AWS. Returns what is to be mended where that fails: a lease that stays connects the store again."""
+        if self._member.leases_in_aws is None:
+            return None
+        leases = self._member.leases_in_aws()
+        try:
+            self._lease_report = end_report(leases.end(store.id), self._seen.lease, at=leases.now())
+        except CustomKeyStoreError as error:
+            return CustomKeyStoreError(
+                f"The custom key store {store} is CONNECTED, but its lease in AWS could not be deleted. {error.message} It would"
+                f" connect the store at its end, also if somebody has disconnected it on purpose by then. Delete the schedule"
+                f" {schedule_name(store.id)} of EventBridge Scheduler in {self._member.region}, or run this again.",
+                error=error.error,
+            )
+        return None
+
+    def _prove(self, store: CustomKeyStore) -> None:
         if not self._verify or store.type != AWS_CLOUDHSM:
             return
         try:
@@ -291,7 +421,7 @@ class StoreTask:
             outcome = self._task.foretell(self._seen.plan)
         else:
             outcome = result.reached(self._history, self._seen.plan, waited=self._desired.wait)
-        lease, report = self._seen.lease, self._seen.report
+        lease, report = self._remembered(), self._seen.report
         return {
             "custom_key_store_id": self._history.store.id if self._history.store else self._desired.custom_key_store_id,
             "name": self._history.store.name if self._history.store else self._desired.name,
@@ -300,9 +430,15 @@ class StoreTask:
             "transitions": self._history.transitions(),
             "remembered": None if lease is None else lease.to_result(),
             "keeper_report": None if report is None else asdict(report),
+            "lease_report": self._lease_report,
             "verified": self._verified,
             **outcome,
         }
+
+    def _remembered(self) -> Optional[Lease]:
+        """What an earlier window has left. AWS does not know the name."""
+        store, lease = self._history.store, self._seen.lease or self._seen.in_aws
+        return lease if lease is None or store is None else replace(lease, name=store.name)
 
 
 def _unexpected(error: Exception) -> CustomKeyStoreError:
@@ -327,6 +463,8 @@ class Group:
     def plan(self) -> None:
         """Look at all stores."""
         _all_at_once([task.plan for task in self._tasks])
+        for task in self._tasks:
+            task.forget_if_gone()
 
     @property
     def is_done(self) -> bool:
@@ -342,16 +480,19 @@ class Group:
     def _is_refused(self) -> bool:
         return self._takes_away and any(task.error is not None for task in self._tasks)
 
-    def run(self, *, until: Optional[datetime.datetime] = None, holder: str = "") -> None:
+    def run(self, *, until: Optional[datetime.datetime] = None, minutes: float = 0.0, holder: str = "") -> None:
         """Do it.
 
         Args:
             until: when a keeper brings those back that are disconnected.
+            minutes: the same for AWS, where there are leases in AWS, from now.
             holder: that keeper's token.
         """
         if not self._is_refused:
+            _all_at_once(
+                [partial(task.open_lease, until=until, minutes=minutes, holder=holder) for task in self._tasks]
+            )
             for task in self._tasks:
-                task.open_lease(until=until, holder=holder)
                 task.begin()
         if self._is_refused:
             for task in self._tasks:
@@ -374,6 +515,6 @@ class Group:
 
 
 def _all_at_once(jobs: Sequence[Callable[[], None]]) -> None:
-    with ThreadPoolExecutor(min(len(jobs), AT_ONCE)) as pool:
+    with ThreadPoolExecutor(max(1, min(len(jobs), AT_ONCE))) as pool:
         for job in [pool.submit(job) for job in jobs]:
             job.result()

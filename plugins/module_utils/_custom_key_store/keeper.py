@@ -78,6 +78,8 @@ class Keeper:
         clock: see there.
         time: now, for the lease.
         ended: was the keeper told to end?
+        left: the ids of stores that another machine has taken over, as their leases in AWS say.
+        ends_later: when the lease is over as its leases in AWS say, by the clock of the host. Asked only when it is over.
     """
 
     run: Run
@@ -90,6 +92,8 @@ class Keeper:
     clock: Clock = field(default_factory=Clock)
     time: Callable[[], datetime.datetime] = now
     ended: bool = False
+    left: set[str] = field(default_factory=set)
+    ends_later: Callable[[], Optional[datetime.datetime]] = lambda: None
 
     def listen(self) -> None:
         """From now on, do not die of a signal that asks for an end: bring the stores back first. For the main thread."""
@@ -108,7 +112,15 @@ class Keeper:
             return Reason.GONE
         if self.ended:
             return Reason.ENDED
-        return Reason.OVER if self.time() >= self.until else None
+        return Reason.OVER if self._is_over() else None
+
+    def _is_over(self) -> bool:
+        if self.time() < self.until:
+            return False
+        later = self.ends_later()
+        if later is not None:
+            self.until = max(self.until, later)
+        return self.time() >= self.until
 
     def check(self) -> None:
         """Raises Interrupted where the stores must come back now."""
@@ -139,11 +151,21 @@ class Keeper:
                     del self.stores[custom_key_store_id]
 
     def _is_ours(self, custom_key_store_id: str) -> bool:
+        if custom_key_store_id in self.left:
+            return False
         lease = self.leases.of(custom_key_store_id)
         if lease is not None:
+            self._follow(lease)
             return lease.holder == self.holder
         # It has ended; or somebody has emptied the folder, and the store is still out of service.
         if self.in_service(custom_key_store_id):
             return False
         self.leases.open(self.stores[custom_key_store_id])
         return True
+
+    def _follow(self, lease: Lease) -> None:
+        """Somebody may have extended the lease, or shortened it."""
+        known = self.stores[lease.custom_key_store_id]
+        if lease.holder == self.holder and lease.until is not None and lease.until != known.until:
+            self.stores[lease.custom_key_store_id] = lease
+            self.until = datetime.datetime.fromisoformat(lease.until)

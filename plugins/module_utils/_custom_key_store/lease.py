@@ -19,9 +19,11 @@ import json
 import os
 from dataclasses import asdict
 from dataclasses import dataclass
+from dataclasses import field
 from dataclasses import fields
 from dataclasses import replace
 from typing import Any
+from typing import Mapping
 from typing import Optional
 
 from .model import CustomKeyStore
@@ -41,6 +43,12 @@ class Lease:
         until: when its keeper brings it back at the latest, in ISO 8601; None where it has no keeper.
         holder: a token of who brings it back; empty where only the run does that opened the lease.
         run: the token of the run of Ansible whose window it is, see C(Run); empty where that cannot be seen.
+        host: the name of the host that keeps it; empty on that host itself.
+        machine: what tells the machine of C(run) from others, see C(schedule.machine()).
+        seen: when its keeper was last seen, in ISO 8601; None where nobody tells.
+        schedule: the name of the schedule that is its lease in AWS, too; empty where there is none.
+        keeper: the token of the process that is its keeper, as that of a run; empty where there is none.
+        reached: the connection options that lead to the store, without secrets.
     """
 
     custom_key_store_id: str
@@ -50,6 +58,12 @@ class Lease:
     until: Optional[str] = None
     holder: str = ""
     run: str = ""
+    host: str = ""
+    machine: str = ""
+    seen: Optional[str] = None
+    schedule: str = ""
+    keeper: str = ""
+    reached: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
     def on(cls, store: CustomKeyStore) -> Lease:
@@ -67,9 +81,22 @@ class Lease:
         run = Run(self.run)
         return run.can_be_seen and not run.is_gone()
 
+    def is_kept(self, at: datetime.datetime) -> bool:
+        """Is somebody on this host still there who brings the store back: the play, or the keeper until the lease is over?
+
+        Args:
+            at: the time.
+        """
+        run, keeper = Run(self.run), Run(self.keeper)
+        if run.can_be_seen:
+            return not run.is_gone()
+        is_over = self.until is not None and at >= datetime.datetime.fromisoformat(self.until)
+        return keeper.can_be_seen and not keeper.is_gone() and not is_over
+
     def to_result(self) -> dict[str, Any]:
         """For the result of a task: what a user is told of it."""
-        return {name: value for name, value in asdict(self).items() if name not in ("holder", "run")}
+        told = ("custom_key_store_id", "name", "connection_state", "time", "until")
+        return {name: getattr(self, name) for name in told}
 
 
 @dataclass(frozen=True)
@@ -141,6 +168,23 @@ class Leases:
                 f"The lease {path} cannot be read: {error}. It tells whether the store was in service before it was"
                 " disconnected. Make it readable; or remove it if the store is where it should be."
             ) from error
+
+    def all(self) -> list[Lease]:
+        """All leases in the folder.
+
+        Raises:
+            CustomKeyStoreError: one of them cannot be read.
+        """
+        try:
+            names = sorted(os.listdir(self._folder)) if self._folder is not None else []
+        except FileNotFoundError:
+            return []
+        except OSError as error:
+            raise CustomKeyStoreError(
+                f"The folder of the leases, {self._folder}, cannot be read: {error.strerror}. Make it readable."
+            ) from error
+        found = [self.of(name[: -len(".json")]) for name in names if name.endswith(".json")]
+        return [lease for lease in found if lease is not None]
 
     def _has_expired(self, lease: Lease) -> bool:
         age = now() - datetime.datetime.fromisoformat(lease.time)

@@ -20,6 +20,7 @@ try:
     import botocore
     import botocore.config
     import botocore.exceptions
+    import botocore.parsers
 except ImportError:
     pass  # AnsibleAWSModule says which library is missing
 
@@ -127,9 +128,13 @@ class Service:
                 settled = maybe_applied and not repeats_unclear
                 if error.response["Error"]["Code"] not in THROTTLED + FAULTS or settled or self._deadline.passed():
                     raise self._refused(operation, arguments, error, maybe_applied) from error
-            except (botocore.exceptions.HTTPClientError, botocore.exceptions.ConnectionError) as error:
-                # The first says that an open connection broke, the second that there never was one.
-                maybe_applied = maybe_applied or isinstance(error, botocore.exceptions.HTTPClientError)
+            except (
+                botocore.exceptions.HTTPClientError,
+                botocore.exceptions.ConnectionError,
+                botocore.parsers.ResponseParserError,
+            ) as error:
+                # An open connection broke; there never was one; something on the way, such as a proxy, answered for AWS.
+                maybe_applied = maybe_applied or not isinstance(error, botocore.exceptions.ConnectionError)
                 if self._gives_up(attempt) or (maybe_applied and not repeats_unclear):
                     raise self._no_answer(operation, error, maybe_applied) from error
             except botocore.exceptions.BotoCoreError as error:

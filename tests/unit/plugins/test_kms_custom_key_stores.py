@@ -143,7 +143,9 @@ def test_a_note_is_kept_while_a_store_is_out_of_service(run: ModuleRunner, contr
     assert (note["custom_key_store_id"], note["name"], note["connection_state"]) == (store_id, "payments", "CONNECTED")
     assert not (tmp_path / "memory" / f"{off}.json").exists()
     later = run(check=True, state="disconnected", stores=stores, memory=memory)
-    assert later["stores"][0]["remembered"] == {name: note[name] for name in note if name not in ("holder", "run")}
+    assert later["stores"][0]["remembered"] == {
+        name: note[name] for name in ("custom_key_store_id", "name", "connection_state", "time", "until")
+    }
     run(state="connected", stores=[{"name": "payments"}], memory=memory)
     assert list((tmp_path / "memory").iterdir()) == []
 

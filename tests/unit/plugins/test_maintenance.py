@@ -289,10 +289,22 @@ def test_a_wrong_type_is_told(option: str, value: str, text: str) -> None:
         ),
         ({}, False, "If this play ends early, a keeper connects the stores again at 02-01 02:00 (UTC) at the latest."),
         ({"keeper": False}, True, "There is no keeper: if this play ends early, run it again with --tags reconnect."),
+        (
+            {"keeper": False, "lease_role_arn": "arn"},
+            True,
+            "If the play ends early, AWS connects them within two minutes after 02-01 02:00 (UTC).",
+        ),
+        (
+            {"stores": [{"name": "a"}, {"name": "b", "lease_role_arn": "arn"}]},
+            False,
+            "If this play ends early, a keeper connects the stores again at 02-01 02:00 (UTC) at the latest. If the play is lost"
+            " together with its host, AWS connects 1 of 2 stores within two minutes after 02-01 02:00 (UTC).",
+        ),
     ],
 )
 def test_the_play_says_who_brings_the_stores_back(options: dict[str, Any], sees_play: bool, text: str) -> None:
-    assert maintenance.Options("check", **options).lease_text(sees_play=sees_play, now=NOW) == text
+    given = maintenance.Options("check", **{"stores": [{"name": "a"}], **options})
+    assert " ".join(given.lease_text(sees_play=sees_play, now=NOW)) == text
 
 
 @pytest.mark.parametrize(
@@ -408,8 +420,8 @@ def test_the_plan_as_a_table() -> None:
         "off       cks-22  us-east-1  DISCONNECTING  left as it is",
         "off: Somebody else is just disconnecting it; at the end of the window it is left disconnected.",
     ]
-    assert maintenance.plan_table(plans, "The keeper is there.")[-1] == "The keeper is there."
-    assert maintenance.plan_table(plans[1:], "The keeper is there.")[-1].startswith("off: ")
+    assert maintenance.plan_table(plans, ["The keeper is there."])[-1] == "The keeper is there."
+    assert maintenance.plan_table(plans[1:], ["The keeper is there."])[-1].startswith("off: ")
 
 
 @pytest.mark.parametrize("value", [None, ""])

@@ -13,6 +13,7 @@ from typing import Any
 
 import boto3
 import pytest
+import yaml
 from moto.core import set_initial_no_auth_action_count
 
 from ansible_collections.keyops.aws.plugins.modules import kms_custom_key_store
@@ -45,6 +46,12 @@ def key(**more: Any) -> dict[str, Any]:
     return {"module": kms_custom_key_store_key, "alias": "new", "custom_key_store_name": "payments", **more}
 
 
+ROLE = "keyops-aws-lease"
+LEASE: dict[str, Any] = {
+    "lease_role_arn": f"arn:aws:iam::123456789012:role/{ROLE}",
+    "lease_minutes": 60,
+    "keeper": False,
+}
 BY_NAME = {"name": "payments"}
 CHANGE = {**BY_NAME, "cloud_hsm_cluster_id": OTHER_CLUSTER, "allow_disconnect": True}
 TASKS: dict[str, tuple[str | None, list[dict[str, Any]]]] = {
@@ -62,11 +69,23 @@ TASKS: dict[str, tuple[str | None, list[dict[str, Any]]]] = {
     "Create and rotate keys": ("CONNECTED", [key(), key(after_days=30, rotate={"older_than_days": 30})]),
     "Retire a key": ("CONNECTED", [key(alias="retired", state="absent")]),
     "Maintenance windows": ("CONNECTED", [stores("disconnected"), stores("connected", verify=True)]),
+    "Windows with a lease in AWS": (
+        "CONNECTED",
+        [
+            stores("disconnected", **LEASE, check=True, include_cloud_hsm_cluster=True),
+            stores("disconnected", **LEASE),
+            stores("disconnected", extend_lease=True, lease_minutes=90, leases_in_aws=True),
+            stores("connected", leases_in_aws=True, verify=True),
+            {"module": kms_custom_key_stores, "state": "connected", "leased": True, "leases_in_aws": True},
+        ],
+    ),
 }
 """By the name of the policy: the state in which the store is found, and the tasks, some of them some days later."""
 
 TOLD_ONLY = {
     ("Create and rotate keys", "cloudhsm:DescribeClusters"),
+    ("Windows with a lease in AWS", "iam:GetRole"),
+    ("Windows with a lease in AWS", "iam:SimulatePrincipalPolicy"),
 }
 """Actions without which a task goes on, with a warning."""
 
@@ -74,8 +93,8 @@ IN_SERVICE = ("CONNECTED", "CONNECTING")
 
 
 def actions(policy: dict[str, Any]) -> list[str]:
-    (statement,) = policy["Statement"]
-    return list(statement["Action"])
+    found = [statement["Action"] for statement in policy["Statement"]]
+    return [action for each in found for action in (each if isinstance(each, list) else [each])]
 
 
 @pytest.fixture
@@ -86,6 +105,7 @@ def restricted(run: ModuleRunner) -> Callable[..., list[dict[str, Any]]]:
     def do(name: str, allowed: list[str]) -> list[dict[str, Any]]:
         control.reset()
         control.freeze_clock()
+        control.create_schedule_role(ROLE)
         state, tasks = TASKS[name]
         store_id = ""
         if state is not None:
@@ -159,3 +179,29 @@ def test_a_missing_action_is_named(restricted: Callable[..., list[dict[str, Any]
             and store.get("connection_state") not in (None, *IN_SERVICE)
         ):
             assert "run the task with state=connected" in result["msg"] or "NOT be connected again" in result["msg"]
+
+
+def test_the_role_of_a_lease_works_and_is_that_of_the_playbook(run: ModuleRunner) -> None:
+    section = GUIDE[GUIDE.index("The role of a lease\n~~~") :]
+    blocks = re.findall(r"\.\. code-block:: json\n\n((?:   .*\n)+)", section)
+    trust, permissions = (json.loads(textwrap.dedent(block)) for block in blocks)
+    iam = boto3.client("iam", region_name="us-east-1")
+    iam.create_role(RoleName=ROLE, AssumeRolePolicyDocument=json.dumps(trust))
+    iam.put_role_policy(RoleName=ROLE, PolicyName="p", PolicyDocument=json.dumps(permissions))
+    store_id = run.control.create_store(custom_key_store_name="payments", connection_state="CONNECTED")
+    run.module = kms_custom_key_stores
+    assert "failed" not in run(state="disconnected", stores=[BY_NAME], **LEASE)
+    run.control.advance(3700)
+    assert [each["outcome"] for each in run.control.schedule_runs()] == ["ok"]
+    answer = boto3.client("kms", region_name="us-east-1").describe_custom_key_stores(CustomKeyStoreId=store_id)
+    assert answer["CustomKeyStores"][0]["ConnectionState"] == "CONNECTED"
+
+    (play,) = yaml.safe_load((ROOT / "playbooks" / "prepare_lease.yml").read_text())
+    variables: dict[str, Any] = {}
+    for task in play["tasks"]:
+        variables |= task.get("vars", {})
+    assert variables["keyops_aws_policy"] == permissions
+    told = json.dumps(variables["keyops_aws_trust"])
+    for template, value in (("{{ keyops_aws_caller.account }}", "123456789012"), ("{{ keyops_aws_partition }}", "aws")):
+        told = told.replace(template, value)
+    assert json.loads(told) == trust

@@ -1,0 +1,143 @@
+# Copyright: Contributors to the keyops.aws collection
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""IAM policies, judged with their resources and conditions, which moto's own judgement leaves out or takes for a denial."""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections.abc import Callable
+from collections.abc import Iterable
+from collections.abc import Mapping
+from enum import Enum
+from typing import Any
+
+from moto.iam.access_control import IAMPolicy
+
+Statement = Mapping[str, Any]
+
+Context = Mapping[str, str | list[str]]
+"""The value or values of condition keys, by their names in lower case."""
+
+
+class Decision(str, Enum):
+    """How a request is decided, in the words of SimulatePrincipalPolicy."""
+
+    ALLOWED = "allowed"
+    EXPLICIT_DENY = "explicitDeny"
+    IMPLICIT_DENY = "implicitDeny"
+
+
+def policies_of(iam: Any, principal: Any) -> list[Any]:
+    """All policies that count for a role or user of moto's IAM, those of a user's groups among them."""
+    holders = [principal]
+    if hasattr(principal, "access_keys"):
+        holders += iam.get_groups_for_user(principal.name)
+    return [policy for holder in holders for policy in (*holder.policies.values(), *holder.managed_policies.values())]
+
+
+def decide(policies: Iterable[Any], action: str, resource: str = "*", context: Context | None = None) -> Decision:
+    """May somebody with these policies (in any form that moto has) do this?"""
+    found = {
+        statement["Effect"]
+        for policy in policies
+        for statement in statements(policy)
+        if _is_about(statement, action, resource) and _conditions_hold(statement, context or {})
+    }
+    if "Deny" in found:
+        return Decision.EXPLICIT_DENY
+    return Decision.ALLOWED if "Allow" in found else Decision.IMPLICIT_DENY
+
+
+def trusts(policy: Any, service: str, context: Context) -> bool:
+    """Does a trust policy let a service assume the role?"""
+    found = {
+        statement["Effect"]
+        for statement in statements(policy)
+        if _names_service(statement, service)
+        and _matches(statement, "Action", "sts:AssumeRole", ignore_case=True)
+        and _conditions_hold(statement, context)
+    }
+    return found == {"Allow"}
+
+
+def statements(policy: Any) -> list[Statement]:
+    """The statements of a policy in any form that moto has."""
+    return as_list(IAMPolicy(policy)._policy_json.get("Statement"))
+
+
+def as_list(value: Any) -> list[Any]:
+    """A list, for what a policy may give as a list or as one value."""
+    if value is None:
+        return []
+    return value if isinstance(value, list) else [value]
+
+
+def _names_service(statement: Statement, service: str) -> bool:
+    principal = statement.get("Principal")
+    return principal == "*" or (isinstance(principal, dict) and service in as_list(principal.get("Service")))
+
+
+def _is_about(statement: Statement, action: str, resource: str) -> bool:
+    return _matches(statement, "Action", action, ignore_case=True) and _matches(statement, "Resource", resource)
+
+
+def _matches(statement: Statement, element: str, value: str, *, ignore_case: bool = False) -> bool:
+    """Is the value among the patterns of an element, or not among those of its negation, such as NotAction?"""
+    negation = f"Not{element}"
+    if negation in statement:
+        return not any(_like(pattern, value, ignore_case) for pattern in as_list(statement[negation]))
+    return any(_like(pattern, value, ignore_case) for pattern in as_list(statement.get(element)))
+
+
+@functools.lru_cache(maxsize=1000)
+def _like(pattern: str, value: str, ignore_case: bool = False) -> bool:
+    """Does a pattern with * and ? match?"""
+    expression = re.escape(pattern).replace(r"\*", ".*").replace(r"\?", ".")
+    return re.fullmatch(expression, value, re.IGNORECASE | re.DOTALL if ignore_case else re.DOTALL) is not None
+
+
+def _equal(wanted: str, value: str) -> bool:
+    return wanted == value
+
+
+def _equal_in_any_case(wanted: str, value: str) -> bool:
+    return wanted.lower() == value.lower()
+
+
+OPERATORS: dict[str, Callable[[str, str], bool]] = {
+    "StringEquals": _equal,
+    "StringEqualsIgnoreCase": _equal_in_any_case,
+    "StringLike": _like,
+    "ArnEquals": _like,
+    "ArnLike": _like,
+    "Bool": _equal_in_any_case,
+}
+"""How a condition compares. Each but the last has a negation, such as StringNotEquals, and all may end with IfExists."""
+
+
+def _conditions_hold(statement: Statement, context: Context) -> bool:
+    """Do all conditions hold? One with an operator that is not known here does not."""
+    return all(
+        _holds(operator, as_list(wanted), context.get(key.lower()))
+        for operator, block in statement.get("Condition", {}).items()
+        for key, wanted in block.items()
+    )
+
+
+def _holds(operator: str, wanted: list[Any], values: str | list[str] | None) -> bool:
+    name = operator.removesuffix("IfExists")
+    compare = OPERATORS.get(name.replace("Not", "", 1))
+    if compare is None:
+        return False
+    negated = "Not" in name
+    if values is None:
+        return negated or name != operator
+    found = any(compare(_text(each), value) for each in wanted for value in as_list(values))
+    return found != negated
+
+
+def _text(value: Any) -> str:
+    """As a policy may have true for "true"."""
+    return str(value).lower() if isinstance(value, bool) else str(value)

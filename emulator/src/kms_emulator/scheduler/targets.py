@@ -1,0 +1,87 @@
+# Copyright: Contributors to the keyops.aws collection
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a schedule calls: an operation of KMS, with the permissions of the execution role."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from moto.core.exceptions import JsonRESTError
+from moto.core.utils import camelcase_to_underscores
+from moto.iam.exceptions import NotFoundException
+from moto.iam.models import Role
+from moto.iam.models import iam_backends
+from moto.utilities.utils import get_partition
+
+from ..custom_key_stores.rules import StoreType
+from ..exceptions import ThrottlingException
+from ..models import EmulatedBackend
+from ..policies import Decision
+from ..policies import decide
+from ..policies import policies_of
+from ..policies import trusts
+from ..validation import check_request
+from .schedules import UNIVERSAL
+from .schedules import Schedule
+from .schedules import input_of
+
+SERVICE = "scheduler.amazonaws.com"
+"""Whom an execution role must trust."""
+
+RUNNABLE = {
+    "connectCustomKeyStore": "ConnectCustomKeyStore",
+    "disconnectCustomKeyStore": "DisconnectCustomKeyStore",
+}
+"""The operations of KMS that are carried out, by their names in the ARN of a target."""
+
+UNKNOWN = "UnknownOperationException"
+"""How a run of any other target ends."""
+
+
+def role_for(kms: EmulatedBackend, role_arn: str, group_name: str) -> Role | None:
+    """The execution role, if it is one of this account that lets EventBridge Scheduler assume it for this schedule group."""
+    partition = get_partition(kms.region_name)
+    group_arn = f"arn:{partition}:scheduler:{kms.region_name}:{kms.account_id}:schedule-group/{group_name}"
+    try:
+        role = iam_backends[kms.account_id][partition].get_role_by_arn(role_arn)
+    except NotFoundException:
+        return None
+    context = {"aws:sourceaccount": kms.account_id, "aws:sourcearn": group_arn}
+    return role if trusts(role.assume_role_policy_document, SERVICE, context) else None
+
+
+def call(kms: EmulatedBackend, schedule: Schedule) -> str:
+    """Do what a schedule is for. Returns "ok", or the error code."""
+    target = schedule.members["Target"]
+    operation = operation_of(target["Arn"])
+    if operation is None:
+        return UNKNOWN
+    request = input_of(target) or {}
+    role = role_for(kms, target["RoleArn"], schedule.group_name)
+    if role is None or not _may(kms, role, operation, request):
+        return "AccessDeniedException"
+    try:
+        check_request(operation, request)
+        if kms.quotas.exceeded(operation):
+            raise ThrottlingException()
+        getattr(kms, camelcase_to_underscores(operation))(request)
+    except JsonRESTError as error:
+        return str(error.relative_error_type)
+    return "ok"
+
+
+def operation_of(target_arn: str) -> str | None:
+    """The operation of KMS that a target stands for; None: the emulator does not run it."""
+    matched = UNIVERSAL.fullmatch(target_arn)
+    return RUNNABLE.get(matched["operation"]) if matched and matched["service"] == "kms" else None
+
+
+def _may(kms: EmulatedBackend, role: Role, operation: str, request: dict[str, Any]) -> bool:
+    """Is the role allowed to? To connect a CloudHSM store, KMS looks at the cluster with the same permissions."""
+    actions = [f"kms:{operation}"]
+    store = kms.custom_key_stores.get(str(request.get("CustomKeyStoreId")))
+    if operation == "ConnectCustomKeyStore" and store and store.custom_key_store_type is StoreType.AWS_CLOUDHSM:
+        actions.append("cloudhsm:DescribeClusters")
+    policies = policies_of(iam_backends[kms.account_id][get_partition(kms.region_name)], role)
+    return all(decide(policies, action) is Decision.ALLOWED for action in actions)

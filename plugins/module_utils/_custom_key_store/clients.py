@@ -1,0 +1,99 @@
+# Copyright: Contributors to the keyops.aws collection
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# This file is private to the keyops.aws collection: it may change in any release without notice.
+
+
+"""Clients for stores in several Regions and accounts, each reached by its own connection options."""
+
+from __future__ import annotations
+
+import os
+import threading
+from typing import Any
+from typing import Callable
+from typing import Mapping
+from typing import Optional
+
+from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleAWSModule
+
+from .api import place
+from .clock import Clock
+from .looks import SharedLooks
+from .schedule import AwsLeases
+from .service import client_config
+
+CREDENTIALS = ("profile", "access_key", "secret_key", "session_token")
+CONNECTION = ("region", "endpoint_url", *CREDENTIALS)
+
+Store = Mapping[str, Any]
+"""One of C(stores) of the module's options."""
+
+
+class Clients:
+    """A client for each way to reach stores, which all stores that are reached in the same way share.
+
+    Args:
+        module: its options are those of each store that does not say otherwise.
+        clock: see there.
+    """
+
+    def __init__(self, module: AnsibleAWSModule, clock: Clock) -> None:
+        self._module = module
+        self._clock = clock
+        self._clients: dict[tuple[Any, ...], Any] = {}
+        self._lock = threading.RLock()  # a client is made in any thread
+
+    def for_store(self, store: Store) -> Any:
+        """The client for KMS, for a store with these options."""
+        return self._shared("kms", store, lambda: SharedLooks(self._client(store, "kms", timeout=30), self._clock))
+
+    def leases_in_aws(self, store: Store, *, role_arn: str = "") -> AwsLeases:
+        """The leases of the account and Region of a store with these options."""
+        client = self._shared("scheduler", store, lambda: self._client(store, "scheduler", timeout=10))
+        return AwsLeases(client, role_arn=role_arn)
+
+    def _shared(self, service: str, store: Store, make: Callable[[], Any]) -> Any:
+        way = (service, *(store.get(option) for option in CONNECTION))
+        with self._lock:
+            if way not in self._clients:
+                self._clients[way] = make()
+            return self._clients[way]
+
+    def beside(self, store: Store, service: str, *, timeout: int = 30) -> Any:
+        """A client for another service, reached as the store is."""
+        return self._client(store, service, timeout=timeout)
+
+    def place(self, store: Store) -> str:
+        """Names Region and account of a store with these options."""
+        return place(self.for_store(store).meta.region_name, self._client(store, "sts", timeout=2))
+
+    def reached(self, store: Store) -> dict[str, str]:
+        """The connection options that lead to a store, without secrets, so that they can be written down."""
+        own = {option: store.get(option) or self._module.params.get(option) for option in ("profile", "endpoint_url")}
+        if store.get("access_key") is not None:
+            own["profile"] = None
+        if own["endpoint_url"] == _address_of_all():
+            own["endpoint_url"] = None
+        told = {option: str(value) for option, value in own.items() if value is not None}
+        return {"region": str(self.for_store(store).meta.region_name), **told}
+
+    def _client(self, store: Store, service: str, *, timeout: int) -> Any:
+        """amazon.aws makes clients from the options of the task: for a while, those of the store are in their place."""
+        with self._lock:
+            of_task = dict(self._module.params)
+            own = {option: store[option] for option in CONNECTION if store.get(option) is not None}
+            no_credentials = dict.fromkeys(CREDENTIALS) if any(store.get(option) for option in CREDENTIALS) else {}
+            self._module.params.update({**no_credentials, **own})
+            if service != "kms":
+                self._module.params["endpoint_url"] = _address_of_all()
+            try:
+                return self._module.client(service, config=client_config(timeout=timeout))
+            finally:
+                self._module.params.update(of_task)
+
+
+def _address_of_all() -> Optional[str]:
+    """Where all of AWS is, as with an emulator. The option endpoint_url is about KMS alone; the SDK knows the others' own."""
+    return os.environ.get("AWS_URL")

@@ -1,0 +1,71 @@
+# Copyright: Contributors to the keyops.aws collection
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# This file is private to the keyops.aws collection: it may change in any release without notice.
+
+
+"""The stores that windows have taken out of service, found by their leases: on this host, and in AWS."""
+
+from __future__ import annotations
+
+import datetime
+from typing import Any
+from typing import Optional
+from typing import Tuple
+
+from .lease import Lease
+from .lease import Leases
+from .schedule import AwsLeases
+from .schedule import holder_token
+from .schedule import is_in_use
+
+Stores = list[dict[str, Any]]
+
+
+def leased_stores(
+    leases: Leases, in_aws: Optional[AwsLeases], *, even_in_use: bool
+) -> Tuple[Stores, Stores, list[str]]:
+    """Find them.
+
+    Args:
+        leases: of this host.
+        in_aws: of an account and Region; None to look at none.
+        even_in_use: those, too, that a window still has?
+
+    Returns:
+        The stores to bring back, as C(stores) of the module's options; those to leave alone, and who has them; and the ids of all
+        that have a lease in AWS.
+
+    Raises:
+        CustomKeyStoreError: the leases cannot be read.
+    """
+    of_aws = {} if in_aws is None else {lease.custom_key_store_id: lease for lease in in_aws.all()}
+    of_host = {lease.custom_key_store_id: lease for lease in leases.all()}
+    found: Stores = []
+    left: Stores = []
+    for store_id in [*of_host, *(each for each in of_aws if each not in of_host)]:
+        lease = _held(of_host.get(store_id), of_aws.get(store_id), in_aws)
+        if lease is None or even_in_use:
+            reached = of_host[store_id].reached if store_id in of_host else {}
+            found.append({"custom_key_store_id": store_id, **reached})
+        else:
+            left.append(_told(lease))
+    return found, left, list(of_aws)
+
+
+def _held(on_host: Optional[Lease], in_aws: Optional[Lease], leases: Optional[AwsLeases]) -> Optional[Lease]:
+    """The lease by which a window still has the store; None if none has.
+
+    This host sees best whether a window of its own is there. That of another is judged by what it has told AWS.
+    """
+    if in_aws is not None and leases is not None:
+        is_own = on_host is not None and holder_token(on_host.holder) == in_aws.holder
+        if not is_own:
+            return in_aws if is_in_use(in_aws, leases.now()) else None
+    return on_host if on_host is not None and on_host.is_kept(datetime.datetime.now(datetime.timezone.utc)) else None
+
+
+def _told(lease: Lease) -> dict[str, Any]:
+    names = ("custom_key_store_id", "name", "host", "time", "until")
+    return {name: getattr(lease, name) or None for name in names}

@@ -1,0 +1,470 @@
+# Copyright: Contributors to the keyops.aws collection
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# This file is private to the keyops.aws collection: it may change in any release without notice.
+
+
+"""Leases in AWS: EventBridge Scheduler connects a store at the end of its lease, whatever became of the controller.
+
+Each lease is a one-time schedule, made before its store is disconnected and deleted when the store is CONNECTED again. Its name
+is made from the id of the store, so that only one window can have it, and any machine can find it. What any machine needs to know
+of the window is in the description of the schedule. All times are those of AWS's clock: that of the host may be wrong.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import email.utils
+import hashlib
+import json
+import platform
+import re
+import secrets
+from dataclasses import dataclass
+from dataclasses import field
+from dataclasses import replace
+from typing import Any
+from typing import Mapping
+from typing import Optional
+from typing import Protocol
+
+from .clock import Clock
+from .clock import Deadline
+from .lease import Lease
+from .lease import now
+from .model import CustomKeyStoreError
+from .run import Run
+from .service import Service
+from .service import ServiceError
+
+PREFIX = "keyops-aws-"
+"""What the names of all leases begin with. The id of the store follows."""
+
+GROUP = "default"
+"""The schedule group of all leases. Each Region of an account has it."""
+
+RENEW_SECONDS = 60.0
+"""How often a keeper renews its leases, so that other machines see that it is alive."""
+
+LOST_SECONDS = 300.0
+"""A window whose keeper has not renewed its lease for so long is lost."""
+
+PATIENCE = 30.0
+"""Seconds in which a request to EventBridge Scheduler is retried."""
+
+RETRY_POLICY = {"MaximumEventAgeInSeconds": 86400, "MaximumRetryAttempts": 185}
+"""The most that AWS does: a connect is refused while a disconnect is under way, or while KMS has a fault."""
+
+SENTENCE = "Connects a custom key store of AWS KMS at the end of its maintenance window (keyops.aws)."
+
+ROLE_ARN = re.compile(r"arn:(?P<partition>aws[a-z-]*):iam::(?P<account>\d{12}):role/(?P<name>[\w+=,.@/-]+)")
+"""As in the model of EventBridge Scheduler."""
+
+
+class SchedulerClient(Protocol):
+    """What is used of boto3's client for EventBridge Scheduler."""
+
+    meta: Any
+
+    def create_schedule(self, **kwargs: Any) -> dict[str, Any]: ...
+
+    def get_schedule(self, **kwargs: str) -> dict[str, Any]: ...
+
+    def update_schedule(self, **kwargs: Any) -> dict[str, Any]: ...
+
+    def delete_schedule(self, **kwargs: str) -> dict[str, Any]: ...
+
+    def list_schedules(self, **kwargs: str) -> dict[str, Any]: ...
+
+
+class ScheduleError(ServiceError):
+    """EventBridge Scheduler refused an operation, or could not be asked."""
+
+
+class NoSchedule(ScheduleError):
+    """There is no such schedule."""
+
+
+class ScheduleTaken(ScheduleError):
+    """There is such a schedule already."""
+
+
+def schedule_name(custom_key_store_id: str) -> str:
+    """The name of the lease of a store. It has 64 characters at most, which is enough for the ids that KMS makes."""
+    if len(PREFIX + custom_key_store_id) <= 64:
+        return PREFIX + custom_key_store_id
+    return PREFIX + hashlib.sha256(custom_key_store_id.encode()).hexdigest()[:40]
+
+
+def machine() -> str:
+    """What tells this machine from others, as long as it runs. Containers on one machine have the same."""
+    try:
+        with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
+            return file.read().strip()
+    except OSError:
+        return platform.node()
+
+
+def holder_token(holder: str) -> str:
+    """Who holds a lease, as AWS is told: short, and without the paths of the host."""
+    return hashlib.sha256((holder or secrets.token_hex(16)).encode()).hexdigest()[:16]
+
+
+def is_in_use(lease: Lease, at: datetime.datetime) -> bool:
+    """Does a window still have the store? Where that cannot be seen, it has until the end of the lease.
+
+    Args:
+        lease: in AWS.
+        at: the time, by AWS's clock.
+    """
+    if lease.until is not None and at >= datetime.datetime.fromisoformat(lease.until):
+        return False
+    run = Run(lease.run)
+    if lease.machine == machine() and run.can_be_seen:
+        return not run.is_gone()
+    if lease.seen is not None:
+        return (at - datetime.datetime.fromisoformat(lease.seen)).total_seconds() < LOST_SECONDS
+    return True
+
+
+def refuse_second_window(lease: Lease, at: datetime.datetime) -> None:
+    """Raises CustomKeyStoreError where another window has the store.
+
+    Args:
+        lease: in AWS.
+        at: the time, by AWS's clock.
+    """
+    if not is_in_use(lease, at):
+        return
+    where = f" on the host {lease.host}" if lease.host else ""
+    until = "" if lease.until is None else f", and ends at {lease.until} at the latest"
+    raise CustomKeyStoreError(
+        f"The custom key store {lease.custom_key_store_id} is in another maintenance window, as its lease in AWS says. That began"
+        f" at {lease.time}{where}{until}. Wait for its end. If that window is lost, bring the store back with the playbook"
+        " keyops.aws.reconnect, and run this again."
+    )
+
+
+def end_report(deleted: Optional[Lease], known: Optional[Lease], *, at: datetime.datetime) -> Optional[str]:
+    """What was found when a lease in AWS was to be deleted, in a sentence; None where all was as it should be.
+
+    Args:
+        deleted: the lease; None where there was none any more.
+        known: the lease that the host has kept; None where it has none.
+        at: the time, by AWS's clock.
+    """
+    lease = deleted or (known if known is not None and known.schedule else None)
+    if lease is None or lease.until is None:
+        return None
+    if at >= datetime.datetime.fromisoformat(lease.until):
+        return f"The lease of its window was over at {lease.until}: AWS connects the store then, whether the work is done or not."
+    if deleted is None:
+        return (
+            f"Its lease in AWS, the schedule {lease.schedule}, was gone before its end. Somebody has deleted it, so AWS would not"
+            " have connected the store."
+        )
+    return None
+
+
+@dataclass
+class AwsLeases(Service):
+    """The leases of one account and Region.
+
+    Attributes:
+        client: a boto3 client for EventBridge Scheduler, made with C(client_config()).
+        role_arn: of the role with which EventBridge Scheduler connects a store; empty where no lease is made.
+        patience: seconds in which a request is retried.
+        clock: see there.
+    """
+
+    client: SchedulerClient
+    role_arn: str = ""
+    patience: float = PATIENCE
+    clock: Clock = field(default_factory=Clock)
+
+    name = "EventBridge Scheduler"
+    error = ScheduleError
+    errors = {"ResourceNotFoundException": NoSchedule, "ConflictException": ScheduleTaken}
+    naming = ("Name",)
+
+    def __post_init__(self) -> None:
+        super().__init__(Deadline(self.clock, self.patience))
+
+    def explain(self, code: str, operation: str, text: str) -> str:
+        if code == "AccessDeniedException":
+            action = "iam:PassRole" if "iam:PassRole" in text else f"scheduler:{operation}"
+            return f"The caller needs the permission {action}, see the guide to permissions."
+        if code == "ValidationException" and "assume the role" in text:
+            return (
+                f"The role {self.role_arn} must exist, and its trust policy must allow scheduler.amazonaws.com to assume it. The"
+                " playbook keyops.aws.prepare_lease creates such a role."
+            )
+        if code == "ServiceQuotaExceededException":
+            return "The account has as many schedules in this Region as it may have."
+        return "Look at the message of AWS."
+
+    def now(self) -> datetime.datetime:
+        """The time by AWS's clock, as of its last answer; by that of the host where it gave none."""
+        told = None if self.answered_at is None else email.utils.parsedate_to_datetime(self.answered_at)
+        return now() if told is None else told
+
+    def of(self, custom_key_store_id: str) -> Optional[Lease]:
+        """The lease of a store, or None.
+
+        Raises:
+            ScheduleError: EventBridge Scheduler could not be asked.
+        """
+        schedule = self._get(schedule_name(custom_key_store_id))
+        return None if schedule is None else _read(schedule)
+
+    def all(self) -> list[Lease]:
+        """The leases of all stores in the account and Region."""
+        names = []
+        page: dict[str, Any] = {"NextToken": None}
+        while "NextToken" in page:
+            token = {"NextToken": page["NextToken"]} if page["NextToken"] else {}
+            page = self._ask(
+                "ListSchedules", self.client.list_schedules, {"GroupName": GROUP, "NamePrefix": PREFIX, **token}
+            )
+            names += [each["Name"] for each in page["Schedules"]]
+            if not page.get("NextToken"):
+                break
+        found = [self._get(name) for name in sorted(names)]
+        return [_read(schedule) for schedule in found if schedule is not None]
+
+    def open(self, lease: Lease, *, minutes: float) -> Lease:
+        """Make the lease of a store, or take over one whose window is over or lost.
+
+        Args:
+            lease: of this window.
+            minutes: how long it lasts from now on.
+
+        Returns:
+            The lease as AWS has it.
+
+        Raises:
+            CustomKeyStoreError: another window has the store, or the lease could not be made.
+        """
+        there = self.of(lease.custom_key_store_id)
+        own = replace(
+            lease,
+            until=_rounded_up(self.now() + datetime.timedelta(minutes=minutes)).isoformat(),
+            holder=holder_token(lease.holder),
+            host=platform.node(),
+            machine=machine(),
+            seen=self.now().isoformat() if lease.holder else None,
+        )
+        if there is None:
+            there = self._create(own)
+        if there is None:
+            return own
+        refuse_second_window(there, self.now())
+        return self._take_over(own, there)
+
+    def _create(self, lease: Lease) -> Optional[Lease]:
+        """None where it is made; else the lease that somebody else has made meanwhile."""
+        arguments = {**self._members(lease), "ClientToken": lease.holder}
+        try:
+            self._ask("CreateSchedule", self.client.create_schedule, arguments)
+        except ScheduleTaken:
+            there = self.of(lease.custom_key_store_id)
+            if there is None:
+                raise
+            return None if there.holder == lease.holder else there  # ours, whose answer was lost
+        return None
+
+    def _take_over(self, own: Lease, there: Lease) -> Lease:
+        own = replace(own, time=there.time, connection_state=there.connection_state)
+        self._ask("UpdateSchedule", self.client.update_schedule, self._members(own))
+        found = self.of(own.custom_key_store_id)
+        if (
+            found is not None and found.holder != own.holder
+        ):  # two windows took it at the same time: the last one has it
+            refuse_second_window(found, self.now())
+        return own
+
+    def _members(self, lease: Lease) -> dict[str, Any]:
+        partition = self.client.meta.partition
+        return {
+            "Name": schedule_name(lease.custom_key_store_id),
+            "GroupName": GROUP,
+            "Description": _written(lease),
+            "ScheduleExpression": _expression(datetime.datetime.fromisoformat(str(lease.until))),
+            "ScheduleExpressionTimezone": "UTC",
+            "FlexibleTimeWindow": {"Mode": "OFF"},
+            "ActionAfterCompletion": "DELETE",
+            "State": "ENABLED",
+            "Target": {
+                "Arn": f"arn:{partition}:scheduler:::aws-sdk:kms:connectCustomKeyStore",
+                "RoleArn": self.role_arn,
+                "Input": json.dumps({"CustomKeyStoreId": lease.custom_key_store_id}),
+                "RetryPolicy": RETRY_POLICY,
+            },
+        }
+
+    def renew(self, lease: Lease) -> Optional[Lease]:
+        """Tell other machines that the window is still there.
+
+        Args:
+            lease: as open() returned it.
+
+        Returns:
+            The lease as it is now: it may have been extended, and may be that of another window by now. None where it is gone.
+        """
+        schedule = self._get(schedule_name(lease.custom_key_store_id))
+        if schedule is None:
+            return None
+        there = _read(schedule)
+        if there.holder == lease.holder:
+            self._rewrite(schedule, replace(there, seen=self.now().isoformat()))
+        return there
+
+    def end_at(self, custom_key_store_id: str, *, seconds: float, later_only: bool = False) -> Optional[Lease]:
+        """Let the lease of a store end so many seconds from now.
+
+        Args:
+            custom_key_store_id: which store.
+            seconds: see there.
+            later_only: leave a lease alone that ends later than that?
+
+        Returns:
+            The lease as it is then; None where there is none.
+        """
+        schedule = self._get(schedule_name(custom_key_store_id))
+        if schedule is None:
+            return None
+        there = _read(schedule)
+        until = _rounded_up(self.now() + datetime.timedelta(seconds=seconds))
+        if later_only and there.until is not None and until <= datetime.datetime.fromisoformat(there.until):
+            return there
+        there = replace(there, until=until.isoformat())
+        self._rewrite(schedule, there)
+        return there
+
+    def _rewrite(self, schedule: Mapping[str, Any], lease: Lease) -> None:
+        """All that is not about this lease stays. AWS would take what is left out for its default."""
+        until = datetime.datetime.fromisoformat(lease.until) if lease.until else None
+        own = {
+            "Description": _written(lease),
+            "ScheduleExpression": _expression(until) if until else schedule["ScheduleExpression"],
+            "ScheduleExpressionTimezone": "UTC" if until else schedule["ScheduleExpressionTimezone"],
+            "ActionAfterCompletion": "DELETE",
+        }
+        kept = {
+            name: schedule[name]
+            for name in ("Name", "GroupName", "FlexibleTimeWindow", "State", "Target", "KmsKeyArn")
+            if schedule.get(name) is not None
+        }
+        self._ask("UpdateSchedule", self.client.update_schedule, {**kept, **own})
+
+    def end(self, custom_key_store_id: str) -> Optional[Lease]:
+        """Delete the lease of a store that is in service again.
+
+        Returns:
+            What it was; None where there was none.
+
+        Raises:
+            ScheduleError: it is still there. It would connect the store at its end, also if somebody has disconnected it by then.
+        """
+        name = schedule_name(custom_key_store_id)
+        schedule = self._get(name)
+        if schedule is None:
+            return None
+        with contextlib.suppress(NoSchedule):
+            self._ask("DeleteSchedule", self.client.delete_schedule, {"Name": name, "GroupName": GROUP})
+        return _read(schedule)
+
+    def _get(self, name: str) -> Optional[dict[str, Any]]:
+        try:
+            return self._ask("GetSchedule", self.client.get_schedule, {"Name": name, "GroupName": GROUP})
+        except NoSchedule:
+            return None
+
+    def _ask(self, operation: str, method: Any, arguments: Mapping[str, Any]) -> dict[str, Any]:
+        self._deadline = Deadline(self.clock, self.patience)
+        return self._call(operation, method, arguments)
+
+
+def _rounded_up(time: datetime.datetime) -> datetime.datetime:
+    """To a full minute, as AWS is no more precise."""
+    return (time + datetime.timedelta(seconds=59, microseconds=999999)).replace(second=0, microsecond=0)
+
+
+def _expression(time: datetime.datetime) -> str:
+    return f"at({time.astimezone(datetime.timezone.utc):%Y-%m-%dT%H:%M:%S})"
+
+
+_FACTS = {
+    "since": "time",
+    "found": "connection_state",
+    "holder": "holder",
+    "host": "host",
+    "machine": "machine",
+    "run": "run",
+    "seen": "seen",
+}
+"""What the description says, by its names there, and what that is in a lease."""
+
+
+def _written(lease: Lease) -> str:
+    """The description: a sentence for who looks at the schedule, and what other machines need to know."""
+    facts = {short: getattr(lease, name) for short, name in _FACTS.items()}
+    facts["host"] = lease.host[:60]
+    return f"{SENTENCE} {json.dumps({short: value for short, value in facts.items() if value}, separators=(',', ':'))}"
+
+
+def _read(schedule: Mapping[str, Any]) -> Lease:
+    """A lease from its schedule. Another version may have written it, and somebody may have changed it."""
+    facts: dict[str, Any] = {}
+    with contextlib.suppress(ValueError):
+        _sentence, brace, told = str(schedule.get("Description", "")).partition("{")
+        content = json.loads(brace + told)
+        facts = {name: content[short] for short, name in _FACTS.items() if isinstance(content.get(short), str)}
+    for name in ("time", "seen"):
+        if name in facts and not _is_time(facts[name]):
+            del facts[name]
+    created = schedule.get("CreationDate")
+    until = _until(schedule)
+    return Lease(
+        custom_key_store_id=_store_id(schedule),
+        name="",
+        until=None if until is None else until.isoformat(),
+        schedule=schedule["Name"],
+        **{
+            "connection_state": "CONNECTED",
+            "time": created.astimezone(datetime.timezone.utc).isoformat()
+            if created
+            else now().isoformat(timespec="seconds"),
+            **facts,
+        },
+    )
+
+
+def _is_time(text: str) -> bool:
+    try:
+        return datetime.datetime.fromisoformat(text).tzinfo is not None
+    except ValueError:
+        return False
+
+
+def _store_id(schedule: Mapping[str, Any]) -> str:
+    with contextlib.suppress(ValueError, KeyError, TypeError):
+        return str(json.loads(schedule["Target"]["Input"])["CustomKeyStoreId"])
+    return str(schedule["Name"])[len(PREFIX) :]
+
+
+def _until(schedule: Mapping[str, Any]) -> Optional[datetime.datetime]:
+    """When the lease ends, in UTC: somebody may have chosen another time zone. None where it is no time at all."""
+    matched = re.fullmatch(r"at\((.*)\)", schedule.get("ScheduleExpression", ""))
+    try:
+        time = datetime.datetime.fromisoformat(matched.group(1) if matched else "")
+        zone = schedule.get("ScheduleExpressionTimezone") or "UTC"
+        if zone == "UTC":
+            return time.replace(tzinfo=datetime.timezone.utc)
+        from zoneinfo import ZoneInfo  # not on every host with its data
+
+        return time.replace(tzinfo=ZoneInfo(zone)).astimezone(datetime.timezone.utc)
+    except (ValueError, ImportError, LookupError):
+        return None
