@@ -287,7 +287,7 @@ class ActionModule(WaitingAction):
         """
         if self._low_level_execute_command(f"touch {shlex.quote(job.end)}")["rc"] != 0:
             return {}  # somebody has removed its folder
-        done = self._wait(Job.at(job.end.removesuffix(".end"), job.pid, stage=KEEPER), variables)
+        done = self._wait(Job.at(job.end.removesuffix(".end"), job.pid, began=job.began, stage=KEEPER), variables)
         return done if "stores" in done else {}
 
     def _by_ourselves(

@@ -22,11 +22,12 @@ import os
 import secrets
 import shlex
 import time
+from contextlib import suppress
 from typing import Any
 from typing import Callable
 
-from ansible.errors import AnsibleActionFail
-from ansible.errors import AnsibleConnectionFailure
+from ansible.errors import AnsibleError
+from ansible.module_utils.parsing.convert_bool import boolean
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 
@@ -40,10 +41,19 @@ from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.run i
 from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.run import token_of
 
 INTERVAL = "keyops_aws_progress_seconds"
-"""The variable with the seconds between two lines. Not more than 25, or else somebody who watches begins to wonder."""
+"""The variable with the seconds between two lines, 0 for none. Not more than 25, or else who watches begins to wonder."""
+
+BACKGROUND = "keyops_aws_background"
+"""The variable with which a task waits in the foreground: false."""
 
 LOST_AFTER = 300
-"""Seconds without a connection to the managed host after which a task is given up. The job is not."""
+"""Seconds without an answer of the managed host after which a task is given up. The job is not."""
+
+RETRY_SECONDS = 5
+"""Seconds after which the managed host is asked again that gave no answer."""
+
+SILENT_MINUTES = 15
+"""A job that has told nothing for so long is given up. It tells something each 15 seconds."""
 
 QUICK_LOOKS = 100
 """How often the managed host looks ten times a second whether the job has ended; later it looks twice a second."""
@@ -51,48 +61,94 @@ QUICK_LOOKS = 100
 LOCAL = ("local", "mitogen_local")
 """The connections to the host that Ansible itself runs on."""
 
-STILL_RUNNING = 3
-WAS_KILLED = 4
+ANSWER = "keyops-aws:"
+"""What the answer of the managed host begins with. Without it, something else has answered, such as ssh."""
 
-WAIT = r"""
-ended() {{ [ -f {result} ]; }}
-runs() {{
-  kill -0 {pid} 2>/dev/null || return 1
-  [ ! -r /proc/{pid}/stat ] || {{ read -r stat; }} 2>/dev/null < /proc/{pid}/stat || return 1
-  case "$stat" in *') Z '*) return 1;; esac
-}}
-stat=
-tries={tries}
-while [ "$tries" -gt 0 ] && ! ended && runs; do sleep {pause} 2>/dev/null || sleep 1; tries=$((tries - 1)); done
-if ! ended && runs; then date +%s; cat {progress}; exit {still_running}; fi
-cat {errors} >&2
-if ended; then cat {result}; code=$?; else code={was_killed}; rm -f {code} {end}; fi
-rm -f {result} {progress} {errors} {part}
-exit $code
-"""
-"""Waits where the job runs, so that its end is noticed at once. Prints the job's result, or the time and how far it is.
+RUNNING, ENDED, KILLED_JOB, GONE, SILENT = "running", "ended", "killed", "gone", "silent"
 
-Between two looks it starts nothing but sleep, so that many who wait do not keep a host busy. A zombie does not run: not every
-container has somebody who buries it.
+WAIT = (
+    "ended() {{ [ -f {result} ]; }}",
+    "runs() {{ kill -0 {pid} 2>/dev/null || return 1",
+    "if [ -r /proc/{pid}/stat ]",
+    "then {{ read -r stat; }} 2>/dev/null < /proc/{pid}/stat || return 1",
+    """case "$stat" in *') Z '*|*') X '*) return 1;; esac""",
+    """set -- ${{stat##*') '}}""",
+    """[ -z {began} ] || [ "${{20}}" = {began} ] || return 1""",
+    """else case "$(ps -o stat= -p {pid} 2>/dev/null)" in Z*|'') return 1;; esac""",
+    "fi",
+    "}}",
+    "stat=",
+    "tries={tries}",
+    'while [ "$tries" -gt 0 ] && runs',
+    "do if ended; then break; fi",
+    "sleep {pause} 2>/dev/null || sleep 1",
+    "tries=$((tries - 1))",
+    "done",
+    "if ended; then echo {answer}ended",
+    "cat {errors} >&2",
+    "cat {result}",
+    'elif runs; then if [ -e {progress} ] && [ -z "$(find {progress} -mmin -{silent} 2>/dev/null)" ]',
+    "then echo {answer}silent",
+    "else echo {answer}running",
+    "date +%s",
+    "cat {progress} 2>/dev/null",
+    "fi",
+    "elif [ -e {part} ]; then echo {answer}killed",
+    "cat {errors} >&2",
+    "else echo {answer}gone",
+    "fi",
+)
+"""Waits where the job runs, so that its end is noticed at once. Tells what became of the job, and its result, or the time and how
+far it is.
+
+It is one line for any login shell, without the character that csh takes for its history. Between two looks it starts nothing but
+sleep, so that many who wait do not keep a host busy. A zombie does not run: not every container has somebody who buries it. A
+process that began at another time is another one, with the same id.
 """
+
+LOST = (
+    "The managed host gave no answer for {seconds} seconds. The task goes on there in the background. Run it again when the host"
+    " can be reached: it goes on from the state that it finds."
+)
+
+TOLD_NOTHING = (
+    "The process {pid} of the task on the managed host has told nothing for {minutes} minutes, so it was given up. It was not"
+    " ended. Look at what it does, end it if it hangs, and run the task again: it goes on from the state that it finds."
+)
+
+RESULT_GONE = (
+    "The result of the task is not at {path} any more: somebody has removed it on the managed host. Run the task again, it goes"
+    " on from the state that it finds."
+)
+
+NO_RESULT = (
+    "The result of the task at {path} on the managed host cannot be read."
+    " Run the task again, it goes on from the state that it finds."
+)
 
 
 def wait_command(job: Job, seconds: float, *, quick: bool) -> str:
     """A shell command that waits for the end of a job, for about so many seconds."""
     pause = 0.1 if quick else 0.5
-    return WAIT.strip().format(
+    script = "; ".join(WAIT)  # Ansible adds more commands, so it must not end with a semicolon
+    return script.format(
         pid=job.pid,
+        began=shlex.quote(job.began),
+        answer=ANSWER,
         result=shlex.quote(job.result),
         progress=shlex.quote(job.progress),
         errors=shlex.quote(job.errors),
         part=shlex.quote(job.part),
-        code=shlex.quote(job.code),
-        end=shlex.quote(job.end),
+        silent=SILENT_MINUTES,
         tries=max(1, round(seconds / pause)),
         pause=pause,
-        still_running=STILL_RUNNING,
-        was_killed=WAS_KILLED,
     )
+
+
+def remove_command(job: Job, *, killed: bool) -> str:
+    """A shell command that removes the files of a job whose result was read, or that was killed."""
+    names = [job.result, job.progress, job.errors, job.part, *([job.code, job.end] if killed else [])]
+    return f"rm -f {' '.join(shlex.quote(name) for name in names)}"
 
 
 class WaitingAction(ActionBase):
@@ -105,10 +161,7 @@ class WaitingAction(ActionBase):
         """Run the module.
 
         Returns:
-            The module's result.
-
-        Raises:
-            AnsibleActionFail: the result could not be got.
+            The module's result. Where that could not be got, one that says so.
         """
         outcome: dict[str, Any] = super().run(tmp, task_vars)
         task_vars = task_vars or {}
@@ -137,6 +190,8 @@ class WaitingAction(ActionBase):
         folder = self.get_shell_option("async_dir", default="~/.ansible_async")
         path = self._connection._shell.join_path(folder, f"keyops-aws-{secrets.token_hex(8)}")
         job_environment = {VARIABLE: path, RUN_VARIABLE: self._run_token()}
+        if not _is_true(self._templar.template(task_vars.get(BACKGROUND, True))):
+            return self._run_module(task_vars, **module)
         self._task.environment = [*(self._task.environment or []), job_environment]
         try:
             outcome = self._run_module(task_vars, **module)
@@ -172,22 +227,39 @@ class WaitingAction(ActionBase):
         return outcome
 
     def _wait(self, job: Job, task_vars: dict[str, Any]) -> dict[str, Any]:
-        """Wait for the end of the job, telling how far it is."""
-        interval = min(max(_seconds(task_vars.get(INTERVAL), default=20), 1), 25)
+        """Wait for the end of the job, telling how far it is.
+
+        Only the host itself can say what became of the job. Until it does, it is asked again.
+        """
+        told = _seconds(task_vars.get(INTERVAL), default=20)
+        interval = min(max(told, 1), 25)
         begin = connected = time.monotonic()
         while True:
             command = wait_command(job, interval, quick=time.monotonic() - begin < QUICK_LOOKS * 0.1)
-            try:
-                answer = self._low_level_execute_command(command)
-            except AnsibleConnectionFailure:
+            status, content, errors = self._asked(command)
+            if status is None:
                 if time.monotonic() - connected > LOST_AFTER:
-                    raise
-                time.sleep(interval)
+                    return {"failed": True, "msg": LOST.format(seconds=LOST_AFTER)}
+                time.sleep(RETRY_SECONDS)
                 continue
             connected = time.monotonic()
-            if answer["rc"] != STILL_RUNNING:
-                return self._result(job, answer)
-            self._tell(answer["stdout"], task_vars)
+            if status != RUNNING:
+                return self._result(job, status, content, errors)
+            if told > 0:
+                self._tell(content, task_vars)
+
+    def _asked(self, command: str) -> tuple[str | None, str, str]:
+        """What the host says of a job, what comes with that, and its standard error. None where it gave no answer."""
+        try:
+            answer = self._low_level_execute_command(command)
+        except AnsibleError:
+            return None, "", ""
+        said, found, told = str(answer.get("stdout", "")).partition(ANSWER)
+        del said  # a login script may greet
+        if not found:
+            return None, "", ""
+        status, _newline, content = told.partition("\n")
+        return status.strip(), content, str(answer.get("stderr", ""))
 
     def _tell(self, seen: str, task_vars: dict[str, Any]) -> None:
         """Show a line for each store that is waited for."""
@@ -204,18 +276,28 @@ class WaitingAction(ActionBase):
             return  # not begun to wait yet, or just ended
         if not self._task.no_log:
             for line in lines:
-                Display().display(line)
+                Display().display(line, stderr=True)  # what reads the standard output may expect JSON there
 
-    def _result(self, job: Job, answer: dict[str, Any]) -> dict[str, Any]:
-        if answer["rc"] == WAS_KILLED:
-            return {"failed": True, "msg": KILLED, "module_stderr": answer["stderr"]}
-        if answer["rc"] != 0:
-            raise AnsibleActionFail(
-                f"The result of the task is not at {job.result} any more. Run the task again, it goes on from"
-                " the state that it finds."
-            )
+    def _result(self, job: Job, status: str, content: str, errors: str) -> dict[str, Any]:
+        if status == SILENT:
+            return {"failed": True, "msg": TOLD_NOTHING.format(pid=job.pid, minutes=SILENT_MINUTES)}
+        if status == GONE:
+            return {"failed": True, "msg": RESULT_GONE.format(path=job.result)}
+        with suppress(AnsibleError):  # the next task on that host removes what stays
+            self._low_level_execute_command(remove_command(job, killed=status == KILLED_JOB))
+        if status == KILLED_JOB:
+            return {"failed": True, "msg": KILLED, "module_stderr": errors}
+        if "{" not in content and not errors:  # with those, Ansible itself says that the module has crashed
+            return {"failed": True, "msg": NO_RESULT.format(path=job.result), "module_stderr": errors}
         # From ansible-core 2.19 on, it must be told how the module's result is written.
         profile = ("legacy",) if "profile" in inspect.signature(self._parse_returned_data).parameters else ()
+        answer = {
+            "rc": 0,
+            "stdout": content,
+            "stdout_lines": content.splitlines(),
+            "stderr": errors,
+            "stderr_lines": [],
+        }
         return _without_internal_keys(self._parse_returned_data(answer, *profile))
 
 
@@ -229,6 +311,13 @@ def _without_internal_keys(parsed: Any) -> dict[str, Any]:
 
     remove_internal_keys(parsed)
     return dict(parsed)
+
+
+def _is_true(value: Any) -> bool:
+    try:
+        return bool(boolean(value))
+    except TypeError:
+        return True
 
 
 def _seconds(value: Any, *, default: int) -> int:

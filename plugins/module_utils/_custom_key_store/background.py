@@ -15,7 +15,10 @@ file. What ends the module, the connection or Ansible does not end it. It is no 
 from __future__ import annotations
 
 import contextlib
+import errno
+import fcntl
 import importlib
+import json
 import os
 import pickle  # from this process to the one that it starts, through a pipe between the two
 import shutil
@@ -34,6 +37,7 @@ from typing import cast
 from .progress import Progress
 from .run import VARIABLE as RUN_VARIABLE
 from .run import Run
+from .run import began_of
 
 VARIABLE = "KEYOPS_AWS_JOB"
 """The environment variable with the path that the files of a job begin with. Without it, a task waits in the foreground."""
@@ -45,6 +49,22 @@ KILLED = (
     "The task was ended before it was done. What it had begun goes on in KMS: run the task again, it goes on from the state"
     " that it finds."
 )
+
+NO_ROOM = (
+    "The task has ended, but there is no room for its result in the folder for background jobs on the managed host"
+    " (ANSIBLE_ASYNC_DIR). Make room, and run the task again: it goes on from the state that it finds."
+)
+
+NO_ROOM_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+RESERVED_BYTES = 256 * 1024
+"""The room that is taken for a result before anything is done. Few are longer."""
+
+PREFIX = "keyops-aws-"
+"""What the names of all files of jobs begin with."""
+
+OLDEST_SECONDS = 8 * 86400.0
+"""Longer than the longest lease, whose keeper needs its files."""
 
 UNREAD_SECONDS = 600.0
 """How long a result is kept for a controller that has lost its connection."""
@@ -59,6 +79,7 @@ class Job:
 
     Attributes:
         pid: its process id, on the managed host.
+        began: when that process began, in the words of the system: the id may be used again. Empty where that is not known.
         part: the file with what it has written of its result.
         progress: the file that says how far it is, see C(Progress).
         result: the file with its result, which is there when it has ended.
@@ -68,6 +89,7 @@ class Job:
     """
 
     pid: int
+    began: str
     part: str
     progress: str
     result: str
@@ -76,16 +98,17 @@ class Job:
     code: str
 
     @classmethod
-    def at(cls, path: str, pid: int, *, stage: str = "") -> Job:
+    def at(cls, path: str, pid: int, *, began: str = "", stage: str = "") -> Job:
         """The job whose files begin with this path.
 
         Args:
             path: see there.
             pid: see there.
+            began: see there.
             stage: empty for the task itself; C(KEEPER) for what its keeper does when the task is done.
         """
         own = {kind: f"{path}{stage}.{kind}" for kind in ("part", "progress", "result", "errors")}
-        return cls(pid=pid, end=f"{path}.end", code=f"{path}.zip", **own)
+        return cls(pid=pid, began=began, end=f"{path}.end", code=f"{path}.zip", **own)
 
     def discard(self) -> None:
         """Remove the files with the result: nobody will read it."""
@@ -191,14 +214,19 @@ def _start(path: str, module: str, state: Callable[[], Any]) -> Optional[Job]:
     """Start a process that goes on with the task; None where there is no place for its files. The folder is there."""
     from ansible.module_utils import basic
 
+    sweep(os.path.dirname(path))
     job = Job.at(path, 0)
     code = _archive() and job.code
     try:
-        for name in (job.part, job.errors):
+        for name in (job.part, job.errors, job.progress):
             os.close(os.open(name, os.O_CREAT | os.O_EXCL, 0o600))
+        _reserve(job.part)
         if code:  # Ansible removes its own when the module ends
             shutil.copyfile(_archive(), code)
-    except OSError:
+    except OSError:  # such as a full disk
+        job.discard()
+        with contextlib.suppress(OSError):
+            os.unlink(job.code)
         return None
     handover = _Handover(
         path=path,
@@ -222,7 +250,7 @@ def _start(path: str, module: str, state: Callable[[], Any]) -> Optional[Job]:
         pipe = cast(IO[bytes], process.stdin)
         pipe.write(pickle.dumps(handover))
         pipe.close()
-    return Job.at(path, process.pid)
+    return Job.at(path, process.pid, began=began_of(process.pid))
 
 
 def resume() -> None:
@@ -241,7 +269,7 @@ def resume() -> None:
             worker.afterwards()
         was_read(worker.job(), worker.run)
     finally:
-        for name in (worker.job().code, worker.job().end):
+        for name in (worker.job().code, worker.job().end, worker.job().progress):
             with contextlib.suppress(OSError):
                 os.unlink(name)
 
@@ -256,19 +284,96 @@ def result_of(job: Job) -> Iterator[None]:
         source = _open(name)
         os.dup2(source, descriptor)
         os.close(source)
+    with contextlib.suppress(OSError):
+        _reserve(job.part)
+    _lock(2)
+    has_room = True
     try:
         yield
     except SystemExit:
         pass
-    except BaseException:
+    except BaseException as error:
         import traceback
 
-        traceback.print_exc()
+        has_room = getattr(error, "errno", None) not in NO_ROOM_ERRORS
+        with contextlib.suppress(OSError):
+            traceback.print_exc()
     finally:
-        sys.stdout.flush()
-        sys.stderr.flush()
+        _end_result(has_room)
         with contextlib.suppress(OSError):
             os.replace(job.part, job.result)
+
+
+def _end_result(has_room: bool) -> None:
+    """What was printed is all of the result."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        has_room = False
+    with contextlib.suppress(OSError):
+        sys.stderr.flush()
+    with contextlib.suppress(OSError):
+        if not has_room:
+            os.lseek(1, 0, os.SEEK_SET)
+            os.write(1, json.dumps({"failed": True, "changed": True, "msg": NO_ROOM}).encode())
+        os.ftruncate(1, os.lseek(1, 0, os.SEEK_CUR))
+    nowhere = os.open(os.devnull, os.O_RDWR)
+    os.dup2(nowhere, 1)  # what could not be written is not tried again at the end of the process
+    os.close(nowhere)
+
+
+def _reserve(path: str) -> None:
+    """Take the room that a result needs: the disk may be full when there is one. Raises OSError if it is full already."""
+    file = os.open(path, os.O_WRONLY)
+    try:
+        if os.write(file, b"\0" * RESERVED_BYTES) < RESERVED_BYTES:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        os.fsync(file)  # some file systems find out only then
+    finally:
+        os.close(file)
+
+
+def _lock(descriptor: int) -> None:
+    """As long as the process lives, see sweep()."""
+    with contextlib.suppress(OSError):
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def sweep(folder: str, *, now: Callable[[], float] = time.time) -> None:
+    """Remove the files of jobs that have ended and whose result nobody has read.
+
+    Args:
+        folder: of the jobs.
+        now: seconds since the epoch.
+    """
+    with contextlib.suppress(OSError):
+        for name in os.listdir(folder):
+            if name.startswith(PREFIX):
+                with contextlib.suppress(OSError):
+                    _sweep(os.path.join(folder, name), now())
+
+
+def _sweep(path: str, now: float) -> None:
+    age = now - os.stat(path).st_mtime
+    if age > OLDEST_SECONDS:  # older than any window
+        os.unlink(path)
+    elif path.endswith(".errors") and age > UNREAD_SECONDS and not _is_locked(path):
+        Job.at(path[: -len(".errors")], 0).discard()
+        for kind in ("zip", "end"):
+            with contextlib.suppress(OSError):
+                os.unlink(f"{path[: -len('.errors')]}.{kind}")
+
+
+def _is_locked(path: str) -> bool:
+    """Does the job still run? It may have written nothing for long."""
+    file = os.open(path, os.O_RDWR)
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return True
+    finally:
+        os.close(file)
+    return False
 
 
 def _open(name: str) -> int:

@@ -88,6 +88,7 @@ class Progress:
                 self._waiting[which] = entry
             content = json.dumps({WRITTEN: self._now(), ENTRIES: list(self._waiting.values())})
             _quietly(_replace, self._path, content)
+            _quietly(os.utime, self._path)  # a full disk takes no content, but this: the task is alive
             if entry is not None and not self._begun:
                 self._begun = True
                 self._begins()

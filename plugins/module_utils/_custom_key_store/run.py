@@ -43,7 +43,7 @@ class Run:
 
     def is_gone(self) -> bool:
         """Has it ended, however that came? False where that cannot be seen."""
-        return self.can_be_seen and _began(self._pid) != self._began
+        return self.can_be_seen and began_of(self._pid) != self._began
 
 
 def token_of(pid: int) -> Optional[str]:
@@ -52,7 +52,7 @@ def token_of(pid: int) -> Optional[str]:
     Args:
         pid: the id of a process that runs.
     """
-    began = _began(pid)
+    began = began_of(pid)
     return f"{pid}:{_namespace()}:{began}" if began != _GONE else None
 
 
@@ -64,7 +64,7 @@ def _namespace() -> str:
         return ""
 
 
-def _began(pid: int) -> str:
+def began_of(pid: int) -> str:
     """When a process began, in the words of the system: a number that is used again has another time. Empty if it has ended.
 
     A zombie has ended: it only waits for its parent to notice.

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import subprocess
 import sys
 import time
@@ -49,8 +50,8 @@ def until(condition: Callable[[], object]) -> None:
         time.sleep(0.02)
 
 
-def run(body: str, folder: Path, path: Path | None) -> subprocess.CompletedProcess[str]:
-    """A module with this task, which may use worker."""
+def run(body: str, folder: Path, path: Path | None, *, room: int | None = None) -> subprocess.CompletedProcess[str]:
+    """A module with this task, which may use worker. Room: bytes that each file may have at most, as on a disk that is full."""
     (folder / "job_module.py").write_text(MODULE.format(body=body))
     variables = {} if path is None else {"KEYOPS_AWS_JOB": str(path)}
     return subprocess.run(
@@ -61,6 +62,7 @@ def run(body: str, folder: Path, path: Path | None) -> subprocess.CompletedProce
         capture_output=True,
         timeout=60,
         check=False,
+        preexec_fn=None if room is None else lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (room, room)),
     )
 
 
@@ -72,9 +74,9 @@ def tidy(tmp_path: Path) -> Iterator[None]:
         path.unlink()
 
 
-def started(body: str, folder: Path) -> dict[str, Any]:
+def started(body: str, folder: Path, *, room: int | None = None) -> dict[str, Any]:
     """The job that a module with this task has left."""
-    done = run(body, folder, folder / "jobs" / "job")
+    done = run(body, folder, folder / "jobs" / "job", room=room)
     assert (done.returncode, done.stderr) == (0, "")
     job: dict[str, Any] = json.loads(done.stdout)["keyops_aws_job"]
     return job
@@ -124,6 +126,61 @@ def test_without_a_place_for_its_files_it_waits_in_the_foreground(tmp_path: Path
     (tmp_path / "file").touch()
     done = run("print(worker.is_background)", tmp_path, tmp_path / "file" / "job")
     assert (done.returncode, done.stdout, done.stderr) == (0, "False\n", "")
+
+
+def test_on_a_full_disk_it_waits_in_the_foreground(tmp_path: Path) -> None:
+    done = run("print(worker.is_background)", tmp_path, tmp_path / "jobs" / "job", room=background.RESERVED_BYTES - 1)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "False\n", "")
+    assert list((tmp_path / "jobs").iterdir()) == []
+
+
+@pytest.mark.parametrize("body", ["print('x' * 2**20)", "print('x' * 8192 * 40, flush=True)"])
+def test_a_result_that_finds_no_room_says_so(tmp_path: Path, body: str) -> None:
+    """Nothing of what was done is claimed to be known."""
+    job = started(body, tmp_path, room=background.RESERVED_BYTES)
+    until(Path(job["result"]).exists)
+    assert json.loads(Path(job["result"]).read_text()) == {
+        "failed": True,
+        "changed": True,
+        "msg": "The task has ended, but there is no room for its result in the folder for background jobs on the managed host"
+        " (ANSIBLE_ASYNC_DIR). Make room, and run the task again: it goes on from the state that it finds.",
+    }
+
+
+def test_a_result_has_room_on_a_disk_that_has_become_full(tmp_path: Path) -> None:
+    """What was reserved is enough for it."""
+    job = started("print(json.dumps('x' * 200000))", tmp_path, room=background.RESERVED_BYTES)
+    until(Path(job["result"]).exists)
+    assert json.loads(Path(job["result"]).read_text()) == "x" * 200000
+
+
+def test_files_of_jobs_that_nobody_reads_are_swept(tmp_path: Path) -> None:
+    kinds = ("part", "progress", "result", "errors", "zip", "end")
+    paths = [tmp_path / f"{name}.{kind}" for name in ("keyops-aws-1", "keyops-aws-2", "another") for kind in kinds]
+    for path in paths:
+        path.touch()
+    minutes = 60.0
+
+    def sweep(age: float) -> list[str]:
+        background.sweep(str(tmp_path), now=lambda: time.time() + age)
+        return sorted({path.stem for path in tmp_path.iterdir()})
+
+    assert sweep(5 * minutes) == ["another", "keyops-aws-1", "keyops-aws-2"]
+    with (tmp_path / "keyops-aws-2.errors").open("r+") as file:
+        background._lock(file.fileno())  # as the job does while it runs
+        assert sweep(11 * minutes) == ["another", "keyops-aws-2"]
+    assert sweep(11 * minutes) == ["another"]
+    (tmp_path / "keyops-aws-3.zip").touch()  # a keeper has its code there
+    assert sweep(7 * 24 * 60 * minutes) == ["another", "keyops-aws-3"]
+    assert sweep(9 * 24 * 60 * minutes) == ["another"]
+    background.sweep(str(tmp_path / "none"))
+
+
+def test_a_job_that_runs_is_not_swept(tmp_path: Path) -> None:
+    job = started("time.sleep(60)", tmp_path)
+    until(lambda: background._is_locked(job["errors"]))
+    os.kill(job["pid"], 9)
+    until(lambda: not background._is_locked(job["errors"]))
 
 
 def test_where_no_new_process_could_find_the_code_it_waits_in_the_foreground(

@@ -84,7 +84,7 @@ def test_a_run_on_another_host_cannot_be_seen(token: str | None) -> None:
 
 
 def test_it_works_where_there_is_no_proc(monkeypatch: pytest.MonkeyPatch, ended: str) -> None:
-    monkeypatch.setattr(run_module, "_began", run_module._began_by_ps)
+    monkeypatch.setattr(run_module, "began_of", run_module._began_by_ps)
     token = token_of(os.getpid())
     assert Run(token).is_gone() is False
     assert Run(f"{ended.split(':')[0]}:{run_module._namespace()}:Wed Nov 25").is_gone() is True

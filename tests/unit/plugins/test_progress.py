@@ -6,25 +6,28 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 from unittest import mock
 
 import pytest
-from ansible.errors import AnsibleActionFail
+from ansible.errors import AnsibleConnectionFailure
 
 from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.apply import History
 from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.background import Job
 from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.model import CustomKeyStore
 from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.model import DesiredStore
 from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.progress import Progress
+from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.run import began_of
 from ansible_collections.keyops.aws.plugins.plugin_utils import waiting
-from ansible_collections.keyops.aws.plugins.plugin_utils.waiting import STILL_RUNNING
-from ansible_collections.keyops.aws.plugins.plugin_utils.waiting import WAS_KILLED
 from ansible_collections.keyops.aws.plugins.plugin_utils.waiting import WaitingAction
+from ansible_collections.keyops.aws.plugins.plugin_utils.waiting import remove_command
 from ansible_collections.keyops.aws.plugins.plugin_utils.waiting import wait_command
 
 DESCRIBED = {
@@ -93,16 +96,24 @@ def wait(job: Job, seconds: float, *, quick: bool) -> subprocess.CompletedProces
 def test_a_job_that_has_ended_is_not_waited_for(job: Job, tmp_path: Path) -> None:
     Path(job.result).write_text('{"changed": true}')
     done = wait(job, 3600, quick=False)
-    assert (done.returncode, done.stdout, done.stderr) == (0, '{"changed": true}', "a warning")
+    assert (done.returncode, done.stdout, done.stderr) == (0, 'keyops-aws:ended\n{"changed": true}', "a warning")
+    subprocess.run(["/bin/sh", "-c", remove_command(job, killed=False)], check=True)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_job_that_runs_tells_how_far_it_is(job: Job) -> None:
-    done = wait(job, 0.1, quick=True)
-    assert done.returncode == STILL_RUNNING
-    now, _newline, told = done.stdout.partition("\n")
+    status, now, told = wait(job, 0.1, quick=True).stdout.split("\n")
+    assert status == "keyops-aws:running"
     assert abs(int(now) - time.time()) < 30
     assert told == '{"written": 1}'
+
+
+def test_a_job_that_has_told_nothing_for_long(job: Job) -> None:
+    long_ago = time.time() - 60 * (waiting.SILENT_MINUTES + 1)
+    os.utime(job.progress, (long_ago, long_ago))
+    assert wait(job, 0.1, quick=True).stdout == "keyops-aws:silent\n"
+    Path(job.progress).unlink()  # it has just ended to wait
+    assert wait(job, 0.1, quick=True).stdout.startswith("keyops-aws:running\n")
 
 
 def test_a_job_whose_process_is_gone_without_a_result(tmp_path: Path) -> None:
@@ -111,15 +122,49 @@ def test_a_job_whose_process_is_gone_without_a_result(tmp_path: Path) -> None:
     job = Job.at(str(tmp_path / "the job"), gone.pid)
     Path(job.part).write_text('{"chan')
     Path(job.errors).write_text("Killed")
+    Path(job.code).touch()
     done = wait(job, 3600, quick=False)
-    assert (done.returncode, done.stdout, done.stderr) == (WAS_KILLED, "", "Killed")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "keyops-aws:killed\n", "Killed")
+    subprocess.run(["/bin/sh", "-c", remove_command(job, killed=True)], check=True)
     assert list(tmp_path.iterdir()) == []
+    assert wait(job, 3600, quick=False).stdout == "keyops-aws:gone\n"
+
+
+def test_a_job_that_nobody_buries_has_ended(tmp_path: Path) -> None:
+    """As in a container whose first process is ansible-playbook."""
+    process = subprocess.Popen(["/bin/true"])  # waited for below
+    try:
+        os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+        job = Job.at(str(tmp_path / "the job"), process.pid, began=began_of(os.getpid()))
+        Path(job.part).touch()
+        Path(job.errors).touch()
+        assert wait(job, 3600, quick=False).stdout == "keyops-aws:killed\n"
+    finally:
+        process.wait()
+
+
+def test_another_process_with_the_same_id_is_not_the_job(tmp_path: Path) -> None:
+    with subprocess.Popen(["/bin/sleep", "60"]) as process:
+        job = Job.at(str(tmp_path / "the job"), process.pid, began=began_of(process.pid))
+        Path(job.part).touch()
+        Path(job.errors).touch()
+        assert wait(job, 0.1, quick=True).stdout.startswith("keyops-aws:running\n")
+        another = replace(job, began="1")
+        assert wait(another, 3600, quick=False).stdout == "keyops-aws:killed\n"
+        process.kill()
 
 
 def test_it_looks_often_at_first_and_never_not_at_all(job: Job) -> None:
-    assert "tries=200\n" in wait_command(job, 20, quick=True)
-    assert "tries=40\n" in wait_command(job, 20, quick=False)
-    assert "tries=1\n" in wait_command(job, 0, quick=False)
+    assert "tries=200;" in wait_command(job, 20, quick=True)
+    assert "tries=40;" in wait_command(job, 20, quick=False)
+    assert "tries=1;" in wait_command(job, 0, quick=False)
+
+
+def test_any_login_shell_can_pass_it_on(job: Job) -> None:
+    """csh takes no quoted text of several lines, and ! for its history."""
+    command = wait_command(job, 20, quick=True)
+    assert "\n" not in command
+    assert "!" not in command
 
 
 def action(*, no_log: bool = False) -> WaitingAction:
@@ -156,15 +201,90 @@ def test_nothing_is_shown_where_nothing_is_known(seen: str) -> None:
     assert told(seen) == []
 
 
-def test_a_result_that_is_gone_and_a_module_that_was_killed() -> None:
-    job = Job.at("/jobs/j1", 1)
-    with pytest.raises(AnsibleActionFail) as caught:
-        action()._result(job, {"rc": 1, "stdout": "", "stderr": ""})
-    assert str(caught.value).startswith(
-        "The result of the task is not at /jobs/j1.result any more. Run the task again, it goes on from the state that it finds."
-    )
-    result = action()._result(job, {"rc": WAS_KILLED, "stdout": "", "stderr": "Killed"})
+class Host:
+    """A managed host that gives these answers, one after the other, and then says that the result is gone."""
+
+    def __init__(self, *answers: Any) -> None:
+        self.answers = list(answers)
+        self.commands: list[str] = []
+
+    def __call__(self, command: str) -> dict[str, Any]:
+        self.commands.append(command)
+        answer = self.answers.pop(0) if self.answers else "keyops-aws:gone\n"
+        if isinstance(answer, Exception):
+            raise answer
+        return answer if isinstance(answer, dict) else {"rc": 0, "stdout": answer, "stderr": ""}
+
+
+def waited(host: Host, monkeypatch: pytest.MonkeyPatch, *, every: float = 100.0) -> dict[str, Any]:
+    """What comes of a wait whose pauses, and whose requests, take so many seconds each."""
+    made = action()
+    clock = iter(every * number for number in range(1000))
+    monkeypatch.setattr(time, "sleep", lambda seconds: None)
+    monkeypatch.setattr(time, "monotonic", lambda: next(clock))
+    monkeypatch.setattr(made, "_low_level_execute_command", host, raising=False)
+    return made._wait(Job.at("/jobs/j1", 1), {})
+
+
+NO_ANSWER = [
+    {"rc": -13, "stdout": "", "stderr": ""},
+    {"rc": 255, "stdout": "", "stderr": "Connection reset"},
+    {"rc": 137, "stdout": "", "stderr": ""},
+    {"rc": 1, "stdout": "Unmatched '''.", "stderr": ""},
+    AnsibleConnectionFailure("unreachable"),
+]
+
+
+@pytest.mark.parametrize("answer", NO_ANSWER, ids=["-13", "255", "137", "another shell", "exception"])
+def test_only_the_host_can_say_what_became_of_a_job(answer: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    host = Host(answer, "Welcome!\nkeyops-aws:killed\n", "")
+    assert waited(host, monkeypatch)["msg"].startswith("The task was ended before it was done.")
+    assert len(host.commands) == 3  # the third removes its files
+
+
+@pytest.mark.parametrize("answer", NO_ANSWER, ids=["-13", "255", "137", "another shell", "exception"])
+def test_a_host_that_never_answers_is_given_up(answer: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    result = waited(Host(*[answer] * 50), monkeypatch)
     assert result == {
+        "failed": True,
+        "msg": "The managed host gave no answer for 300 seconds. The task goes on there in the background. Run it again when the"
+        " host can be reached: it goes on from the state that it finds.",
+    }
+
+
+def test_a_job_that_has_told_nothing_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    host = Host("keyops-aws:running\n1\n{}", "keyops-aws:silent\n")
+    assert waited(host, monkeypatch) == {
+        "failed": True,
+        "msg": "The process 1 of the task on the managed host has told nothing for 15 minutes, so it was given up. It was not"
+        " ended. Look at what it does, end it if it hangs, and run the task again: it goes on from the state that it finds.",
+    }
+    assert len(host.commands) == 2  # nothing is removed
+
+
+@pytest.mark.parametrize(
+    ("answer", "text"),
+    [
+        (
+            "keyops-aws:gone\n",
+            "The result of the task is not at /jobs/j1.result any more: somebody has removed it on the",
+        ),
+        (
+            "keyops-aws:ended\n",
+            "The result of the task at /jobs/j1.result on the managed host cannot be read. Run the task",
+        ),
+    ],
+)
+def test_a_result_that_is_gone_or_empty(answer: str, text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    result = waited(Host(answer), monkeypatch)
+    assert result["failed"] is True
+    assert result["msg"].startswith(text)
+
+
+def test_a_module_that_was_killed() -> None:
+    made = action()
+    made._low_level_execute_command = Host()
+    assert made._result(Job.at("/jobs/j1", 1), "killed", "", "Killed") == {
         "failed": True,
         "msg": "The task was ended before it was done. What it had begun goes on in KMS: run the task again, it goes on from"
         " the state that it finds.",
