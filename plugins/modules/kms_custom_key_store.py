@@ -54,7 +54,8 @@ options:
       - V(disconnected) disconnects the store, or aborts its connecting, and waits until it is C(DISCONNECTED). All KMS keys in
         it become unusable at once. Properties are changed then.
       - V(absent) deletes the store. One that is connected is only disconnected for that with O(allow_disconnect=true), and not
-        before it is proved that it holds no KMS key, one whose deletion is pending included.
+        before it is proved that it holds no KMS key, one whose deletion is pending included. Of one that is not in service, KMS
+        judges that itself, and the keys that the caller may describe are named.
     type: str
     default: present
     choices:
@@ -116,7 +117,9 @@ options:
           - PUBLIC_ENDPOINT
           - VPC_ENDPOINT_SERVICE
       uri_endpoint:
-        description: Scheme and host of the proxy, such as V(https://xks.example.com). It changes while the store is disconnected.
+        description:
+          - Scheme and host of the proxy, such as V(https://xks.example.com). It changes while the store is disconnected.
+          - KMS connects to port 443 and no other, so the value has no port.
         type: str
       uri_path:
         description: The path of the proxy's API, such as V(/example/kms/xks/v1). It can change while the store is connected.
@@ -151,6 +154,9 @@ options:
     description:
       - May a store that is connected, or connecting, be disconnected where a change or its deletion needs that?
       - It is not needed for O(state=disconnected).
+      - Before a store in AWS CloudHSM is disconnected to be connected again, its cluster is looked at, or the one in
+        O(cloud_hsm_cluster_id). If it is not C(ACTIVE), or has too few active HSMs, the task is refused, and the store stays in
+        service. Where the caller may not look, the task warns and goes on.
     type: bool
     default: false
   wait:
@@ -164,6 +170,7 @@ options:
     description:
       - How many seconds all waiting of the task may take together, that for the end of throttling included.
       - When the time is up, the task fails, but KMS goes on with what was begun. Running the task again joins the wait.
+      - AWS says that a connect takes up to 20 minutes. Users have seen more than 30; raise this where that is too little.
     type: int
     default: 1800
 seealso:
@@ -176,7 +183,8 @@ seealso:
 notes:
   - The module needs the permissions C(kms:DescribeCustomKeyStores), and for what is asked for C(kms:ConnectCustomKeyStore) and
     C(kms:DisconnectCustomKeyStore), C(kms:CreateCustomKeyStore), C(kms:UpdateCustomKeyStore) or C(kms:DeleteCustomKeyStore), in
-    an IAM policy of the caller. To delete, it also needs C(kms:ListKeys) and C(kms:DescribeKey).
+    an IAM policy of the caller. To delete a store that is connected, it also needs C(kms:ListKeys) and C(kms:DescribeKey), and
+    to change what needs a disconnect C(cloudhsm:DescribeClusters), to look whether the cluster can connect the store again.
   - C(CONNECTED) means that the last connect succeeded, and that nobody has disconnected the store since. It does not tell whether
     the backing key store is healthy.
 """
@@ -439,7 +447,10 @@ from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.apply
 from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.apply import History
 from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.apply import MustWait
 from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.background import Worker
+from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.clients import client_beside
 from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.clock import Clock
+from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.clusters import Cluster
+from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.clusters import describe_clusters
 from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.lease import Leases
 from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.model import CustomKeyStoreError
 from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.owner import FOLDER
@@ -447,6 +458,7 @@ from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.owner
 from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.owner import Permit
 from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.properties import SERVICE_OWNER
 from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.properties import desired_store
+from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.properties import refuse_two_identities
 from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.service import client_config
 from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.task import Task
 from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.version import COLLECTION_NAME
@@ -507,10 +519,15 @@ def bring_about(
     desired = desired_store(module.params)
     if SERVICE_OWNER.option in desired.given:
         module.require_botocore_at_least("1.40.70", reason=f"to use {SERVICE_OWNER.option}")
+    refuse_two_identities(module.params)
     client = module.client("kms", config=client_config())
 
+    def look_at_cluster(cluster_id: str) -> Cluster:
+        cloudhsm = client_beside(module, "cloudhsmv2", timeout=10)
+        return describe_clusters(cloudhsm, [cluster_id])[cluster_id]
+
     def where() -> str:
-        return place(client.meta.region_name, module.client("sts", config=client_config(timeout=2)))
+        return place(client.meta.region_name, client_beside(module, "sts", timeout=2))
 
     clock = replace(clock, announce=worker.progress.reporter(desired, history))
     leases = Leases(INTERRUPTED, expires_after=24 * 3600)
@@ -523,6 +540,7 @@ def bring_about(
         leases=leases,
         permit=permit,
         hands_over=worker.can_hand_over and not module.check_mode,
+        look_at_cluster=look_at_cluster,
     )
 
     try:
@@ -530,7 +548,7 @@ def bring_about(
         if handover is not None:
             task.resume(handover)
         plan = task.plan() if handover is None or handover.plan is None else handover.plan
-        tell_of_interruption(module, history)
+        warn(module, history)
         return task.foretell(plan) if module.check_mode else task.run(plan)
     except MustWait:
         job = worker.hand_over(MODULE, lambda: (task.hand_over(), permit.ownership.hand_over()))
@@ -539,7 +557,9 @@ def bring_about(
         return job
 
 
-def tell_of_interruption(module: AnsibleAWSModule, history: History) -> None:
+def warn(module: AnsibleAWSModule, history: History) -> None:
+    for text in history.warnings:
+        module.warn(text)
     if history.interrupted is not None:
         module.warn(
             f"The custom key store {history.store} was disconnected at {history.interrupted.time} by a task that was ended"

@@ -48,8 +48,23 @@ options:
       - Keys in other accounts' stores, and who uses a key from another account, cannot be seen.
     type: bool
     default: false
+  unused_for_days:
+    description:
+      - Return only the KMS keys that were not used for so many days, 1 or more. It needs O(include_keys=true).
+      - A key that was never used counts from the day on which KMS began to record that, C(tracking_start_date).
+      - A key whose last use is not known is returned, too, with the reason in C(last_usage.unknown), and a warning says so.
+      - KMS may record a use up to an hour late. Before you delete a key, disable it for a while, and look who misses it.
+    type: int
   include_cloud_hsm_cluster:
     description: Describe the AWS CloudHSM clusters behind the stores of the type V(AWS_CLOUDHSM).
+    type: bool
+    default: false
+  include_events:
+    description:
+      - Look up in AWS CloudTrail who has connected, disconnected, updated and deleted the stores.
+      - CloudTrail tells an event up to 15 minutes late, and for 90 days. Requests that KMS refused are left out.
+      - It takes four requests or more. AWS allows two of them a second, to all who make them in the account and Region; the
+        module stays below that.
     type: bool
     default: false
 seealso:
@@ -61,7 +76,8 @@ seealso:
 notes:
   - The module needs the permission C(kms:DescribeCustomKeyStores) in an IAM policy of the caller. O(include_keys) needs
     C(kms:ListKeys) and C(kms:ListAliases) as well, and C(kms:DescribeKey) and C(kms:GetKeyLastUsage) for each key, in its key
-    policy or where that leaves it to IAM. O(include_cloud_hsm_cluster) needs C(cloudhsm:DescribeClusters).
+    policy or where that leaves it to IAM. O(include_cloud_hsm_cluster) needs C(cloudhsm:DescribeClusters), and
+    O(include_events) needs C(cloudtrail:LookupEvents).
   - That a store is C(CONNECTED) means that the last connect succeeded, and that nobody has disconnected the store since. It
     does not tell whether the backing key store is healthy.
   - The last use is an indication and no proof. KMS records it for some time only, and a data key that was decrypted earlier
@@ -105,6 +121,19 @@ EXAMPLES = r"""
       - with_cluster.custom_key_stores[0].cloud_hsm_cluster.state == "ACTIVE"
       - with_cluster.custom_key_stores[0].cloud_hsm_cluster.active_hsms >= 1
     fail_msg: "The cluster is not ready: {{ with_cluster.custom_key_stores[0].cloud_hsm_cluster }}"
+
+- name: Find out who has disconnected the key store
+  keyops.aws.kms_custom_key_store_info:
+    name: payments
+    include_events: true
+  register: with_events
+
+- name: Tell it
+  ansible.builtin.debug:
+    msg: "{{ item.user_arn }} has disconnected it at {{ item.time }}."
+  loop: "{{ with_events.custom_key_stores[0].events | selectattr('event_name', 'eq', 'DisconnectCustomKeyStore') }}"
+  loop_control:
+    label: "{{ item.event_id }}"
 """
 
 RETURN = r"""
@@ -277,6 +306,16 @@ custom_key_stores:
               returned: when the key was used
               type: str
               sample: "2026-02-13T04:05:06+00:00"
+            cloud_trail_event_id:
+              description: The id of the event in CloudTrail that tells who that was.
+              returned: when the key was used
+              type: str
+              sample: 114b61b9-0ea6-47f5-a9d2-4f2bdd0017d5
+            kms_request_id:
+              description: The id that KMS gave that request.
+              returned: when the key was used
+              type: str
+              sample: 8d9b1c2a-5f6e-4a3b-9c0d-1e2f3a4b5c6d
             unknown:
               description: Why KMS does not tell when the key was last used, and what to do.
               returned: when it does not
@@ -329,6 +368,78 @@ custom_key_stores:
           sample: >-
             There is no CloudHSM cluster cluster-2a34b5cdefg in this account and Region. If it was deleted, create one from a
             recent backup, and tell KMS its id while the store is disconnected (cloud_hsm_cluster_id).
+    events:
+      description:
+        - What was done to the store, the newest first. Of each operation, there is at least the last one, as far as CloudTrail
+          has it among the last 500 on any stores.
+        - C(null) when RV(events_problem) says why it is not known.
+      returned: when O(include_events=true)
+      type: list
+      elements: dict
+      contains: &event
+        time:
+          description: When that was, in ISO 8601.
+          returned: always
+          type: str
+          sample: "2026-02-13T04:05:06+00:00"
+        event_name:
+          description:
+            - The operation, V(ConnectCustomKeyStore), V(DisconnectCustomKeyStore), V(UpdateCustomKeyStore) or
+              V(DeleteCustomKeyStore).
+          returned: always
+          type: str
+          sample: DisconnectCustomKeyStore
+        user_arn:
+          description: Who did it, as an ARN. C(null) where CloudTrail does not tell it.
+          returned: always
+          type: str
+          sample: arn:aws:iam::123456789012:user/alice
+        source_ip:
+          description: From which IP address, or by which service of AWS. C(null) where CloudTrail does not tell it.
+          returned: always
+          type: str
+          sample: 192.0.2.0
+        event_id:
+          description: The id of the event in CloudTrail.
+          returned: always
+          type: str
+          sample: 114b61b9-0ea6-47f5-a9d2-4f2bdd0017d5
+deleted_custom_key_stores:
+  description:
+    - The stores that were deleted in the last 90 days, the last one first. With O(custom_key_store_id) or O(name), those with
+      that id or name.
+    - Empty when RV(events_problem) says why it is not known.
+  returned: when O(include_events=true)
+  type: list
+  elements: dict
+  contains:
+    custom_key_store_id:
+      description: The id of the store.
+      returned: always
+      type: str
+      sample: cks-1234567890abcdef0
+    custom_key_store_name:
+      description: The friendly name that it had. C(null) where CloudTrail does not tell it.
+      returned: always
+      type: str
+      sample: payments
+    events:
+      description: What was done to the store, the newest first.
+      returned: always
+      type: list
+      elements: dict
+      contains: *event
+events_problem:
+  description: Why CloudTrail could not be asked.
+  returned: when O(include_events=true), and it could not
+  type: str
+  sample: >-
+    LookupEvents failed with AccessDeniedException. The caller needs the permission cloudtrail:LookupEvents in an IAM policy.
+region:
+  description: The Region of the stores.
+  returned: always
+  type: str
+  sample: us-east-1
 keys_not_described:
   description:
     - The KMS keys of the account that could not be described, so that they may be in any of the stores. A warning says so,
@@ -379,23 +490,35 @@ from ansible_collections.amazon.aws.plugins.module_utils.common import set_colle
 from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleAWSModule
 
 from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.api import Kms
+from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.clients import client_beside
 from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.clock import Clock
 from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.clock import Deadline
 from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.clusters import describe_clusters
 from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.diagnosis import diagnose
 from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.keys import keys_in_stores
 from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.keys import told_by_store
+from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.keys import unused_among
 from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.keys import usages
 from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.model import ConnectionState
 from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.model import CustomKeyStore
 from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.model import CustomKeyStoreError
 from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.properties import check_values
+from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.properties import refuse_two_identities
 from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.service import client_config
+from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.trail import Trail
+from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.trail import TrailError
+from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.trail import deleted_stores
 from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.version import COLLECTION_NAME
 from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.version import COLLECTION_VERSION
 
 PATIENCE = 600
 """Seconds after which a request that KMS throttles is not repeated any more."""
+
+LONGEST_UNUSED = 36500
+"""Days. More than any key is old."""
+
+EVENTS_PATIENCE = 60
+"""The same for CloudTrail. A store is described without its events, too."""
 
 
 def argument_spec() -> dict[str, dict[str, Any]]:
@@ -404,7 +527,9 @@ def argument_spec() -> dict[str, dict[str, Any]]:
         "custom_key_store_id": {"type": "str", "aliases": ["id"]},
         "name": {"type": "str", "aliases": ["custom_key_store_name"]},
         "include_keys": {"type": "bool", "default": False},
+        "unused_for_days": {"type": "int"},
         "include_cloud_hsm_cluster": {"type": "bool", "default": False},
+        "include_events": {"type": "bool", "default": False},
     }
 
 
@@ -420,6 +545,8 @@ def look(module: AnsibleAWSModule, clock: Clock) -> dict[str, Any]:
     options = {"CustomKeyStoreId": "custom_key_store_id", "CustomKeyStoreName": "name"}
     which = {member: module.params[option] for member, option in options.items() if module.params[option] is not None}
     check_values({options[member]: value for member, value in which.items()})
+    check_unused_for_days(module.params)
+    refuse_two_identities(module.params)
     client = module.client("kms", config=client_config())
     kms = Kms(client, Deadline(clock, PATIENCE), lambda: str(client.meta.region_name))
     stores = kms.describe_all(which)
@@ -429,7 +556,22 @@ def look(module: AnsibleAWSModule, clock: Clock) -> dict[str, Any]:
         extra = add_keys(module, kms, results)
     if module.params["include_cloud_hsm_cluster"]:
         add_clusters(module, results.values())
-    return {"custom_key_stores": list(results.values()), **extra}
+    if module.params["include_events"]:
+        extra.update(add_events(module, results, Deadline(clock, EVENTS_PATIENCE)))
+    return {"custom_key_stores": list(results.values()), "region": str(client.meta.region_name), **extra}
+
+
+def check_unused_for_days(params: Mapping[str, Any]) -> None:
+    """Raises CustomKeyStoreError for a number of days that means nothing."""
+    days = params["unused_for_days"]
+    if days is None:
+        return
+    if not params["include_keys"]:
+        raise CustomKeyStoreError(
+            "unused_for_days chooses among the keys: set include_keys=true, too, or leave it out."
+        )
+    if not 1 <= days <= LONGEST_UNUSED:
+        raise CustomKeyStoreError(f"unused_for_days is {days}, and must be from 1 to {LONGEST_UNUSED}.")
 
 
 def describe(store: CustomKeyStore) -> dict[str, Any]:
@@ -458,7 +600,16 @@ def add_keys(module: AnsibleAWSModule, kms: Kms, results: Mapping[str, dict[str,
         return {"keys_not_described": []}
     found = keys_in_stores(kms, results)
     uses = usages(kms, found.keys)
-    told = told_by_store(found.keys, uses)
+    keys = found.keys
+    if module.params["unused_for_days"] is not None:
+        keys = unused_among(keys, uses, days=module.params["unused_for_days"], now=kms.now())
+        unknown = sum(uses.by_key[key.id].is_unknown for key in keys)
+        if unknown:
+            module.warn(
+                f"Of {unknown} KMS keys it is not known when they were used last, see last_usage.unknown: they may have been used"
+                f" in the last {module.params['unused_for_days']} days, and are returned all the same."
+            )
+    told = told_by_store(keys, uses)
     for custom_key_store_id, result in results.items():
         result["keys"] = told.get(custom_key_store_id, [])
     if uses.aliases_error is not None:
@@ -474,10 +625,39 @@ def add_keys(module: AnsibleAWSModule, kms: Kms, results: Mapping[str, dict[str,
 def add_clusters(module: AnsibleAWSModule, results: Collection[dict[str, Any]]) -> None:
     """Add C(cloud_hsm_cluster) to each of the stores that are in AWS CloudHSM."""
     ids = {result["cloud_hsm_cluster_id"] for result in results if "cloud_hsm_cluster_id" in result}
-    clusters = describe_clusters(module.client("cloudhsmv2"), ids)
+    clusters = describe_clusters(client_beside(module, "cloudhsmv2"), ids)
     for result in results:
         if "cloud_hsm_cluster_id" in result:
             result["cloud_hsm_cluster"] = clusters[result["cloud_hsm_cluster_id"]].to_result()
+
+
+def add_events(module: AnsibleAWSModule, results: Mapping[str, dict[str, Any]], deadline: Deadline) -> dict[str, Any]:
+    """Add C(events) to each of the stores.
+
+    Args:
+        module: its options say which stores are asked for.
+        results: the stores by id, as they will be returned.
+        deadline: see C(Trail).
+
+    Returns:
+        What the result has beside the stores.
+    """
+    trail = Trail(client_beside(module, "cloudtrail"), deadline)
+    try:
+        events = trail.events(results)
+    except TrailError as error:
+        for result in results.values():
+            result["events"] = None
+        return {"deleted_custom_key_stores": [], "events_problem": error.message}
+    for custom_key_store_id, result in results.items():
+        result["events"] = [event.to_result() for event in events if event.store_id == custom_key_store_id]
+    wanted_id, wanted_name = module.params["custom_key_store_id"], module.params["name"]
+    gone = [
+        store.to_result()
+        for store in deleted_stores(events, results)
+        if wanted_id in (None, store.id) and wanted_name in (None, store.name)
+    ]
+    return {"deleted_custom_key_stores": gone}
 
 
 def main() -> None:

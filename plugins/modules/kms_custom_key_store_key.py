@@ -263,6 +263,7 @@ from ansible_collections.amazon.aws.plugins.module_utils.common import set_colle
 from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleAWSModule
 
 from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.api import place
+from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.clients import client_beside
 from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.clock import Clock
 from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.clusters import Cluster
 from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.clusters import describe_clusters
@@ -271,6 +272,7 @@ from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.key_p
 from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.key_task import KeyHistory
 from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.key_task import KeyTask
 from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.model import CustomKeyStoreError
+from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.properties import refuse_two_identities
 from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.service import client_config
 from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.version import COLLECTION_NAME
 from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.version import COLLECTION_VERSION
@@ -301,13 +303,14 @@ def task_of(module: AnsibleAWSModule, history: KeyHistory) -> KeyTask:
         CustomKeyStoreError: they do not go together.
     """
     desired = desired_key(module.params)
+    refuse_two_identities(module.params)
     client = module.client("kms", config=client_config())
 
     def where() -> str:
-        return place(client.meta.region_name, module.client("sts", config=client_config(timeout=2)))
+        return place(client.meta.region_name, client_beside(module, "sts", timeout=2))
 
     def look_at_cluster(cluster_id: str) -> Cluster:
-        return describe_clusters(module.client("cloudhsmv2"), [cluster_id])[cluster_id]
+        return describe_clusters(client_beside(module, "cloudhsmv2"), [cluster_id])[cluster_id]
 
     return KeyTask(
         desired,

@@ -88,6 +88,12 @@ options:
       endpoint_url:
         description: Where KMS is, if not at AWS's own address. It is not used for any other service.
         type: str
+      assume_role_arn:
+        description:
+          - The ARN of an IAM role to assume for the store, such as one of its account. It is assumed with the credentials that
+            the store would be reached with otherwise.
+          - The credentials of the role are renewed for as long as the task and the keeper need them.
+        type: str
       lease_role_arn:
         description: As O(lease_role_arn), for a store in another account.
         type: str
@@ -427,6 +433,7 @@ def argument_spec() -> dict[str, dict[str, Any]]:
                 "secret_key": {"type": "str", "aliases": ["aws_secret_access_key"], "no_log": True},
                 "session_token": {"type": "str", "aliases": ["aws_session_token"], "no_log": True},
                 "endpoint_url": {"type": "str"},
+                "assume_role_arn": {"type": "str"},
                 "lease_role_arn": {"type": "str"},
             },
         },

@@ -23,6 +23,7 @@ from typing import Sequence
 
 from ansible.module_utils.parsing.convert_bool import boolean
 
+from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.clusters import remedy_of_state
 from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.lease import Report
 
 Store = Mapping[str, Any]
@@ -33,6 +34,9 @@ SECRETS = ("secret_key", "aws_secret_access_key", "session_token", "aws_session_
 
 ADDRESS = ("custom_key_store_id", "id", "name", "custom_key_store_name")
 """The options of a store that say which it is; the others say how it is reached."""
+
+USE_IS_RECORDED_WITHIN = 60
+"""Minutes."""
 
 IN_SERVICE = ("CONNECTED", "CONNECTING")
 IN_TRANSITION = ("CONNECTING", "DISCONNECTING")
@@ -285,7 +289,8 @@ def plan_window(looks: Sequence[Store], limits: Limits) -> dict[str, Any]:
         limits: see there.
 
     Returns:
-        C(stores), a C(StorePlan) each; C(refusals), sentences that say why nothing may be disconnected.
+        C(stores), a C(StorePlan) each; C(refusals), sentences that say why nothing may be disconnected; C(notes), others that the
+        user should know.
     """
     found = [(_store_plan(number, look), look) for number, look in enumerate(looks) if look["custom_key_store_id"]]
     refusals = [f"{look['name'] or look['custom_key_store_id']}: {look['msg']}" for look in looks if look["failed"]]
@@ -296,10 +301,11 @@ def plan_window(looks: Sequence[Store], limits: Limits) -> dict[str, Any]:
         refusals += [f"{plan}: {reason}" for reason in [*_cluster(plan, look, limits), *_use(look, limits)]]
     missing = [reason for _plan, look in leaving for reason in _missing(look, limits)]
     unknown = [reason for _plan, look in leaving for reason in look.get("lease_not_checked", [])]
+    notes = [*_late_use(limits), *unknown]
     return {
         "stores": [plan.to_result() for plan, _look in found],
         "refusals": [*refusals, *dict.fromkeys(missing)],
-        "notes": list(dict.fromkeys(unknown)),
+        "notes": list(dict.fromkeys(notes)),
     }
 
 
@@ -332,6 +338,11 @@ def _reports(look: Store, found: str, note: Optional[Mapping[str, str]]) -> list
     elif found in IN_TRANSITION:
         ends = "connected" if found == "CONNECTING" else "left disconnected"
         reports.append(f"Somebody else is just {found.lower()} it; at the end of the window it is {ends}.")
+    if found == "DISCONNECTED" and note is None:
+        reports.append(
+            "No lease says that a window has disconnected it, so it is left as it is. If an earlier window did, in a container or"
+            " on a host that is gone, connect it yourself."
+        )
     if found == "FAILED":
         error = look.get("connection_error", {})
         reports.append(f"Its last connect failed with {error.get('code')}: {error.get('cause')}")
@@ -359,7 +370,8 @@ def _cluster(plan: StorePlan, look: Store, limits: Limits) -> list[str]:
     if cluster.get("problem"):
         return [f"whether {which} could connect it again is not known. {cluster['problem']}"]
     if cluster["state"] != "ACTIVE":
-        return [f"{which} is {cluster['state']}, and could not connect it again: it must be ACTIVE."]
+        state = cluster["state"]
+        return [f"{which} is {state}, and could not connect it again: it must be ACTIVE. {remedy_of_state(state)}"]
     if cluster["active_hsms"] < limits.min_active_hsms:
         return [
             f"{which} has {cluster['active_hsms']} active HSMs, and needs {limits.min_active_hsms} to connect it again."
@@ -376,6 +388,15 @@ def _use(look: Store, limits: Limits) -> list[str]:
     if look.get("keys") is None:
         return [f"its keys could not be listed. {look.get('keys_problem', '')}".strip()]
     return [reason for key in look["keys"] for reason in _use_of_key(key, earliest, limits)]
+
+
+def _late_use(limits: Limits) -> list[str]:
+    if not 0 < limits.max_recent_use_minutes < USE_IS_RECORDED_WITHIN:
+        return []
+    return [
+        f"key_store_maintenance_max_recent_use_minutes is {limits.max_recent_use_minutes}: KMS may record a use up to an hour"
+        f" late, so a limit under {USE_IS_RECORDED_WITHIN} minutes can miss one."
+    ]
 
 
 def _use_of_key(key: Mapping[str, Any], earliest: datetime.datetime, limits: Limits) -> list[str]:

@@ -131,6 +131,13 @@ def kept(ansible: Ansible, *arguments: str, **options: Any) -> dict[str, Any]:
     return result
 
 
+def clusters_made(ansible: Ansible) -> dict[str, str]:
+    """Clusters in place of those of the scenarios: a store whose cluster is not there is not disconnected for a change."""
+    cluster_id = ansible.control.create_cluster(certificate=CLOUDHSM["trust_anchor_certificate"])
+    other = ansible.control.create_cluster(source_cluster_id=cluster_id)
+    return {"cluster-2345abcdefg": cluster_id, "cluster-7654gfedcba": other}
+
+
 IN_MAKE_TEST = ("s11", "s12", "s16")
 """The others take make test too long; each of them has a test in one process as well."""
 
@@ -143,7 +150,9 @@ def test_scenario(ansible: Ansible, name: str) -> None:
     control = ansible.control
     options = {**scenario.options}
     if scenario.store is not None:
-        created = kept(ansible, **scenario.store)
+        clusters = clusters_made(ansible)
+        options = {key: clusters.get(str(value), value) for key, value in options.items()}
+        created = kept(ansible, **{key: clusters.get(str(value), value) for key, value in scenario.store.items()})
         assert created["operations"] == [CREATE]
         options["id"] = created["custom_key_store"]["custom_key_store_id"]
         control.set_connection_state(
@@ -201,7 +210,10 @@ def test_s17_a_store_that_holds_keys_is_not_touched(ansible: Ansible) -> None:
 def test_a_password_that_kmsuser_does_not_have(ansible: Ansible) -> None:
     """The whole of R15 with the emulator's own model of kmsuser: a connect makes the password in the playbook worthless."""
     ansible.control.set_transitions(connect_seconds=1, disconnect_seconds=0.2)
-    store_id = kept(ansible, **CLOUDHSM, state="connected")["custom_key_store"]["custom_key_store_id"]
+    cluster_id = clusters_made(ansible)["cluster-2345abcdefg"]
+    ansible.control.change_kmsuser_password(cluster_id, PASSWORD)
+    store = {**CLOUDHSM, "cloud_hsm_cluster_id": cluster_id}
+    store_id = kept(ansible, **store, state="connected")["custom_key_store"]["custom_key_store_id"]
     wrong = kept(
         ansible,
         id=store_id,
@@ -211,7 +223,7 @@ def test_a_password_that_kmsuser_does_not_have(ansible: Ansible) -> None:
     )
     assert wrong["failed"] is True
     assert wrong["connection_error"]["code"] == "INVALID_CREDENTIALS"
-    ansible.control.change_kmsuser_password("cluster-2345abcdefg", "CanaryThatWasChanged1")
+    ansible.control.change_kmsuser_password(cluster_id, "CanaryThatWasChanged1")
     mended = kept(
         ansible,
         id=store_id,
@@ -262,16 +274,26 @@ VARIABLES = {
 def test_the_examples_work_one_after_the_other_and_change_nothing_when_run_again(
     ansible: Ansible, tmp_path: Path
 ) -> None:
-    store_id = ansible.control.create_store(custom_key_store_name="payments", connection_state="CONNECTED")
+    clusters = clusters_made(ansible)
+    store_id = ansible.control.create_store(
+        custom_key_store_name="payments",
+        connection_state="CONNECTED",
+        parameters={"CloudHsmClusterId": clusters["cluster-2345abcdefg"]},
+    )
     ansible.control.set_connect_outcomes(store_id, ["CONNECTED"] * 20)
     (tmp_path / "customerCA.crt").write_text(CLOUDHSM["trust_anchor_certificate"])
     (tmp_path / "change_kmsuser_password.yml").write_text("[]\n")
     (tmp_path / "variables.json").write_text(json.dumps(VARIABLES))
     tasks: list[dict[str, Any]] = []
-    named = json.loads(
-        json.dumps(EXAMPLES).replace("cks-1234567890abcdef0", store_id).replace("card-payments", "payments")
-    )
-    for number, example in enumerate(named):
+    names = {
+        "cks-1234567890abcdef0": store_id,
+        "card-payments": "payments",
+        "cluster-7f65g4edcba": clusters["cluster-7654gfedcba"],
+    }
+    named = json.dumps(EXAMPLES)
+    for name, here in names.items():
+        named = named.replace(name, here)
+    for number, example in enumerate(json.loads(named)):
         tasks.append({**example, "register": "first"})
         always = example.get(MODULE, {}).get("update_credentials") == "always"
         if MODULE in example and not always:

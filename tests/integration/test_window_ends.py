@@ -9,9 +9,11 @@ import contextlib
 import json
 import keyword
 import os
+import pty
 import re
 import signal
 import socket
+import subprocess
 import threading
 import time
 from collections.abc import Iterator
@@ -22,6 +24,7 @@ from typing import Any
 import pytest
 import yaml
 
+from tests.environment import BIN
 from tests.environment import ROOT
 from tests.integration.harness import GROUP_MODULE
 from tests.integration.harness import MODULE
@@ -444,6 +447,32 @@ def test_what_the_keeper_did_is_in_the_log_of_the_host(place: Place) -> None:
     told = [line for line in lines if f"{name} in us-east-1: The window that began at 20" in line]
     assert len(told) == 1, lines
     assert "was not closed: its play had ended. The keeper connected it at 20" in told[0]
+
+
+def test_who_presses_ctrl_c_is_told(place: Place) -> None:
+    path = place.window([SLOW])
+    ours, theirs = pty.openpty()
+    with subprocess.Popen(
+        [str(BIN / "ansible-playbook"), path],
+        env=place.ansible.environment,
+        cwd=place.ansible.folder,
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+        start_new_session=True,
+    ) as playing:
+        shown = b""
+        while b"TASK [keyops.aws.key_store_maintenance : Work]" not in shown:
+            shown += os.read(ours, 65536)
+        until((place.ansible.folder / "working").exists)
+        os.killpg(playing.pid, signal.SIGINT)
+        os.close(theirs)  # from now on, only the keeper has it open
+        while b"payments in us-east-1 is CONNECTED." not in shown:
+            shown += os.read(ours, 65536)
+    os.close(ours)
+    told = b"The play has ended, and these key stores are out of service: payments. Their keeper connects them now."
+    assert told in shown
+    place.assert_back()
 
 
 @pytest.mark.long

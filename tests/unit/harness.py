@@ -21,6 +21,8 @@ from ansible.module_utils import basic
 from botocore.loaders import create_loader
 
 from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.clock import Clock
+from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.clusters import Cluster
+from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.clusters import describe_clusters
 from ansible_collections.keyops.aws.plugins.modules import kms_custom_key_store
 from kms_emulator import Control
 
@@ -81,6 +83,7 @@ class ModuleRunner:
         arguments = {**CREDENTIALS, **options, "_ansible_check_mode": check, "_ansible_diff": diff}
         with (
             mock.patch.object(self.module, "Clock", self.time.clock),
+            mock.patch.object(kms_custom_key_store, "describe_clusters", known_clusters),
             mock.patch.object(botocore.session, "create_loader", return_value=LOADER),
             module_arguments(arguments),
             contextlib.redirect_stdout(io.StringIO()) as output,
@@ -100,6 +103,15 @@ class ModuleRunner:
         """The same, with each run of DescribeCustomKeyStores told once."""
         calls = self.calls
         return [call for call, before in zip(calls, ["", *calls]) if call != before]
+
+
+def known_clusters(cloudhsm: Any, cluster_ids: list[str]) -> dict[str, Cluster]:
+    """As the emulator's KMS has it: a cluster that CloudHSM does not know is a good one."""
+    good = {"ACTIVE": {"us-east-1a": 1, "us-east-1b": 1}}
+    return {
+        cluster_id: Cluster(cluster_id, "ACTIVE", good) if cluster.is_known and cluster.problem else cluster
+        for cluster_id, cluster in describe_clusters(cloudhsm, cluster_ids).items()
+    }
 
 
 @contextlib.contextmanager

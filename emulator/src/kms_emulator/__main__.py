@@ -22,7 +22,7 @@ def command_line() -> argparse.ArgumentParser:
     parser.add_argument("--port", type=int, default=5566, help="0 takes any free one (%(default)s)")
     parser.add_argument("--connect-seconds", type=float, default=2.0, help="how long a connect takes (%(default)s)")
     parser.add_argument("--disconnect-seconds", type=float, default=2.0, help="the same for a disconnect (%(default)s)")
-    parser.add_argument("--log", action="store_true", help="print one line for each KMS request")
+    parser.add_argument("--log", action="store_true", help="print one line for each request to KMS or about a schedule")
     parser.add_argument("--ready-file", type=Path, metavar="PATH", help="file to write the URL to, once ready")
     parser.add_argument("--pid-file", type=Path, metavar="PATH", help="file to write the process id to, before that")
     return parser

@@ -33,6 +33,7 @@ from .models import check_state
 from .scheduler.models import known_scheduler
 from .scheduler.responses import OPERATIONS as SCHEDULER_OPERATIONS
 from .scheduler_commands import SchedulerCommands
+from .trail.responses import OPERATIONS as TRAIL_OPERATIONS
 from .validation import check_request
 from .validation import input_shape
 from .validation import kms_model
@@ -105,6 +106,12 @@ class Control(BackingCommands, KeyCommands, SchedulerCommands):
         self._backend.visibility.delay = seconds
 
     @command
+    def set_trail_delay(self, seconds: float) -> None:
+        """How long after each event CloudTrail's LookupEvents finds it: AWS says up to 15 minutes, and here it is 0 at first."""
+        _check_seconds(seconds)
+        self._backend.trail.delay = seconds
+
+    @command
     def set_latency(self, seconds: float) -> None:
         """How long each request waits before it is handled: seconds of wall time, frozen clock or not."""
         _check_seconds(seconds)
@@ -130,9 +137,10 @@ class Control(BackingCommands, KeyCommands, SchedulerCommands):
     ) -> None:
         """Spoil the answers to the next requests of an operation, after letting some pass.
 
-        Args: operation: any of KMS, or one of EventBridge Scheduler about schedules. error: the AWS error code of the answers;
-        or drop: the connection is closed without one. applied: the requests take effect before. skip, times: how many requests
-        (None: all). probability: how likely each of them is spoilt, drawn from random numbers that depend on the seed alone.
+        Args: operation: any of KMS, one of EventBridge Scheduler about schedules, or LookupEvents. error: the AWS error code of
+        the answers; or drop: the connection is closed without one. applied: the requests take effect before. skip, times: how
+        many requests (None: all). probability: how likely each of them is spoilt, drawn from random numbers that depend on the
+        seed alone.
         """
         _check_operation(operation)
         _check_counts(skip, 1 if times is None else times)
@@ -321,6 +329,7 @@ def _check_known(operation: str, parameters: dict[str, Any]) -> None:
 
 
 def _check_operation(operation: str) -> None:
-    if operation not in kms_model().operation_names and operation not in SCHEDULER_OPERATIONS:
-        names = ", ".join((*kms_model().operation_names, *SCHEDULER_OPERATIONS))
+    others = (*SCHEDULER_OPERATIONS, *TRAIL_OPERATIONS)
+    if operation not in kms_model().operation_names and operation not in others:
+        names = ", ".join((*kms_model().operation_names, *others))
         raise ValueError(f"KMS has no operation {operation!r}, unlike: {names}.")

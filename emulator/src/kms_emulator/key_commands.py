@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from .commands import LONGEST
 from .commands import Commands
 from .commands import command
 
@@ -28,3 +29,10 @@ class KeyCommands(Commands):
     def start_usage_tracking(self) -> None:
         """Forget when keys were used: GetKeyLastUsage tracks from now on. Before, it does from each key's creation."""
         self._backend.usage.start(self._backend.clock.now())
+
+    @command
+    def set_usage_delay(self, seconds: float) -> None:
+        """How long after a use of a key GetKeyLastUsage tells it: with AWS up to an hour, and here it is 0 at first."""
+        if not 0 <= seconds <= LONGEST:
+            raise ValueError(f"A time must be 0 seconds or more, and at most {LONGEST}.")
+        self._backend.usage.delay = seconds

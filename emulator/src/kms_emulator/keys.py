@@ -39,7 +39,9 @@ class Usage:
 
     def __init__(self) -> None:
         self._since = 0.0
-        self._last: dict[str, dict[str, Any]] = {}
+        self._last: dict[str, list[dict[str, Any]]] = {}
+        self.delay = 0.0
+        """How long after a use it shows: AWS's own documents do not say; users of the Terraform provider saw up to an hour."""
 
     def start(self, now: float) -> None:
         """Forget all uses, and track them from now on: seconds since the epoch."""
@@ -48,22 +50,31 @@ class Usage:
 
     def record(self, key: Key, operation: str, *, now: float, request_id: str) -> None:
         """A cryptographic operation with a key succeeded."""
-        self._last[key.id] = {
+        use = {
             "Operation": operation,
             "Timestamp": round(now, 3),
             "CloudTrailEventId": str(mock_random.uuid4()),
             "KmsRequestId": request_id,
         }
+        self._last[key.id] = [*self._shown(key.id, now), use]
+
+    def _shown(self, key_id: str, now: float) -> list[dict[str, Any]]:
+        """The last use of a key that shows, if one does, and those after it: no others are ever asked for again."""
+        uses = self._last.get(key_id, [])
+        old = [use for use in uses if use["Timestamp"] <= round(now, 3) - self.delay]
+        return [*old[-1:], *uses[len(old) :]]
 
     def forget(self, key_id: str) -> None:
         """The key is gone."""
         self._last.pop(key_id, None)
 
-    def describe(self, key: Key) -> dict[str, Any]:
+    def describe(self, key: Key, *, now: float) -> dict[str, Any]:
         """GetKeyLastUsage's answer for a key."""
+        uses = self._shown(key.id, now)
+        is_shown = bool(uses) and uses[0]["Timestamp"] <= round(now, 3) - self.delay
         return {
             "KeyId": key.id,
-            "KeyLastUsage": self._last.get(key.id, {}),
+            "KeyLastUsage": uses[0] if is_shown else {},
             "TrackingStartDate": max(self._since, key.creation_date),
             "KeyCreationDate": key.creation_date,
         }

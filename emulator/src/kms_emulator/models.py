@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from threading import RLock
 from typing import cast
 
+from moto.core.base_backend import backend_lock
 from moto.core.exceptions import JsonRESTError
 from moto.core.utils import camelcase_to_underscores
 from moto.kms.models import kms_backends
@@ -33,19 +33,21 @@ from .journal import Journal
 from .keys import Keys
 from .keys import Usage
 from .quotas import Quotas
+from .trail.events import Events
 from .visibility import Visibility
 
 
 def install(*, connect_seconds: float = 2.0, disconnect_seconds: float = 2.0) -> None:
     """Make moto's KMS, in process and as a server, one with custom key stores. May be called again.
 
-    Its EventBridge Scheduler then runs schedules, and its IAM simulates policies.
+    Its EventBridge Scheduler then runs schedules, its IAM simulates policies, and its CloudTrail knows who changed stores.
     Args: how long connecting and disconnecting take, in seconds, unless moto's state manager is told otherwise.
-    The first call clears moto's KMS and its EventBridge Scheduler.
+    The first call clears moto's KMS, its EventBridge Scheduler and its CloudTrail.
     """
     # Not imported above, as they import this module.
     from .scheduler.models import install_scheduler
     from .simulation import install_simulation
+    from .trail.models import install_trail
 
     for model_name, seconds in ((CONNECT_MODEL, connect_seconds), (DISCONNECT_MODEL, disconnect_seconds)):
         state_manager.register_default_transition(model_name, {"progression": "time", "seconds": seconds})
@@ -55,10 +57,14 @@ def install(*, connect_seconds: float = 2.0, disconnect_seconds: float = 2.0) ->
         kms_backends.clear()
     install_scheduler()
     install_simulation()
+    install_trail()
 
 
 class EmulatedBackend(CustomKeyStoreBackend):
     """KMS of one account and Region. Whoever uses it holds its lock."""
+
+    lock = backend_lock
+    """That of moto, which holds it while it resets us, and takes it whenever we look for the backend of another service."""
 
     def __init__(self, region_name: str, account_id: str | None = None) -> None:
         self.clock = Clock()
@@ -66,13 +72,12 @@ class EmulatedBackend(CustomKeyStoreBackend):
         self.visibility = Visibility(self.clock)
         self.usage = Usage()
         super().__init__(region_name, account_id)
-        if not hasattr(self, "lock"):
-            self.lock = RLock()
         self.keys: Keys = Keys()
         self.backing: EmulatedBacking = EmulatedBacking(
             account_id=self.account_id, region_name=region_name, rules=self.rules
         )
         self.journal = Journal(account_id=self.account_id, region_name=region_name, clock=self.clock)
+        self.trail = Events(account_id=self.account_id, region_name=region_name, clock=self.clock)
         self.injections = Injections()
         self.quotas = Quotas(self.clock)
         self.intrusions: list[dict[str, str]] = []

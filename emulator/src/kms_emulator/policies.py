@@ -17,8 +17,8 @@ from moto.iam.access_control import IAMPolicy
 
 Statement = Mapping[str, Any]
 
-Context = Mapping[str, str | list[str]]
-"""The value or values of condition keys, by their names in lower case."""
+Context = Mapping[str, list[str]]
+"""The values of condition keys, by their names in lower case."""
 
 
 class Decision(str, Enum):
@@ -63,8 +63,19 @@ def trusts(policy: Any, service: str, context: Context) -> bool:
 
 
 def statements(policy: Any) -> list[Statement]:
-    """The statements of a policy in any form that moto has."""
-    return as_list(IAMPolicy(policy)._policy_json.get("Statement"))
+    """The statements of a policy in any form that moto has; none of one that cannot be, which moto takes as a role's trust."""
+    try:
+        found = as_list(IAMPolicy(policy)._policy_json["Statement"])
+    except (ValueError, TypeError, KeyError):
+        return []
+    return found if all(_is_proper(statement) for statement in found) else []
+
+
+def _is_proper(statement: Any) -> bool:
+    if not isinstance(statement, dict) or statement.get("Effect") not in ("Allow", "Deny"):
+        return False
+    conditions = statement.get("Condition", {})
+    return isinstance(conditions, dict) and all(isinstance(block, dict) for block in conditions.values())
 
 
 def as_list(value: Any) -> list[Any]:
@@ -87,8 +98,8 @@ def _matches(statement: Statement, element: str, value: str, *, ignore_case: boo
     """Is the value among the patterns of an element, or not among those of its negation, such as NotAction?"""
     negation = f"Not{element}"
     if negation in statement:
-        return not any(_like(pattern, value, ignore_case) for pattern in as_list(statement[negation]))
-    return any(_like(pattern, value, ignore_case) for pattern in as_list(statement.get(element)))
+        return not any(_like(str(pattern), value, ignore_case) for pattern in as_list(statement[negation]))
+    return any(_like(str(pattern), value, ignore_case) for pattern in as_list(statement.get(element)))
 
 
 @functools.lru_cache(maxsize=1000)
@@ -126,7 +137,7 @@ def _conditions_hold(statement: Statement, context: Context) -> bool:
     )
 
 
-def _holds(operator: str, wanted: list[Any], values: str | list[str] | None) -> bool:
+def _holds(operator: str, wanted: list[Any], values: list[str] | None) -> bool:
     name = operator.removesuffix("IfExists")
     compare = OPERATORS.get(name.replace("Not", "", 1))
     if compare is None:
@@ -134,7 +145,7 @@ def _holds(operator: str, wanted: list[Any], values: str | list[str] | None) -> 
     negated = "Not" in name
     if values is None:
         return negated or name != operator
-    found = any(compare(_text(each), value) for each in wanted for value in as_list(values))
+    found = any(compare(_text(each), value) for each in wanted for value in values)
     return found != negated
 
 

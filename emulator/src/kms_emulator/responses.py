@@ -5,12 +5,14 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from typing import Any
 
 from moto.core.common_types import TYPE_RESPONSE
 from moto.core.exceptions import JsonRESTError
 from moto.kms.models import Key
+from moto.sts.models import sts_backends
 
 from .access import KmsAccess
 from .access import KmsAccessToCluster
@@ -22,6 +24,9 @@ from .exceptions import SerializationException
 from .exceptions import UnknownOperationException
 from .handling import HandledResponse
 from .handling import error_code
+from .trail.events import CHANGES
+from .trail.events import Caller
+from .trail.events import subject
 from .validation import check_request
 from .validation import input_shape
 from .validation import kms_model
@@ -50,7 +55,8 @@ class EmulatedResponse(HandledResponse, CustomKeyStoreResponse):
 
     def get_key_last_usage(self) -> str:
         """GetKeyLastUsage (section 3.8)."""
-        return json.dumps(self.kms_backend.usage.describe(self._key(self._members()["KeyId"])))
+        key = self._key(self._members()["KeyId"])
+        return json.dumps(self.kms_backend.usage.describe(key, now=self.kms_backend.clock.now()))
 
     def used(self, operation: str, keys: list[Key]) -> None:
         """Note it for GetKeyLastUsage."""
@@ -99,16 +105,44 @@ class EmulatedResponse(HandledResponse, CustomKeyStoreResponse):
         operation = self._checked_operation()
         motos = MOTOS_OWN.get(operation, frozenset())
         check_request(operation, self._request(), leave_out=motos)
-        answer = self._by_moto(operation)
+        answer = self._done(operation)
         if motos and error_code(answer[1], answer[2]) != "ValidationException":
             check_request(operation, self._request())
         return answer
+
+    def _done(self, operation: str) -> TYPE_RESPONSE:
+        """Have moto do it, and CloudTrail know of it."""
+        if operation not in CHANGES:
+            return self._by_moto(operation)
+        request = self._masked_request()
+        store = subject(self.kms_backend, request)
+        named = None if store is None else copy.copy(store)
+        answer = self._by_moto(operation)
+        self.kms_backend.trail.note(operation, self._caller(), request, store=named, answer=_told(answer))
+        return answer
+
+    def _caller(self) -> Caller:
+        access_key_id = self.get_access_key()
+        _user_id, arn, _account = sts_backends[self.current_account][self.partition].get_caller_identity(
+            access_key_id, self.region
+        )
+        address = self.normalized_request.environ.get("REMOTE_ADDR") or Caller.source
+        return Caller(arn, access_key_id, address, self.headers.get("User-Agent", Caller.agent))
 
     def _checked_operation(self) -> str:
         operation = self._get_action()
         if operation not in kms_model().operation_names:
             raise UnknownOperationException()
         return operation
+
+
+def _told(answer: TYPE_RESPONSE) -> dict[str, Any]:
+    """What CloudTrail tells of an answer."""
+    status, headers, body = answer
+    members: dict[str, Any] = json.loads(body or "{}")
+    if status < 400:
+        return members
+    return {"errorCode": error_code(headers, body), "errorMessage": members.get("message", "")}
 
 
 def _names_no_service(request: dict[str, Any]) -> bool:

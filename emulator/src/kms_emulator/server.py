@@ -52,7 +52,7 @@ class Dispatcher(DomainDispatcherApplication):
 
 
 class EmulatorApplication:
-    """A WSGI application around moto's. Log: gets one line for each KMS request."""
+    """A WSGI application around moto's. Log: gets one line for each request to KMS or about a schedule."""
 
     def __init__(self, log: TextIO | None = None) -> None:
         self._moto = Dispatcher()
@@ -154,7 +154,8 @@ class EmulatorServer:
     """KMS with custom key stores, and all else that moto has, at a URL. A context manager, or start() and stop().
 
     Args: host, port (0: any free one); default durations of connects and disconnects, in seconds; log: gets one line
-    for each KMS request. There is one KMS in a process, however many servers.
+    for each request to KMS or about a schedule. There is one KMS in a process, however many servers.
+    Schedules run when they are due, also while nobody asks.
     """
 
     def __init__(

@@ -1,19 +1,21 @@
 # Copyright: Contributors to the keyops.aws collection
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""SimulatePrincipalPolicy of IAM, which moto lacks: what a user or role may do, by its policies."""
+"""SimulatePrincipalPolicy of IAM, which moto lacks: what a user, group or role may do, by its policies."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from moto.core.responses import ActionResult
+from moto.iam.exceptions import InvalidInput
 from moto.iam.exceptions import NoSuchEntity
 from moto.iam.models import IAMBackend
 from moto.iam.responses import IamResponse
 
 from .policies import decide
 from .policies import policies_of
+from .policies import statements
 
 
 def install_simulation() -> None:
@@ -22,9 +24,14 @@ def install_simulation() -> None:
 
 
 def simulate_principal_policy(self: IamResponse) -> ActionResult:
-    """Decide each action on each resource. Raises NoSuchEntity for a principal that is not in the account."""
-    source = self._get_param("PolicySourceArn")
-    policies = [*policies_of(self.backend, _principal(self.backend, source)), *self._get_param("PolicyInputList", [])]
+    """Decide each action on each resource.
+
+    Raises NoSuchEntity for a principal that is not in the account, and InvalidInput for a policy that is none.
+    """
+    given = self._get_param("PolicyInputList", [])
+    if not all(statements(policy) for policy in given):
+        raise InvalidInput("Syntax errors in policy.")
+    policies = [*policies_of(self.backend, _principal(self.backend, self._get_param("PolicySourceArn"))), *given]
     context = {
         entry["ContextKeyName"].lower(): entry.get("ContextKeyValues", [])
         for entry in self._get_param("ContextEntries", [])
@@ -42,7 +49,7 @@ def simulate_principal_policy(self: IamResponse) -> ActionResult:
 
 
 def _principal(iam: IAMBackend, arn: str) -> Any:
-    for principal in (*iam.get_roles(), *iam.users.values()):
+    for principal in (*iam.get_roles(), *iam.users.values(), *iam.groups.values()):
         if principal.arn == arn:
             return principal
     raise NoSuchEntity(f"The principal {arn} cannot be found.")

@@ -1,7 +1,7 @@
 # Copyright: Contributors to the keyops.aws collection
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Requests judged and masked by botocore's own models of KMS and EventBridge Scheduler."""
+"""Requests judged and masked by botocore's own models of KMS, EventBridge Scheduler and CloudTrail."""
 
 from __future__ import annotations
 
@@ -49,6 +49,12 @@ def kms_model() -> ServiceModel:
 def scheduler_model() -> ServiceModel:
     """botocore's description of EventBridge Scheduler."""
     return botocore.session.get_session().get_service_model("scheduler")
+
+
+@functools.cache
+def cloudtrail_model() -> ServiceModel:
+    """botocore's description of CloudTrail."""
+    return botocore.session.get_session().get_service_model("cloudtrail")
 
 
 def input_shape(operation: str) -> StructureShape:

@@ -9,7 +9,9 @@
 
 from __future__ import annotations
 
+import datetime
 from contextlib import nullcontext
+from email.utils import parsedate_to_datetime
 from typing import Any
 from typing import Callable
 from typing import ContextManager
@@ -41,6 +43,9 @@ IN_USE = (
     "XksProxyUriEndpointInUseException",
     "XksProxyVpcEndpointServiceInUseException",
 )
+
+VERIFY_SECONDS = 60.0
+"""How long a proof that a store works is tried again: a cluster that is dead shows as a fault of KMS, and would for ever."""
 
 LAST_USAGE_SINCE = "1.42.97"
 """A botocore that knows GetKeyLastUsage."""
@@ -248,7 +253,8 @@ class Kms(Service):
             KmsError: it does not work, or is not permitted.
         """
         members = {"CustomKeyStoreId": custom_key_store_id, "NumberOfBytes": 1}
-        self._call("GenerateRandom", self._client.generate_random, members)
+        own = self.with_deadline(self._deadline.anew(VERIFY_SECONDS))
+        own._call("GenerateRandom", self._client.generate_random, members)
 
     def create_key(self, members: Mapping[str, Any]) -> dict[str, Any]:
         """Create a KMS key, and return its C(KeyMetadata). Never asked twice where the first may have had its effect.
@@ -285,8 +291,13 @@ class Kms(Service):
         answer = self._call("GetKeyPolicy", self._client.get_key_policy, {"KeyId": key_id, "PolicyName": "default"})
         return str(answer["Policy"])
 
+    def now(self) -> datetime.datetime:
+        """The time by the clock of KMS, which made all of its dates; that of the host may be wrong."""
+        told = self.answered_at
+        return parsedate_to_datetime(told) if told else datetime.datetime.now(datetime.timezone.utc)
+
     def with_deadline(self, deadline: Deadline) -> Kms:
-        """The same with more time."""
+        """The same with other time."""
         return Kms(self._client, deadline, self._place, self._guard)
 
 

@@ -18,6 +18,7 @@ from typing import Callable
 from typing import ContextManager
 from typing import Iterator
 from typing import Optional
+from typing import Sequence
 from typing import Tuple
 
 from .api import InUse
@@ -48,9 +49,11 @@ from .plan import Plan
 from .plan import Step
 from .plan import WaitFor
 from .plan import WaitUntilShown
+from .plan import cluster_to_check
 from .plan import make_plan
 from .plan import plan_creation
 from .plan import plan_deletion
+from .plan import refuse_cluster
 from .plan import refuse_deletion_in_service
 from .properties import Change
 from .properties import shows
@@ -62,7 +65,9 @@ from .wait import wait_for
 from .wait import wait_until
 
 if TYPE_CHECKING:
+    from .clusters import Cluster
     from .diagnosis import ConnectionFailure
+    from .keys import Key
 
 MAX_DECISIONS = 15
 """How often a task decides anew because others move the store. With the pauses between, that outlasts stale readings."""
@@ -73,6 +78,8 @@ _EFFECTS = {
 }
 """The states that show that an operation was applied."""
 
+
+HAS_KEYS = "CustomKeyStoreHasCMKsException"
 
 _NOT_KNOWN = " Whether KMS has carried out {} is not known: look at the store before you rely on either."
 _BRING_BACK = " The store was in service before: to bring it back, run the task with state=connected."
@@ -93,6 +100,7 @@ class History:
         store: the store as last described; None where there is none.
         failure: why it is or was FAILED, as last seen.
         interrupted: the lease of an earlier task that took the store out of service and was ended before it had brought it back.
+        warnings: what the user is to be warned of.
     """
 
     operations: list[str] = field(default_factory=list)
@@ -101,6 +109,12 @@ class History:
     store: Optional[CustomKeyStore] = None
     failure: Optional[ConnectionFailure] = None
     interrupted: Optional[Lease] = None
+    warnings: list[str] = field(default_factory=list)
+
+    def warn(self, text: str) -> None:
+        """Warn the user, once."""
+        if text not in self.warnings:
+            self.warnings.append(text)
 
     def saw(self, store: CustomKeyStore) -> CustomKeyStore:
         """Remember a reading."""
@@ -162,6 +176,7 @@ class Runner:
         leases: of stores that a task was to bring back, should it be killed before it has.
         permit: see there.
         hands_over: may it raise C(MustWait) where another process could go on?
+        look_at_cluster: describes the CloudHSM cluster with an id; None: no cluster is looked at.
     """
 
     def __init__(
@@ -174,7 +189,9 @@ class Runner:
         leases: Leases,
         permit: Permit,
         hands_over: bool = False,
+        look_at_cluster: Optional[Callable[[str], Cluster]] = None,
     ) -> None:
+        self._look_at_cluster = look_at_cluster
         self._hands_over = hands_over
         self._plan: Optional[Plan] = None
         self._position = 0
@@ -223,11 +240,49 @@ class Runner:
         if self._desired.state == "present" and store.connection_state in OUT_OF_SERVICE:
             self._history.interrupted = self._history.interrupted or self._lease_of(store)
         if self._desired.state != "absent":
-            return make_plan(store, self._still_desired(), in_place=self._in_place)
-        from .keys import keys_in_store  # long, and few tasks need it
-
+            plan = make_plan(store, self._still_desired(), in_place=self._in_place)
+            self._check_cluster(store, plan)
+            return plan
         refuse_deletion_in_service(store, self._desired)
-        return plan_deletion(store, self._desired, keys_in_store(self._kms, store.id))
+        return plan_deletion(store, self._desired, self._keys_of(store))
+
+    def _check_cluster(self, store: CustomKeyStore, plan: Plan) -> None:
+        """Refuse to take a store out of service that could not come back."""
+        needed = cluster_to_check(store, plan)
+        if needed is None or self._look_at_cluster is None:
+            return
+        cluster_id, zones = needed
+        cluster = self._look_at_cluster(cluster_id)
+        refuse_cluster(cluster, store, zones=zones)
+        if not cluster.is_known:
+            self._history.warn(
+                f"Whether the CloudHSM cluster {cluster_id} could connect the custom key store {store} again was not looked at"
+                f" before the disconnect. {cluster.problem}"
+            )
+
+    def _keys_of(self, store: CustomKeyStore) -> Sequence[Key]:
+        """The KMS keys in a store that is to be deleted.
+
+        Before a store is taken out of service, it has to be proved that it holds none. Of one that is out of service already,
+        KMS judges, and those are named that the caller may see.
+        """
+        from .keys import DENIED  # long, and few tasks need it
+        from .keys import keys_in_store
+        from .keys import keys_in_stores
+
+        if store.connection_state in IN_SERVICE:
+            return keys_in_store(self._kms, store.id)
+        unseen: Optional[KmsError]
+        try:
+            found = keys_in_stores(self._kms, [store.id])
+            keys, unseen = found.keys, found.worst_error
+        except KmsError as error:
+            keys, unseen = (), error
+        if unseen is not None and unseen.code != DENIED:
+            raise unseen
+        if unseen is not None:
+            self._history.warn(f"Whether the custom key store {store} holds KMS keys is left to KMS. {unseen.message}")
+        return keys
 
     def hand_over(self) -> Handover:
         """What another process needs to go on from here."""
@@ -535,6 +590,12 @@ class Runner:
         except NotFound as error:
             if error.maybe_applied:
                 self._history.did(DELETE)
+        except KmsError as error:
+            if error.code == HAS_KEYS and not self._took_out_of_service():  # which would have to come back first
+                from .keys import keys_in_words
+
+                error.message += keys_in_words(self._kms, self._id)
+            raise
         self._history.store = None
         return True
 

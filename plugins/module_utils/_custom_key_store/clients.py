@@ -26,6 +26,8 @@ from .service import client_config
 
 CREDENTIALS = ("profile", "access_key", "secret_key", "session_token")
 CONNECTION = ("region", "endpoint_url", *CREDENTIALS)
+WAY = (*CONNECTION, "assume_role_arn")
+"""The options that lead to a store."""
 
 Store = Mapping[str, Any]
 """One of C(stores) of the module's options."""
@@ -55,7 +57,7 @@ class Clients:
         return AwsLeases(client, role_arn=role_arn)
 
     def _shared(self, service: str, store: Store, make: Callable[[], Any]) -> Any:
-        way = (service, *(store.get(option) for option in CONNECTION))
+        way = (service, *(store.get(option) for option in WAY))
         with self._lock:
             if way not in self._clients:
                 self._clients[way] = make()
@@ -76,22 +78,48 @@ class Clients:
             own["profile"] = None
         if own["endpoint_url"] == _address_of_all():
             own["endpoint_url"] = None
+        own["assume_role_arn"] = store.get("assume_role_arn")
         told = {option: str(value) for option, value in own.items() if value is not None}
         return {"region": str(self.for_store(store).meta.region_name), **told}
 
     def _client(self, store: Store, service: str, *, timeout: int) -> Any:
+        client = self._of_caller(store, service, timeout=timeout)
+        role_arn = store.get("assume_role_arn")
+        if not role_arn:
+            return client
+        from .assumed_role import assume_role  # few tasks need it
+
+        return assume_role(client, self._of_caller(store, "sts", timeout=30), role_arn)
+
+    def _of_caller(self, store: Store, service: str, *, timeout: int) -> Any:
         """amazon.aws makes clients from the options of the task: for a while, those of the store are in their place."""
         with self._lock:
             of_task = dict(self._module.params)
             own = {option: store[option] for option in CONNECTION if store.get(option) is not None}
             no_credentials = dict.fromkeys(CREDENTIALS) if any(store.get(option) for option in CREDENTIALS) else {}
             self._module.params.update({**no_credentials, **own})
-            if service != "kms":
-                self._module.params["endpoint_url"] = _address_of_all()
             try:
+                if service != "kms":
+                    return client_beside(self._module, service, timeout=timeout)
                 return self._module.client(service, config=client_config(timeout=timeout))
             finally:
                 self._module.params.update(of_task)
+
+
+def client_beside(module: AnsibleAWSModule, service: str, *, timeout: int = 30) -> Any:
+    """A client for a service beside KMS, at its own address: the option endpoint_url is about KMS alone.
+
+    Args:
+        module: see there.
+        service: as boto3 calls it.
+        timeout: seconds to wait for an answer.
+    """
+    of_kms = module.params["endpoint_url"]
+    module.params["endpoint_url"] = _address_of_all()
+    try:
+        return module.client(service, config=client_config(timeout=timeout))
+    finally:
+        module.params["endpoint_url"] = of_kms
 
 
 def _address_of_all() -> Optional[str]:

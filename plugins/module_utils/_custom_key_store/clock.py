@@ -51,6 +51,10 @@ class Deadline:
         """Seconds since the task began."""
         return self._clock.monotonic() - self._start
 
+    def anew(self, seconds: float) -> Deadline:
+        """Another one, by the same clock, that begins now."""
+        return Deadline(self._clock, seconds)
+
     def passed(self) -> bool:
         return self.elapsed() >= self.seconds
 

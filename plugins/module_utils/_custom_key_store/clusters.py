@@ -21,6 +21,24 @@ with suppress(ImportError):  # AnsibleAWSModule says which library is missing
 
 ACTIVE = "ACTIVE"
 
+_REMEDIES: Mapping[str, str] = {
+    "CREATE_IN_PROGRESS": "Wait until it is UNINITIALIZED, then initialize and activate it.",
+    "UNINITIALIZED": "Initialize and activate it.",
+    "INITIALIZE_IN_PROGRESS": "Wait until it is INITIALIZED, then activate it.",
+    "INITIALIZED": "Activate it (cloudhsm-cli cluster activate).",
+    "UPDATE_IN_PROGRESS": "Wait until it is ACTIVE.",
+    "MODIFY_IN_PROGRESS": "The type of its HSMs is being changed: wait until it is ACTIVE.",
+    "ROLLBACK_IN_PROGRESS": "A change of the type of its HSMs is being rolled back: wait until it is ACTIVE.",
+    "DELETE_IN_PROGRESS": "It is being deleted: create a cluster from a recent backup.",
+    "DELETED": "Create a cluster from a recent backup.",
+    "DEGRADED": "Mend it: see its state message in AWS CloudHSM.",
+}
+
+
+def remedy_of_state(state: str) -> str:
+    """What to do about a cluster that is not ACTIVE, in a sentence."""
+    return _REMEDIES.get(state, "Wait until it is ACTIVE.")
+
 
 @dataclass(frozen=True)
 class Cluster:
@@ -42,6 +60,36 @@ class Cluster:
     def active_hsms(self) -> Optional[int]:
         """KMS needs one to connect a store, and two in different Availability Zones to create or change one (R20)."""
         return None if self.hsms is None else sum(self.hsms.get(ACTIVE, {}).values())
+
+    @property
+    def is_known(self) -> bool:
+        """Was it seen, or seen to be gone?"""
+        return self.state is not None or self.hsms is not None
+
+    def flaw(self, *, zones: int) -> Optional[str]:
+        """What keeps KMS from using the cluster, and what to do: the end of a text that begins with its id.
+
+        Args:
+            zones: in how many Availability Zones KMS needs an active HSM.
+
+        Returns:
+            None where nothing keeps it from that, or it is not known.
+        """
+        if not self.is_known:
+            return None
+        if self.state is None:
+            return f"does not exist. {self.problem}"
+        if self.state != ACTIVE:
+            return f"is {self.state}, and must be {ACTIVE}. {remedy_of_state(self.state)}"
+        found = len((self.hsms or {}).get(ACTIVE, {}))
+        if found >= zones:
+            return None
+        if zones == 1:
+            return "has no active HSM, and needs one. Add an HSM to it, and wait until that is ACTIVE."
+        return (
+            f"has {self.active_hsms} active HSMs, in {found} Availability Zones, and needs {zones} in different zones."
+            " Add HSMs to it, and wait until they are ACTIVE."
+        )
 
     def to_result(self) -> dict[str, Any]:
         result = {

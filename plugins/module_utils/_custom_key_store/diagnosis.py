@@ -251,6 +251,17 @@ _KEY_POLICY = (
     " leaves that to IAM."
 )
 
+_NEW_CREDENTIALS = (
+    "Get new credentials, and run the task again: KMS goes on with what was begun, and the task goes on from there. After a"
+    " maintenance window that was cut short, run its play with --tags reconnect: that brings the stores back."
+)
+
+_DEAD_CLUSTER = (
+    "KMS gives this answer where it has a fault of its own, and also where the cluster behind the custom key store does not"
+    " answer, although the store is CONNECTED. See that the cluster is ACTIVE and has active HSMs, and that its security group"
+    " lets TCP 2223 to 2225 through to itself. If all is well, look at AWS's health dashboard."
+)
+
 _EXCEPTIONS: Mapping[str, str] = {
     "CloudHsmClusterInUseException": (
         "The CloudHSM cluster backs another custom key store already, or shares a backup history with one that does."
@@ -262,8 +273,9 @@ _EXCEPTIONS: Mapping[str, str] = {
         " through to itself, and enough active HSMs: one to connect, two in different zones to create or change a store."
     ),
     "CloudHsmClusterNotActiveException": (
-        "The CloudHSM cluster of the custom key store is not active."
-        " Initialize and activate the cluster, see that it has an active HSM, and run the task again."
+        "The CloudHSM cluster of the custom key store is not active. Look at its state: where it is being updated, modified or"
+        " rolled back (such as MODIFY_IN_PROGRESS), wait until it is ACTIVE; initialize and activate one that is UNINITIALIZED."
+        " See that it has an active HSM, and run the task again."
     ),
     "CloudHsmClusterNotFoundException": (
         "There is no CloudHSM cluster with this id in the account and Region of the task. Correct cloud_hsm_cluster_id."
@@ -362,8 +374,11 @@ _EXCEPTIONS: Mapping[str, str] = {
     "InvalidSignatureException": (
         "AWS refused the signature of the request. Check secret_key, and that the clock of the managed host is right."
     ),
-    "ExpiredTokenException": "The session token has expired. Get new credentials, and run the task again.",
-    "RequestExpired": "The request was too old when it arrived. Check that the clock of the managed host is right.",
+    **dict.fromkeys(("ExpiredTokenException", "ExpiredToken"), "The session token has expired. " + _NEW_CREDENTIALS),
+    "RequestExpired": (
+        "The request was too old when it arrived: the session token has expired, or the clock of the managed host is wrong. "
+        + _NEW_CREDENTIALS
+    ),
     "ValidationException": "KMS refused a value. Compare the task's options with the message of KMS.",
     "UnsupportedOperationException": "KMS does not offer this for this custom key store.",
 }
@@ -381,6 +396,8 @@ _OF_OPERATIONS: Mapping[Tuple[str, str], str] = {
     ("CreateKey", "UnsupportedOperationException"): (
         "KMS does not offer this for a KMS key in this custom key store. Compare the task's options with the message of KMS."
     ),
+    ("GenerateRandom", "KMSInternalException"): _DEAD_CLUSTER,
+    ("GenerateRandom", "DependencyTimeoutException"): _DEAD_CLUSTER,
     ("CreateAlias", "LimitExceededException"): "The KMS key has as many aliases as its quota allows. Delete one.",
 }
 """What an error code means to one operation, where that is not what it means to the others."""

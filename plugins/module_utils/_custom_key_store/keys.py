@@ -13,6 +13,7 @@ than the keys that are looked for and a few requests ahead.
 
 from __future__ import annotations
 
+import datetime
 from collections import deque
 from concurrent.futures import Future
 from concurrent.futures import ThreadPoolExecutor
@@ -37,6 +38,8 @@ from .service import CONNECTIONS
 
 AHEAD = 2 * CONNECTIONS
 """How many requests are handed to the threads before their answers are read."""
+
+DENIED = "AccessDeniedException"
 
 Item = TypeVar("Item")
 Answer = TypeVar("Answer")
@@ -98,6 +101,12 @@ class KeysInStores:
     keys: Tuple[Key, ...]
     not_described: Mapping[str, KmsError]
 
+    @property
+    def worst_error(self) -> Optional[KmsError]:
+        """Why a key could not be described, one that is not for want of a permission first; None where each could be."""
+        errors = sorted(self.not_described.values(), key=lambda error: error.code == DENIED)
+        return errors[0] if errors else None
+
     def missing(self) -> list[dict[str, str]]:
         """For a task's result: C(key_id) and C(reason) of each key that could not be described."""
         return [{"key_id": key_id, "reason": error.message} for key_id, error in self.not_described.items()]
@@ -109,13 +118,25 @@ class Usage:
 
     Attributes:
         aliases: without C(alias/), sorted; None where they could not be listed.
-        last: C(operation) and C(timestamp) of the last use; or C(unknown), a reason; or None, never used.
+        last: C(operation), C(timestamp) and, where KMS tells them, C(cloud_trail_event_id) and C(kms_request_id) of the last
+            use; or C(unknown), a reason; or None, never used.
         tracking_start_date: since when KMS records the use of the key, in ISO 8601; None where the last use is unknown.
     """
 
     aliases: Optional[Tuple[str, ...]]
     last: Optional[Mapping[str, str]]
     tracking_start_date: Optional[str]
+
+    @property
+    def is_unknown(self) -> bool:
+        return self.last is not None and "unknown" in self.last
+
+    def was_unused_since(self, moment: datetime.datetime) -> bool:
+        """Is there no use after that moment, as far as KMS tells? Not where it has not recorded the use for so long."""
+        if self.is_unknown:
+            return True
+        known = self.last["timestamp"] if self.last is not None else self.tracking_start_date
+        return known is not None and datetime.datetime.fromisoformat(known) <= moment
 
     def to_result(self) -> dict[str, Any]:
         aliases = None if self.aliases is None else list(self.aliases)
@@ -167,6 +188,19 @@ def keys_in_store(kms: Kms, custom_key_store_id: str) -> Tuple[Key, ...]:
     return found.keys
 
 
+def keys_in_words(kms: Kms, custom_key_store_id: str) -> str:
+    """The keys of a store for a message, in sentences, as far as the caller may see them."""
+    try:
+        found = keys_in_stores(kms, [custom_key_store_id])
+    except KmsError as error:
+        return f" Which keys it holds is not known. {error.message}"
+    told = f" It holds {', '.join(str(key) for key in found.keys)}." if found.keys else ""
+    if found.worst_error is not None:
+        names = ", ".join(found.not_described)
+        told += f" These KMS keys of the account could not be described, and may be in it: {names}. {found.worst_error.message}"
+    return told
+
+
 def usages(kms: Kms, keys: Collection[Key]) -> Usages:
     """Find out what may depend on some keys. What KMS does not tell is said to be unknown, and nothing is raised for it."""
     if not keys:
@@ -180,6 +214,12 @@ def usages(kms: Kms, keys: Collection[Key]) -> Usages:
         return Usages(by_key, aliases)
     named = {key_id: replace(usage, aliases=tuple(sorted(aliases[key_id]))) for key_id, usage in by_key.items()}
     return Usages(named)
+
+
+def unused_among(keys: Collection[Key], uses: Usages, *, days: int, now: datetime.datetime) -> Tuple[Key, ...]:
+    """The keys that were not used for so many days, as far as KMS tells, and those of which it does not."""
+    moment = now - datetime.timedelta(days=days)
+    return tuple(key for key in keys if uses.by_key[key.id].was_unused_since(moment))
 
 
 def told_by_store(keys: Collection[Key], uses: Usages) -> dict[str, list[dict[str, Any]]]:
@@ -225,8 +265,17 @@ def _usage(kms: Kms, key_id: str) -> Usage:
     except KmsError as error:
         return Usage(None, {"unknown": error.message}, None)
     last = answer.get("KeyLastUsage")
-    used = {"operation": last["Operation"], "timestamp": str(plain(last["Timestamp"]))} if last else None
+    used = {name: str(plain(last[member])) for member, name in _OF_USE.items() if member in last} if last else None
     return Usage(None, used, plain(answer["TrackingStartDate"]))
+
+
+_OF_USE = {
+    "Operation": "operation",
+    "Timestamp": "timestamp",
+    "CloudTrailEventId": "cloud_trail_event_id",
+    "KmsRequestId": "kms_request_id",
+}
+"""What is told of a use, by the members of C(KeyLastUsageData)."""
 
 
 def _aliases(kms: Kms, key_ids: Collection[str]) -> Any:

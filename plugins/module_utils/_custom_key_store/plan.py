@@ -25,6 +25,7 @@ from .model import ConnectionState
 from .model import CustomKeyStore
 from .model import CustomKeyStoreError
 from .model import DesiredStore
+from .properties import CLUSTER
 from .properties import Change
 from .properties import changes
 from .properties import create_arguments
@@ -33,6 +34,7 @@ from .properties import missing_to_create
 from .properties import with_changes
 
 if TYPE_CHECKING:
+    from .clusters import Cluster
     from .keys import Key
 
 CREATE = "CreateCustomKeyStore"
@@ -155,6 +157,36 @@ def make_plan(store: CustomKeyStore, desired: DesiredStore, *, in_place: bool = 
     return Plan(steps, _predict(with_changes(store, wanted), steps), secrets, wanted)
 
 
+def cluster_to_check(store: CustomKeyStore, plan: Plan) -> Optional[Tuple[str, int]]:
+    """The CloudHSM cluster that must be able to bring a store back before the plan takes it out of service.
+
+    A store that is only to be disconnected is never kept from it.
+
+    Returns:
+        Its id, and in how many Availability Zones it needs an active HSM (R20); None where there is no such cluster.
+    """
+    if store.type != AWS_CLOUDHSM or store.connection_state not in IN_SERVICE or DISCONNECT not in plan.operations:
+        return None
+    for change in plan.changes:
+        if change.option == CLUSTER.option:
+            return str(change.value), 2
+    return (str(store.description["CloudHsmClusterId"]), 1) if CONNECT in plan.operations else None
+
+
+def refuse_cluster(cluster: Cluster, store: CustomKeyStore, *, zones: int) -> None:
+    """Refuse to disconnect a store that could not be connected again.
+
+    Raises:
+        Refusal: the cluster is seen not to be able to do that.
+    """
+    flaw = cluster.flaw(zones=zones)
+    if flaw is not None:
+        raise Refusal(
+            f"The custom key store {store} was left {store.connection_state.value}, because it could not be connected after"
+            f" the change: the CloudHSM cluster {cluster.id} {flaw} Then run the task again."
+        )
+
+
 def _way(store: CustomKeyStore, desired: DesiredStore) -> Tuple[Step, ...]:
     return _WAYS[desired.state][store.connection_state] if desired.state in _WAYS else ()
 
@@ -261,7 +293,7 @@ def plan_deletion(store: CustomKeyStore, desired: DesiredStore, keys: Sequence[K
     Args:
         store: as just described.
         desired: what the task asks for.
-        keys: the KMS keys in the store; with any, it cannot be deleted, and so must not be disconnected.
+        keys: the KMS keys that are seen in the store; with any, it cannot be deleted, and so must not be disconnected.
 
     Raises:
         Refusal: it holds keys.

@@ -13,6 +13,7 @@ properties that are marked C(in_place): KMS is asked, and a refusal means that t
 
 from __future__ import annotations
 
+import os
 import re
 from dataclasses import dataclass
 from dataclasses import field
@@ -173,6 +174,39 @@ def check_values(given: Mapping[str, Any]) -> None:
             _check_value(option, given[option], rule)
 
 
+_CREDENTIALS = {
+    "access_key": ("AWS_ACCESS_KEY_ID", "AWS_ACCESS_KEY"),
+    "secret_key": ("AWS_SECRET_ACCESS_KEY", "AWS_SECRET_KEY"),
+    "session_token": ("AWS_SESSION_TOKEN",),
+}
+_PROFILE = ("AWS_PROFILE", "AWS_DEFAULT_PROFILE")
+
+
+def refuse_two_identities(params: Mapping[str, Any]) -> None:
+    """Refuse a profile beside credentials, as amazon.aws does, and say where each comes from.
+
+    Args:
+        params: of a module. Those that are not given come from environment variables.
+
+    Raises:
+        CustomKeyStoreError: both are there.
+    """
+    credentials = [_origin(option, params, names) for option, names in _CREDENTIALS.items() if params.get(option)]
+    if not params.get("profile") or not credentials:
+        return
+    raise CustomKeyStoreError(
+        f"A profile and credentials are there, and amazon.aws does not choose between them: {params['profile']} by"
+        f" {_origin('profile', params, _PROFILE)}, and credentials by {_list(credentials)}. Leave one of the two out; set an"
+        " environment variable to an empty text where it is not meant for this task (environment, of the task)."
+    )
+
+
+def _origin(option: str, params: Mapping[str, Any], variables: Tuple[str, ...]) -> str:
+    """Where the value of a connection option comes from. A value itself is not told."""
+    variable = next((name for name in variables if os.environ.get(name) == params[option]), None)
+    return f"the option {option}" if variable is None else f"the environment variable {variable}"
+
+
 def _given_options(params: Mapping[str, Any]) -> dict[str, Any]:
     """The options that have a value, those of C(xks_proxy_configuration) flat, after a dot."""
     flat = {option: params[option] for option in _PLAIN_OPTIONS}
@@ -186,6 +220,10 @@ def _check_value(option: str, value: str, rule: _Rule) -> None:
         length = f"{rule.shortest} to {rule.longest}" if rule.shortest < rule.longest else str(rule.longest)
         raise CustomKeyStoreError(
             f"{option} must have {length} characters, but has {len(value)}: give {rule.words}, or leave the option out."
+        )
+    if option == URI_ENDPOINT.option and re.match(r"https://[a-zA-Z0-9.-]+:", value):
+        raise CustomKeyStoreError(
+            f"{option} has a port, and KMS connects to a proxy on port 443 and no other: give {rule.words}."
         )
     if not re.fullmatch(rule.pattern, value, re.DOTALL):
         raise CustomKeyStoreError(f"{option} has characters or a form that KMS does not take: give {rule.words}.")
@@ -330,8 +368,20 @@ def _refuse_the_unchangeable(store: CustomKeyStore, given: Mapping[str, Any]) ->
     if certificate is not None and _bare(certificate) != _bare(store.description.get("TrustAnchorCertificate", "")):
         raise CustomKeyStoreError(
             f"The custom key store {store} has another trust_anchor_certificate, which can never change:"
-            " correct the option or leave it out, or create another store."
+            f" correct the option or leave it out, or create another store.{_of_another_cluster(store, given)}"
         )
+
+
+def _of_another_cluster(store: CustomKeyStore, given: Mapping[str, Any]) -> str:
+    """What to do where both differ: then the store is likely one of before the cluster was built anew."""
+    cluster_id, present = given.get(CLUSTER.option), _get(store.description, CLUSTER.path)
+    if cluster_id in (None, present):
+        return ""
+    return (
+        f" Its cluster is {present} and not {cluster_id}, too: it may be the store of an earlier cluster, whose keys need it. To"
+        f" have a store for {cluster_id}, give that another name, or rename this one (custom_key_store_id and another name), or"
+        " delete this one (state=absent) when its KMS keys are gone."
+    )
 
 
 def _bare(certificate: str) -> str:

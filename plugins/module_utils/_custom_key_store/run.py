@@ -38,6 +38,11 @@ class Run:
                 self._pid, self._began = int(pid), began
 
     @property
+    def pid(self) -> int:
+        """Its process id; 0 where it cannot be seen."""
+        return self._pid
+
+    @property
     def can_be_seen(self) -> bool:
         return self._pid != 0
 

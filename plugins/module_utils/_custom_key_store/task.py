@@ -10,6 +10,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import TYPE_CHECKING
 from typing import Any
 from typing import Callable
 from typing import ContextManager
@@ -28,6 +29,9 @@ from .model import DesiredStore
 from .owner import Permit
 from .plan import Plan
 
+if TYPE_CHECKING:
+    from .clusters import Cluster
+
 
 class Task:
     """What is to be done about one store.
@@ -41,6 +45,7 @@ class Task:
         leases: of stores that a task was to bring back, should it be killed before it has.
         permit: see there.
         hands_over: may it raise C(MustWait) where another process could go on?
+        look_at_cluster: describes the CloudHSM cluster with an id; None: no cluster is looked at.
     """
 
     def __init__(
@@ -54,6 +59,7 @@ class Task:
         leases: Optional[Leases] = None,
         permit: Optional[Permit] = None,
         hands_over: bool = False,
+        look_at_cluster: Optional[Callable[[str], Cluster]] = None,
     ) -> None:
         self._check_outside = clock.check
         clock = replace(clock, check=self._check)
@@ -62,7 +68,15 @@ class Task:
         self._desired = desired
         self._history = history
         self._runner = Runner(
-            self.kms, desired, history, clock, deadline, leases or Leases(None), permit or Permit(), hands_over
+            self.kms,
+            desired,
+            history,
+            clock,
+            deadline,
+            leases or Leases(None),
+            permit or Permit(),
+            hands_over,
+            look_at_cluster,
         )
 
     def _may_change(self, custom_key_store_id: str, operation: str) -> ContextManager[None]:

@@ -25,6 +25,7 @@ from .background import KEEPER
 from .background import Worker
 from .background import result_of
 from .background import was_read
+from .clients import CREDENTIALS
 from .clients import Clients
 from .clients import Store
 from .clock import Clock
@@ -46,8 +47,10 @@ from .owner import Permit
 from .progress import Progress
 from .properties import check_values
 from .properties import check_wait_timeout
+from .properties import refuse_two_identities
 from .renewal import Renewal
 from .schedule import ROLE_ARN
+from .terminal import Terminal
 
 PATIENCE = 600
 """Seconds after which a request about a key is not repeated any more."""
@@ -67,11 +70,14 @@ def check_options(params: Mapping[str, Any]) -> None:
     """Raises CustomKeyStoreError for options that cannot be used, or not together."""
     check_wait_timeout(params["wait_timeout"])
     _check_stores(params)
+    if not params["stores"] or any(not any(store[option] for option in CREDENTIALS) for store in params["stores"]):
+        refuse_two_identities(params)  # which a store with its own does not use
     _check_lease(params)
     for number, store in enumerate(params["stores"] or [], start=1):
         try:
             check_values({name: store[name] for name in ("custom_key_store_id", "name") if store[name] is not None})
-            _check_role_arn(store["lease_role_arn"])
+            for option in ("assume_role_arn", "lease_role_arn"):
+                _check_role_arn(store[option], option)
         except CustomKeyStoreError as error:
             raise CustomKeyStoreError(f"In number {number} of stores: {error.message}") from error
 
@@ -109,10 +115,10 @@ def _check_lease(params: Mapping[str, Any]) -> None:
         raise CustomKeyStoreError(f"lease_minutes is {minutes}, and must be from 1 to {LONGEST_LEASE}.")
 
 
-def _check_role_arn(arn: Optional[str]) -> None:
+def _check_role_arn(arn: Optional[str], option: str = "lease_role_arn") -> None:
     if arn and not ROLE_ARN.fullmatch(arn):
         raise CustomKeyStoreError(
-            f'lease_role_arn is "{arn}", and must be the ARN of an IAM role, such as'
+            f'{option} is "{arn}", and must be the ARN of an IAM role, such as'
             " arn:aws:iam::123456789012:role/keyops-aws-lease."
         )
 
@@ -302,10 +308,16 @@ class Window:
 
     def _keep(self, keeper: Keeper, renewal: Renewal, members: Mapping[str, Member]) -> None:
         """Bring the stores back."""
+        terminal = Terminal(self._worker.run)
         with renewal.going_on():
             reason = keeper.wait()
         if reason is Reason.LEFT:
             return
+        if reason is Reason.GONE:
+            names = ", ".join(sorted(lease.name for lease in keeper.stores.values()))
+            terminal.say(
+                f"The play has ended, and these key stores are out of service: {names}. Their keeper connects them now."
+            )
         timeout = self._params["wait_timeout"]
         renewal.put_off(seconds=timeout)
         job = self._worker.job(stage=KEEPER)
@@ -321,6 +333,8 @@ class Window:
             group.run()
             results = group.to_results(foretold=False)
             self._report(keeper, results, reason)
+            for result in results if reason is Reason.GONE else ():
+                terminal.say(f"{_label(result)} is {result['connection_states'][-1]}. {result.get('msg', '')}".rstrip())
             self._finish(results, wanted="connected")
         self.close()
         progress.close()

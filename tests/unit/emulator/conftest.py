@@ -13,6 +13,9 @@ from botocore.config import Config
 
 from kms_emulator import Control
 from kms_emulator import EmulatorServer
+from tests.unit.emulator.schedules import Schedules
+from tests.unit.emulator.schedules import scheduler_client
+from tests.unit.emulator.schedules import to_full_second
 from tests.unit.emulator.stores import PASSWORD
 from tests.unit.emulator.stores import Connection
 from tests.unit.emulator.stores import Cycle
@@ -71,3 +74,16 @@ def cycle(kms: Any, control: Control, connection: Connection) -> Cycle:
 def store(kms: Any, control: Control) -> str:
     """A CloudHSM store, disconnected, whose password is PASSWORD."""
     return control.create_store(parameters={"KeyStorePassword": PASSWORD})
+
+
+@pytest.fixture(scope="session")
+def scheduler() -> Any:
+    """A client of EventBridge Scheduler in process, made once."""
+    return scheduler_client()
+
+
+@pytest.fixture
+def schedules(scheduler: Any, kms: Any, control: Control) -> Schedules:
+    """Schedules of a disconnected CloudHSM store. The clock is stopped at a full second; a connect takes 10 seconds."""
+    to_full_second(control)
+    return Schedules(scheduler, control, control.create_store())

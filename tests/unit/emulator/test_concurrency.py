@@ -17,9 +17,14 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
+from moto.core import DEFAULT_ACCOUNT_ID
+from moto.core.base_backend import BackendDict
+from moto.core.base_backend import backend_lock
 
+from kms_emulator import Control
 from kms_emulator import EmulatorServer
 from kms_emulator import HttpControl
+from kms_emulator.models import backends
 
 CLIENTS = 32
 STORES = 8
@@ -158,10 +163,37 @@ def test_latency_is_waited_side_by_side(
     together = threading.Barrier(16, timeout=30)
     sleep = time.sleep
     monkeypatch.setattr(
-        "kms_emulator.responses.time.sleep", lambda seconds: together.wait() if seconds == 0.125 else sleep(seconds)
+        "kms_emulator.handling.time.sleep", lambda seconds: together.wait() if seconds == 0.125 else sleep(seconds)
     )
     http_control.set_latency(0.125)
     with concurrent.futures.ThreadPoolExecutor(16) as pool:
         outcomes = list(pool.map(lambda _: Client(emulator_server.url).call("ListKeys")[0], range(16)))
     assert outcomes == ["ok"] * 16
     assert len(http_control.requests()) == 16
+
+
+def test_motos_reset_waits_for_a_request_that_is_under_way(control: Control) -> None:
+    """moto's reset holds a lock of moto's and takes ours, and a request holds ours and takes moto's."""
+    backend = backends()[DEFAULT_ACCOUNT_ID]["us-east-1"]
+    began, events = threading.Event(), []
+
+    def reset() -> None:
+        began.set()
+        BackendDict.reset()
+        events.append("reset")
+
+    def request() -> None:
+        with backend.lock:
+            resetting.start()
+            began.wait(timeout=10)
+            time.sleep(0.02)
+            # As moto does for a backend of another service, but not without end.
+            if backend_lock.acquire(timeout=2):
+                events.append("request")
+                backend_lock.release()
+
+    resetting, requesting = (threading.Thread(target=target, daemon=True) for target in (reset, request))
+    requesting.start()
+    requesting.join(timeout=10)
+    resetting.join(timeout=10)
+    assert events == ["request", "reset"]

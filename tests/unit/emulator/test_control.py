@@ -263,7 +263,7 @@ def test_the_log_has_all_requests_without_secrets(kms: Any, control: Control) ->
 
 def test_latency(kms: Any, control: Control, monkeypatch: pytest.MonkeyPatch) -> None:
     slept: list[float] = []
-    monkeypatch.setattr("kms_emulator.responses.time.sleep", slept.append)
+    monkeypatch.setattr("kms_emulator.handling.time.sleep", slept.append)
     control.set_latency(0.25)
     kms.list_keys()
     assert slept == [0.25]

@@ -33,6 +33,8 @@ IN_WORDS = {
     "set_connection_state.connection_error_code": "a string or null",
     "set_visibility_delay.seconds": "a number",
     "set_latency.seconds": "a number",
+    "set_trail_delay.seconds": "a number",
+    "set_usage_delay.seconds": "a number",
     "set_rule.name": "a string",
     "set_rule.value": "true or false or a whole number",
     "add_fault.operation": "a string",
@@ -87,6 +89,13 @@ IN_WORDS = {
     "set_proxy.external_keys": "a list, each item a string or null",
     "create_keys.count": "a whole number",
     "create_keys.custom_key_store_id": "a string or null",
+    "set_schedule_delivery.name_prefix": "a string",
+    "set_schedule_delivery.late_seconds": "a number",
+    "set_schedule_delivery.twice": "true or false",
+    "set_schedule_delivery.never": "true or false",
+    "create_schedule_role.name": "a string",
+    "create_schedule_role.trusted": "true or false",
+    "create_schedule_role.actions": "a list, each item a string or null",
 }
 """What each parameter must be, in the words of the message."""
 
@@ -358,6 +367,17 @@ def test_seconds_that_are_none(emulator_server: EmulatorServer, command: str, va
             "create_store",
             {"parameters": {"CustomKeyStoreType": "EXTERNAL_KEY_STORE"}},
             "CustomKeyStoreType in parameters must be the same as custom_key_store_type.",
+        ),
+        (
+            "add_fault",
+            {"operation": "CreateScheduleGroup", "drop": True},
+            "UpdateSchedule, DeleteSchedule, ListSchedules",
+        ),
+        ("set_schedule_delivery", {"name_prefix": "", "late_seconds": -1}, SECONDS),
+        (
+            "create_schedule_role",
+            {"name": "no role"},
+            "A role cannot be named 'no role': 1 to 64 letters, digits, and any",
         ),
         ("create_keys", {"count": -1}, "A number of keys must be 0 or more, and at most 100000."),
         ("create_keys", {"count": 10**9}, "A number of keys must be 0 or more, and at most 100000."),

@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import datetime
+import json
 from collections import Counter
 from collections.abc import Iterator
 from typing import Any
@@ -14,6 +16,7 @@ import boto3
 import pytest
 from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleAWSModule
 from botocore.client import BaseClient
+from botocore.exceptions import ClientError
 from botocore.exceptions import EndpointConnectionError
 from botocore.stub import Stubber
 
@@ -22,6 +25,7 @@ from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.api i
 from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.clock import Clock
 from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.clock import Deadline
 from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.clusters import describe_clusters
+from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.trail import read_event
 from kms_emulator import Control
 from tests.sdk import needs_last_usage
 from tests.unit.harness import ModuleRunner
@@ -410,3 +414,123 @@ def test_hsms_are_counted_by_state_and_zone() -> None:
         "hsms": {"ACTIVE": {"a": 2, "b": 1}, "DEGRADED": {"a": 1}, "CREATE_IN_PROGRESS": {"b": 1}},
         "active_hsms": 3,
     }
+
+
+# ---- events
+
+
+def test_who_has_changed_a_store(run_info: ModuleRunner, control: Control) -> None:
+    kms = client("kms")
+    ids = [control.create_store(custom_key_store_name=name) for name in ("payments", "ledger")]
+    for store_id in ids:
+        kms.connect_custom_key_store(CustomKeyStoreId=store_id)
+    control.advance(60)
+    kms.disconnect_custom_key_store(CustomKeyStoreId=ids[0])
+    result = run_info(include_events=True)
+    found = {store["custom_key_store_name"]: store["events"] for store in stores(result)}
+    names = {name: [event["event_name"] for event in events] for name, events in found.items()}
+    assert names == {
+        "payments": ["DisconnectCustomKeyStore", "ConnectCustomKeyStore"],
+        "ledger": ["ConnectCustomKeyStore"],
+    }
+    last = found["payments"][0]
+    assert (last["user_arn"], last["source_ip"]) == ("arn:aws:sts::123456789012:user/moto", "192.0.2.0")
+    assert last["time"] > found["payments"][1]["time"]
+    assert last["time"].endswith("+00:00")
+    assert result["deleted_custom_key_stores"] == []
+    assert "events_problem" not in result
+    assert run_info.calls == [STORES, *["LookupEvents"] * 4]
+    assert run_info.time.sleeps == [0.5] * 3
+
+
+def test_a_store_without_events_and_one_that_was_deleted(run_info: ModuleRunner, control: Control) -> None:
+    kms = client("kms")
+    control.create_store(custom_key_store_name="ledger")
+    for name in ("payments", "invoices"):
+        gone = control.create_store(custom_key_store_name=name)
+        kms.delete_custom_key_store(CustomKeyStoreId=gone)
+        control.advance(1)
+    result = run_info(include_events=True)
+    assert only_store(result)["events"] == []
+    assert [store["custom_key_store_name"] for store in result["deleted_custom_key_stores"]] == ["invoices", "payments"]
+    by_name: dict[str, Any] = {"name": "invoices"}
+    for which in (by_name, {"custom_key_store_id": gone}):
+        result = run_info(include_events=True, **which)
+        assert result["custom_key_stores"] == []
+        (deleted,) = result["deleted_custom_key_stores"]
+        assert (deleted["custom_key_store_id"], deleted["custom_key_store_name"]) == (gone, "invoices")
+        assert [event["event_name"] for event in deleted["events"]] == ["DeleteCustomKeyStore"]
+
+
+def test_what_was_refused_is_no_event(run_info: ModuleRunner, control: Control) -> None:
+    control.create_store()
+    store_id = control.create_store(connection_state="CONNECTED")
+    with pytest.raises(ClientError):
+        client("kms").delete_custom_key_store(CustomKeyStoreId=store_id)
+    assert [store["events"] for store in stores(run_info(include_events=True))] == [[], []]
+
+
+@pytest.mark.parametrize(
+    ("error", "text"),
+    [
+        (DENIED, "The caller needs the permission cloudtrail:LookupEvents in an IAM policy."),
+        ("OperationNotPermittedException", "Look at the message of AWS."),
+        ("ThrottlingException", "LookupEvents failed with ThrottlingException."),
+    ],
+)
+def test_a_cloudtrail_that_does_not_tell(run_info: ModuleRunner, control: Control, error: str, text: str) -> None:
+    control.create_store()
+    control.add_fault("LookupEvents", error=error, times=None)
+    result = run_info(include_events=True)
+    assert only_store(result)["events"] is None
+    assert text in result["events_problem"]
+    assert sum(run_info.time.sleeps) < 90
+
+
+def test_a_cloudtrail_that_throttles_is_asked_again(run_info: ModuleRunner, control: Control) -> None:
+    control.create_store()
+    control.add_fault("LookupEvents", error="ThrottlingException", times=3)
+    assert only_store(run_info(include_events=True))["events"] == []
+
+
+def test_pages_are_read_until_each_store_is_known(run_info: ModuleRunner, control: Control) -> None:
+    kms = client("kms")
+    quiet, busy = control.create_store(), control.create_store()
+
+    def events_of(store_id: str) -> list[dict[str, Any]]:
+        found = {store["custom_key_store_id"]: store["events"] for store in stores(run_info(include_events=True))}
+        events: list[dict[str, Any]] = found[store_id]
+        return events
+
+    kms.update_custom_key_store(CustomKeyStoreId=quiet, NewCustomKeyStoreName="quiet")
+    for number in range(60):
+        kms.update_custom_key_store(CustomKeyStoreId=busy, NewCustomKeyStoreName=f"busy-{number}")
+    assert len(events_of(quiet)) == 1
+    assert run_info.calls.count("LookupEvents") == 5
+    assert len(only_store(run_info(include_events=True, custom_key_store_id=busy))["events"]) == 50
+    assert run_info.calls.count("LookupEvents") == 4
+    for number in range(500):
+        kms.update_custom_key_store(CustomKeyStoreId=busy, NewCustomKeyStoreName=f"busy-{number}")
+    assert events_of(quiet) == []
+    assert run_info.calls.count("LookupEvents") == 13
+
+
+@pytest.mark.parametrize(
+    "content",
+    ["", "no JSON", "[]", "{}", '{"requestParameters": null}', '{"requestParameters": {}, "eventName": "X"}'],
+)
+def test_an_event_that_cannot_be_read_is_left_out(content: str) -> None:
+    now = datetime.datetime.now(datetime.timezone.utc)
+    assert read_event({"EventId": "e", "EventTime": now, "CloudTrailEvent": content}) is None
+
+
+def test_an_event_of_a_service_of_aws() -> None:
+    now = datetime.datetime.now(datetime.timezone.utc)
+    content = {
+        "eventName": "DisconnectCustomKeyStore",
+        "requestParameters": {"customKeyStoreId": "cks-1"},
+        "userIdentity": {"type": "AWSService", "invokedBy": "example.amazonaws.com"},
+    }
+    event = read_event({"EventId": "e", "EventTime": now, "CloudTrailEvent": json.dumps(content)})
+    assert event is not None
+    assert (event.user_arn, event.source_ip, event.store_name) == ("example.amazonaws.com", None, None)

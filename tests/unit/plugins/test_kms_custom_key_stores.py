@@ -182,3 +182,21 @@ def test_a_store_that_is_connected_and_does_not_work(run: ModuleRunner, control:
     result = run(state="connected", stores=[{"name": "payments"}], verify=True)
     assert '("payments") is CONNECTED, but does not work. GenerateRandom of cks-' in result["msg"]
     assert "kms:GenerateRandom" in result["msg"]
+
+
+def test_a_profile_beside_credentials_is_refused_unless_no_store_uses_them(
+    run: ModuleRunner, control: Control, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    control.create_store(custom_key_store_name="payments")
+    (tmp_path / "config").write_text("[profile archive]\nregion = us-east-1\n")
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
+    own = {"access_key": "AKIAIOSFODNN7OTHERS0", "secret_key": "CanaryOfASecretKey0123456789"}
+    monkeypatch.setenv("AWS_PROFILE", "archive")
+    result = run(check=True, state="connected", stores=[{"name": "payments"}])
+    assert (
+        "A profile and credentials are there, and amazon.aws does not choose between them: archive by the"
+        in result["msg"]
+    )
+    assert "environment variable AWS_PROFILE" in result["msg"]
+    assert run.calls == []
+    assert "failed" not in run(check=True, state="connected", stores=[{"name": "payments", **own}])

@@ -144,7 +144,13 @@ def test_on_the_minute_the_window_is_open() -> None:
         ),
         (
             {"state": "DEGRADED", "active_hsms": 2},
-            "cluster cluster-1 is DEGRADED, and could not connect it again: it must be ACTIVE.",
+            "cluster cluster-1 is DEGRADED, and could not connect it again: it must be ACTIVE. Mend it: see its state message in"
+            " AWS CloudHSM.",
+        ),
+        (
+            {"state": "MODIFY_IN_PROGRESS", "active_hsms": 2},
+            "cluster cluster-1 is MODIFY_IN_PROGRESS, and could not connect it again: it must be ACTIVE. The type of its HSMs is"
+            " being changed: wait until it is ACTIVE.",
         ),
         (
             {"problem": "Not permitted."},
@@ -410,6 +416,14 @@ def test_a_store_that_could_not_be_disconnected_says_so() -> None:
     row = summarise(plan(look())[0], [refused], [moved(("CONNECTED", "00:10"))])
     assert (row["during"], row["after"], row["error"]) == ("CONNECTED", "CONNECTED", "Not permitted.")
     assert row["minutes_unavailable"] is None
+
+
+def test_a_store_that_is_disconnected_without_a_lease_may_be_one_that_was_lost() -> None:
+    plans, _refusals = plan(look("DISCONNECTED"))
+    assert plans[0]["reports"] == [
+        "No lease says that a window has disconnected it, so it is left as it is. If an earlier window did, in a container or on"
+        " a host that is gone, connect it yourself."
+    ]
 
 
 def test_the_plan_as_a_table() -> None:

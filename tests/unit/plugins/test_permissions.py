@@ -66,6 +66,19 @@ TASKS: dict[str, tuple[str | None, list[dict[str, Any]]]] = {
         "CONNECTED",
         [{"module": kms_custom_key_store_info, "include_keys": True, "include_cloud_hsm_cluster": True}],
     ),
+    "Watch": (
+        "CONNECTED",
+        [
+            {
+                "module": kms_custom_key_stores,
+                "state": "connected",
+                "leased": True,
+                "leases_in_aws": True,
+                "check": True,
+            },
+            {"module": kms_custom_key_store_info, "include_events": True},
+        ],
+    ),
     "Create and rotate keys": ("CONNECTED", [key(), key(after_days=30, rotate={"older_than_days": 30})]),
     "Retire a key": ("CONNECTED", [key(alias="retired", state="absent")]),
     "Maintenance windows": ("CONNECTED", [stores("disconnected"), stores("connected", verify=True)]),
@@ -83,6 +96,7 @@ TASKS: dict[str, tuple[str | None, list[dict[str, Any]]]] = {
 """By the name of the policy: the state in which the store is found, and the tasks, some of them some days later."""
 
 TOLD_ONLY = {
+    ("Watch", "cloudtrail:LookupEvents"),
     ("Create and rotate keys", "cloudhsm:DescribeClusters"),
     ("Windows with a lease in AWS", "iam:GetRole"),
     ("Windows with a lease in AWS", "iam:SimulatePrincipalPolicy"),
@@ -95,6 +109,21 @@ IN_SERVICE = ("CONNECTED", "CONNECTING")
 def actions(policy: dict[str, Any]) -> list[str]:
     found = [statement["Action"] for statement in policy["Statement"]]
     return [action for each in found for action in (each if isinstance(each, list) else [each])]
+
+
+def make_lease(store_id: str) -> None:
+    """A window of somebody else has the store."""
+    target = {
+        "Arn": "arn:aws:scheduler:::aws-sdk:kms:connectCustomKeyStore",
+        "RoleArn": LEASE["lease_role_arn"],
+        "Input": json.dumps({"CustomKeyStoreId": store_id}),
+    }
+    boto3.client("scheduler", region_name="us-east-1").create_schedule(
+        Name=f"keyops-aws-{store_id}",
+        ScheduleExpression="at(2099-01-01T00:00:00)",
+        FlexibleTimeWindow={"Mode": "OFF"},
+        Target=target,
+    )
 
 
 @pytest.fixture
@@ -118,6 +147,8 @@ def restricted(run: ModuleRunner) -> Callable[..., list[dict[str, Any]]]:
             )
             other = control.create_cluster(source_cluster_id=cluster_id)
             (unnamed,) = control.create_keys(1, custom_key_store_id=None if name == "Delete" else store_id)
+            if name == "Watch":
+                make_lease(store_id)
             if name == "Retire a key":
                 kms = boto3.client("kms", region_name="us-east-1")
                 kms.create_alias(AliasName="alias/retired", TargetKeyId=unnamed)

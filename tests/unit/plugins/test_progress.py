@@ -201,6 +201,9 @@ def test_nothing_is_shown_where_nothing_is_known(seen: str) -> None:
     assert told(seen) == []
 
 
+UNREACHABLE = "Failed to connect to the host via ssh."
+
+
 class Host:
     """A managed host that gives these answers, one after the other, and then says that the result is gone."""
 
@@ -210,9 +213,10 @@ class Host:
 
     def __call__(self, command: str) -> dict[str, Any]:
         self.commands.append(command)
+        if self.answers[:1] == [UNREACHABLE]:
+            del self.answers[0]
+            raise AnsibleConnectionFailure(UNREACHABLE)
         answer = self.answers.pop(0) if self.answers else "keyops-aws:gone\n"
-        if isinstance(answer, Exception):
-            raise answer
         return answer if isinstance(answer, dict) else {"rc": 0, "stdout": answer, "stderr": ""}
 
 
@@ -231,7 +235,7 @@ NO_ANSWER = [
     {"rc": 255, "stdout": "", "stderr": "Connection reset"},
     {"rc": 137, "stdout": "", "stderr": ""},
     {"rc": 1, "stdout": "Unmatched '''.", "stderr": ""},
-    AnsibleConnectionFailure("unreachable"),
+    UNREACHABLE,
 ]
 
 

@@ -36,7 +36,7 @@ class SchedulerAccess(IAMRequest):
         """Raises AccessDeniedException, naming the action that the caller's policies do not allow."""
         self._check(self._action, resource, {})
         if self._passed_role is not None:
-            self._check("iam:PassRole", self._passed_role, {"iam:passedtoservice": SERVICE})
+            self._check("iam:PassRole", self._passed_role, {"iam:passedtoservice": [SERVICE]})
 
     def _check(self, action: str, resource: str, context: Context) -> None:
         decision = decide(self._access_key.collect_policies(), action, resource, context)

@@ -27,7 +27,8 @@ def due_at(expression: str, timezone: str) -> float | None:
     matched = ONE_TIME.fullmatch(expression)
     try:
         moment = datetime.datetime.fromisoformat(matched[1] if matched else "")
-        return moment.replace(tzinfo=zone).timestamp()
+        # In UTC, as it may be in another year there, of which there are 9999.
+        return moment.replace(tzinfo=zone).astimezone(datetime.timezone.utc).timestamp()
     except (ValueError, OverflowError) as error:
         raise ValidationException(f"Invalid Schedule Expression {expression}.") from error
 

@@ -125,8 +125,8 @@ class SchedulerBackend(EventBridgeSchedulerBackend):
                 marker=request.get("NextToken"),
                 prefix=f"schedules {self.account_id} {self.region_name} ",
             )
-        except InvalidMarkerException as error:
-            raise ValidationException("Invalid NextToken.") from error
+        except InvalidMarkerException:
+            raise ValidationException("Invalid NextToken.") from None
         more = {"NextToken": rest["NextMarker"]} if rest["Truncated"] else {}
         return {"Schedules": [schedule.summary() for schedule in shown], **more}
 

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import math
+import traceback
 from collections.abc import Callable
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -59,9 +60,9 @@ class Runs:
         """Make the attempt that is due."""
         delivery = schedule.delivery
         if delivery.attempts == 0:
-            delivery.began_at = self._next_attempt(schedule)
+            delivery.began_at = moment
         delivery.attempts += 1
-        outcome = self._call(schedule)
+        outcome = self._outcome(schedule)
         self.log.append(
             {
                 "name": schedule.name,
@@ -77,6 +78,14 @@ class Runs:
             delivery.is_over = True
         else:
             self._retry(schedule, moment)
+
+    def _outcome(self, schedule: Schedule) -> str:
+        try:
+            return self._call(schedule)
+        except Exception:
+            # It shall not spoil the request that comes along just when it is due.
+            traceback.print_exc()
+            return "InternalFailure"
 
     def _retry(self, schedule: Schedule, moment: float) -> None:
         """Try again later, or give up."""

@@ -39,7 +39,7 @@ class Delivery:
 
     attempts: int = 0
     began_at: float = 0.0
-    """When the first attempt was due."""
+    """When the first attempt was made."""
     retry_at: float | None = None
     """When the next attempt is due; None: when the schedule is."""
     is_second: bool = False

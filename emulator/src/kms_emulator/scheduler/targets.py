@@ -21,6 +21,8 @@ from ..policies import Decision
 from ..policies import decide
 from ..policies import policies_of
 from ..policies import trusts
+from ..trail.events import Caller
+from ..trail.events import subject
 from ..validation import check_request
 from .schedules import UNIVERSAL
 from .schedules import Schedule
@@ -47,7 +49,7 @@ def role_for(kms: EmulatedBackend, role_arn: str, group_name: str) -> Role | Non
         role = iam_backends[kms.account_id][partition].get_role_by_arn(role_arn)
     except NotFoundException:
         return None
-    context = {"aws:sourceaccount": kms.account_id, "aws:sourcearn": group_arn}
+    context = {"aws:sourceaccount": [kms.account_id], "aws:sourcearn": [group_arn]}
     return role if trusts(role.assume_role_policy_document, SERVICE, context) else None
 
 
@@ -66,9 +68,16 @@ def call(kms: EmulatedBackend, schedule: Schedule) -> str:
         if kms.quotas.exceeded(operation):
             raise ThrottlingException()
         getattr(kms, camelcase_to_underscores(operation))(request)
+        kms.trail.note(operation, _caller(role), request, store=subject(kms, request), answer={})
     except JsonRESTError as error:
         return str(error.relative_error_type)
     return "ok"
+
+
+def _caller(role: Role) -> Caller:
+    """EventBridge Scheduler, in the role: what CloudTrail knows of it."""
+    arn = role.arn.replace(":iam:", ":sts:").replace(":role/", ":assumed-role/")
+    return Caller(f"{arn}/scheduler", source=SERVICE, agent=SERVICE)
 
 
 def operation_of(target_arn: str) -> str | None:

@@ -1,0 +1,89 @@
+# Copyright: Contributors to the keyops.aws collection
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""CloudTrail of one account and Region, with the events of KMS there. Whoever uses it holds KMS's lock."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+from typing import Any
+
+from moto.cloudtrail.models import CloudTrailBackend
+from moto.cloudtrail.models import cloudtrail_backends
+
+from ..models import backends
+from .events import Event
+from .exceptions import InvalidEventCategoryException
+from .exceptions import InvalidLookupAttributesException
+from .exceptions import InvalidMaxResultsException
+from .exceptions import InvalidNextTokenException
+from .exceptions import InvalidTimeRangeException
+
+PAGE = 50
+"""The most events in an answer, and the default."""
+
+
+def install_trail() -> None:
+    """Make moto's CloudTrail one that knows events. May be called again. The first call clears moto's."""
+    if cloudtrail_backends.backend is not TrailBackend:
+        cloudtrail_backends.backend = TrailBackend
+        # The accounts that are there already have remembered moto's own class.
+        cloudtrail_backends.clear()
+
+
+class TrailBackend(CloudTrailBackend):
+    """moto's, and LookupEvents."""
+
+    def lookup_events(self, request: dict[str, Any]) -> dict[str, Any]:
+        """LookupEvents: the newest first, in pages. Takes the members of the request, and returns those of the answer."""
+        limit = request.get("MaxResults", PAGE)
+        if not 1 <= limit <= PAGE:
+            raise InvalidMaxResultsException()
+        found = self._found(request)
+        start = _start(request)
+        end = start + limit
+        told = {"Events": [event.describe() for event in found[start:end]]}
+        return told if end >= len(found) else {**told, "NextToken": _token(request, end)}
+
+    def _found(self, request: dict[str, Any]) -> list[Event]:
+        attributes = request.get("LookupAttributes", [])
+        earliest, latest = request.get("StartTime", float("-inf")), request.get("EndTime", float("inf"))
+        category = request.get("EventCategory")
+        if len(attributes) > 1:
+            raise InvalidLookupAttributesException()
+        if earliest > latest:
+            raise InvalidTimeRangeException()
+        if category is not None:
+            if category != "insight":
+                raise InvalidEventCategoryException()
+            return []
+        return [
+            event
+            for event in backends()[self.account_id][self.region_name].trail.found()
+            if earliest - 1 < int(event.time) <= latest
+            and all(event.value(each["AttributeKey"]) == each["AttributeValue"] for each in attributes)
+        ]
+
+
+def _wanted(request: dict[str, Any]) -> str:
+    """What a page's token belongs to: the request must be the same."""
+    return json.dumps({name: value for name, value in request.items() if name != "NextToken"}, sort_keys=True)
+
+
+def _token(request: dict[str, Any], start: int) -> str:
+    return base64.urlsafe_b64encode(f"{start} {_wanted(request)}".encode()).decode()
+
+
+def _start(request: dict[str, Any]) -> int:
+    """Where the page begins. Raises InvalidNextTokenException for a token of another request."""
+    if "NextToken" not in request:
+        return 0
+    try:
+        start, _space, wanted = base64.urlsafe_b64decode(request["NextToken"]).decode().partition(" ")
+        if wanted != _wanted(request):
+            raise InvalidNextTokenException()
+        return int(start)
+    except (binascii.Error, ValueError) as error:
+        raise InvalidNextTokenException() from error

@@ -1,0 +1,14 @@
+# Copyright: Contributors to the keyops.aws collection
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Where moto, in process and as a server, finds the emulator's CloudTrail."""
+
+from __future__ import annotations
+
+from moto.cloudtrail.urls import url_bases
+
+from .responses import TrailResponse
+
+__all__ = ["url_bases", "url_paths"]
+
+url_paths = {"{0}/$": TrailResponse.dispatch}

@@ -1,0 +1,39 @@
+# Copyright: Contributors to the keyops.aws collection
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# This file is private to the keyops.aws collection: it may change in any release without notice.
+
+
+"""The terminal in which somebody has started Ansible, for who has just pressed Ctrl-C there."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from typing import Optional
+
+from .run import Run
+
+
+class Terminal:
+    """The standard error of a run of Ansible, if that is a terminal on this host.
+
+    Args:
+        run: see there. It must still be there.
+    """
+
+    def __init__(self, run: Run) -> None:
+        self._file: Optional[int] = None
+        with contextlib.suppress(OSError):  # no /proc; or the run is that of another user
+            file = os.open(f"/proc/{run.pid}/fd/2", os.O_WRONLY | os.O_NOCTTY | os.O_NONBLOCK)
+            if os.isatty(file):
+                self._file = file
+            else:
+                os.close(file)
+
+    def say(self, line: str) -> None:
+        """Show a line. Nothing is done where there is no terminal any more."""
+        if self._file is not None:
+            with contextlib.suppress(OSError):
+                os.write(self._file, f"\r\n{line}\r\n".encode())
