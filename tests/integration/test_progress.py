@@ -114,6 +114,45 @@ def test_several_stores_have_a_line_each(ansible: Ansible) -> None:
     assert {line[1] for line in LINE.findall(ansible.output)} == {"payments", "ledger"}
 
 
+def apart(ansible: Ansible, command: list[str]) -> tuple[str, str]:
+    """What a command writes to its standard output and error."""
+    done = subprocess.run(
+        [str(BIN / command[0]), *command[1:]],
+        cwd=ansible.folder,
+        env=ansible.environment,
+        text=True,
+        capture_output=True,
+        timeout=60,
+        check=True,
+    )
+    return done.stdout, done.stderr
+
+
+@pytest.mark.parametrize("shown", [True, pytest.param(False, marks=pytest.mark.long)])
+def test_the_standard_output_is_left_to_what_reads_it(ansible: Ansible, shown: bool) -> None:
+    """One line for each host, as other programs expect it of this callback. The log has the lines for people, too."""
+    ansible.control.set_transitions(connect_seconds=6)
+    ansible.control.create_store(custom_key_store_name="payments")
+    ansible.environment["ANSIBLE_LOG_PATH"] = str(ansible.folder / "log")
+    seconds = 1 if shown else 0
+    module = ["-m", MODULE, "-a", "name=payments state=connected", "-e", f"keyops_aws_progress_seconds={seconds}"]
+    output, errors = apart(ansible, ["ansible", "localhost", "--one-line", *module])
+    (line,) = output.strip().splitlines()
+    assert line.startswith("localhost | CHANGED => {")
+    assert json.loads(line.partition(" => ")[2])["operations"] == ["ConnectCustomKeyStore"]
+    assert bool(LINE.findall(errors)) is shown
+    assert ("is CONNECTING" in (ansible.folder / "log").read_text()) is shown
+
+
+@pytest.mark.long
+def test_a_task_can_be_kept_in_the_foreground(ansible: Ansible) -> None:
+    ansible.control.set_transitions(connect_seconds=3)
+    ansible.control.create_store(custom_key_store_name="payments")
+    result = ansible.module(*EVERY_SECOND, "-e", "keyops_aws_background=false", name="payments", state="connected")
+    assert result["connection_states"][-1] == "CONNECTED"
+    assert LINE.findall(ansible.output) == []
+
+
 def test_no_log_shows_nothing(ansible: Ansible) -> None:
     ansible.control.set_transitions(connect_seconds=3)
     ansible.control.create_store(custom_key_store_name="payments")
