@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test long conformance check docs picture matrix soak bench quick format emulator build clean
+.PHONY: demo test long conformance rulebook check docs picture matrix soak bench quick format emulator build clean
 
 demo: $(VENV)/ready
 	@$(BIN)/python -m tests.demo $(KEY_STORE)
@@ -18,6 +18,11 @@ long: $(VENV)/ready
 # The emulator judged by others: AWS's tables and model, other people's clients and examples, moto's own tests.
 conformance: $(VENV)/ready
 	$(BIN)/python -m pytest tests/conformance -m ""
+
+# The rulebook, run by ansible-rulebook, which needs Java 17 (apt-get install openjdk-17-jre-headless). Without this environment,
+# make long leaves the test out.
+rulebook: $(VENV)/ready $(VENV)/rulebook/ready
+	$(BIN)/python -m pytest tests/integration/test_rulebook.py -m ""
 
 # Hours, if you like: 100,000 generated histories of stores, and as many of keys; processes killed at each request; 200 tasks of
 # ansible-playbook at once.
@@ -68,6 +73,14 @@ $(VENV)/ready: requirements.txt tests/requirements.txt tests/install_collections
 	$(BIN)/pip install --quiet --disable-pip-version-check -r tests/requirements.txt --editable ./emulator
 	$(BIN)/pip install --quiet --disable-pip-version-check --upgrade --target $(VENV)/oldest-sdk boto3==1.34.0 botocore==1.34.0
 	$(BIN)/python tests/install_collections.py
+	@touch $@
+
+# Of the newest ansible, as amazon.aws has the event source since its version 11.
+$(VENV)/rulebook/ready: tests/rulebook/requirements.txt tests/install_collections.py
+	@echo "Setting up $(VENV)/rulebook, which takes some minutes."
+	$(PYTHON) -m venv $(VENV)/rulebook
+	$(VENV)/rulebook/bin/pip install --quiet --disable-pip-version-check -r tests/rulebook/requirements.txt
+	$(VENV)/rulebook/bin/python tests/install_collections.py 14.5.0
 	@touch $@
 
 $(VENV)/checks/ready: tests/checks/requirements.txt

@@ -61,6 +61,7 @@ OTHERS = {
     "guide_keys": {"yaml", "shell"},
     "guide_permissions": {"json"},
     "guide_rotate_xks_credential": {"yaml", "shell"},
+    "guide_watch": {"yaml", "shell", "text"},
     "guide_windows": {"yaml", "shell", "ini", "text"},
 }
 """Those that have tests of their own: the languages of their blocks. That of the permissions is test_permissions.py."""
