@@ -209,7 +209,9 @@ def _secrets_for(how: Mapping[str, Any], given: Sequence[Mapping[str, Any]]) -> 
 
 
 def failure_of(task: Any, result: Any) -> str:
-    """What failed: the name of the task and what it said, of each item where it has a loop."""
+    """What failed: the name of the task and what it said, of each item where it has a loop. Another host where there is none."""
+    if task is None:
+        return "The maintenance tasks were ended because of a failure on another host (any_errors_fatal)."
     task, result = (each if isinstance(each, Mapping) else {} for each in (task, result))
     items = [each for each in result.get("results") or [] if isinstance(each, Mapping) and each.get("failed")]
     messages = dict.fromkeys(str(each.get("msg", "no message")) for each in items or [result])

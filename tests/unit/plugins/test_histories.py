@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from dataclasses import replace
 from importlib import import_module
@@ -19,6 +20,8 @@ from tests.histories.__main__ import tried
 from tests.histories.keys_world import KeyState
 from tests.histories.keys_world import KeyTaskRun
 from tests.histories.keys_world import Step
+from tests.histories.windows_world import CANARY
+from tests.histories.windows_world import WindowWorld
 from tests.histories.world import TaskRun
 from tests.unit.options import SECRETS
 
@@ -30,6 +33,7 @@ from tests.unit.options import SECRETS
         pytest.param("stores", False, 40, id="through main()", marks=pytest.mark.long),
         pytest.param("keys", True, 100, id="of keys, directly"),
         pytest.param("keys", False, 40, id="of keys, through main()", marks=pytest.mark.long),
+        pytest.param("windows", True, 120, id="of windows"),
     ],
 )
 def test_what_must_hold_after_each_task_holds(
@@ -150,7 +154,33 @@ def test_a_lie_about_a_key_is_noticed(control: Control, monkeypatch: pytest.Monk
     assert invariant in str(failure)
 
 
-@pytest.mark.parametrize("of", ["stores", "keys"])
+WINDOW_LIES: dict[str, tuple[Callable[[WindowWorld], None], str]] = {
+    "a store that stays away": (
+        lambda world: [world.control.set_connection_state(each, "DISCONNECTED") for each in world.stores][0],
+        "stores_come_back",
+    ),
+    "a refusal": (
+        lambda world: [play.steps.remove("disconnect") for play in world.plays if "disconnect" in play.steps][0],
+        "a_refused_window_disconnects_nothing",
+    ),
+    "a second disconnect": (
+        lambda world: world.changes.extend(change for change in list(world.changes) if change.by == "window"),
+        "a_window_disconnects_once",
+    ),
+    "a process that stays": (lambda world: world.violations.append("a lie"), "all_came_to_an_end"),
+    "a secret": (lambda world: world.logs.append((0.0, CANARY)), "results_can_be_told"),
+}
+
+
+@pytest.mark.parametrize("lie", WINDOW_LIES)
+def test_a_lie_about_a_window_is_noticed(control: Control, monkeypatch: pytest.MonkeyPatch, lie: str) -> None:
+    tell, invariant = WINDOW_LIES[lie]
+    tell_if_any = contextlib.suppress(IndexError)(tell)
+    failure = failure_with(monkeypatch, "tests.histories.windows_machine", "WINDOW_INVARIANTS", "windows", tell_if_any)
+    assert invariant in str(failure)
+
+
+@pytest.mark.parametrize("of", ["stores", "keys", "windows"])
 def test_a_seed_makes_the_same_histories(control: Control, home: Path, of: str) -> None:
     first, second, other = (tried(seed, 50, of=of, directly=True, shrink=False)[0] for seed in (7, 7, 8))
     assert str(first) == str(second) != str(other)

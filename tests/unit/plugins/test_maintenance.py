@@ -313,6 +313,11 @@ def test_the_play_says_who_brings_the_stores_back(options: dict[str, Any], sees_
     assert " ".join(given.lease_text(sees_play=sees_play, now=NOW)) == text
 
 
+def test_another_host_is_told_where_nothing_has_failed_on_this_one() -> None:
+    text = "The maintenance tasks were ended because of a failure on another host (any_errors_fatal)."
+    assert maintenance.failure_of(None, None) == text
+
+
 @pytest.mark.parametrize(
     ("task", "result", "text"),
     [
