@@ -102,10 +102,9 @@ def test_e8_at_its_end_the_lease_connects_the_store(place: Place) -> None:
     assert (run["outcome"], run["attempt"]) == ("ok", 1)
 
 
-@pytest.mark.parametrize("home", ["another", pytest.param("the same", marks=pytest.mark.long)])
-@pytest.mark.parametrize(
-    "way", ["tag", pytest.param("playbook", marks=pytest.mark.long), pytest.param("window", marks=pytest.mark.long)]
-)
+@pytest.mark.long
+@pytest.mark.parametrize("home", ["another", "the same"])
+@pytest.mark.parametrize("way", ["tag", "playbook", "window"])
 def test_e8_the_store_is_brought_back_before_the_lease_ends(place: Place, home: str, way: str) -> None:
     lose_host(place, path := window(place, [SLOW]))
     if home == "another":
@@ -121,6 +120,7 @@ def test_e8_the_store_is_brought_back_before_the_lease_ends(place: Place, home: 
     until(lambda: not place.process_ids(), 20)
 
 
+@pytest.mark.long
 def test_reconnect_leaves_a_window_alone_that_is_at_work(place: Place) -> None:
     assert place.play(RECONNECT) == 0, place.output
     with place.playing(window(place, [UNTIL_DONE]), expected=0) as playing:
@@ -163,7 +163,8 @@ def test_the_lease_of_a_store_that_was_deleted_is_deleted(place: Place) -> None:
 # ---- E9: the work takes longer
 
 
-@pytest.mark.parametrize("keeper", [True, pytest.param(False, marks=pytest.mark.long)])
+@pytest.mark.long
+@pytest.mark.parametrize("keeper", [True, False])
 def test_e9_work_that_outlasts_the_lease(place: Place, keeper: bool) -> None:
     with place.playing(window(place, [UNTIL_DONE], keeper=keeper), expected=0):
         until((place.ansible.folder / "working").exists)
@@ -219,6 +220,7 @@ def test_e10_a_second_window_on_another_machine_is_refused(place: Place) -> None
 # ---- E11: what can go wrong with the schedule
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("fault", "text"),
     [
@@ -238,6 +240,7 @@ def test_e11_a_lease_that_cannot_be_made(place: Place, fault: dict[str, Any], te
     place.assert_back()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("role", "text"),
     [
@@ -332,6 +335,7 @@ def test_e11_a_lease_that_ends_during_the_disconnect_is_retried(place: Place) ->
 # ---- E12: the keeper's credentials have expired
 
 
+@pytest.mark.long
 def test_e12_credentials_that_expire_in_the_window(place: Place) -> None:
     path = window(place, [LOST])
     place.ansible.control.add_fault(CONNECT, error="ExpiredTokenException", times=None)
@@ -351,6 +355,7 @@ def test_e12_credentials_that_expire_in_the_window(place: Place) -> None:
 # ---- what is needed once
 
 
+@pytest.mark.long
 def test_prepare_lease_creates_a_role_that_works(place: Place) -> None:
     name = f"lease-{uuid4()}"  # all tests share IAM
     arn = f"arn:aws:iam::123456789012:role/{name}"

@@ -128,7 +128,8 @@ def apart(ansible: Ansible, command: list[str]) -> tuple[str, str]:
     return done.stdout, done.stderr
 
 
-@pytest.mark.parametrize("shown", [True, pytest.param(False, marks=pytest.mark.long)])
+@pytest.mark.long
+@pytest.mark.parametrize("shown", [True, False])
 def test_the_standard_output_is_left_to_what_reads_it(ansible: Ansible, shown: bool) -> None:
     """One line for each host, as other programs expect it of this callback. The log has the lines for people, too."""
     ansible.control.set_transitions(connect_seconds=6)

@@ -449,6 +449,7 @@ def test_what_the_keeper_did_is_in_the_log_of_the_host(place: Place) -> None:
     assert "was not closed: its play had ended. The keeper connected it at 20" in told[0]
 
 
+@pytest.mark.long
 def test_who_presses_ctrl_c_is_told(place: Place) -> None:
     path = place.window([SLOW])
     ours, theirs = pty.openpty()
