@@ -31,6 +31,7 @@ SEED ?= 0
 soak: $(VENV)/ready
 	$(BIN)/python -m tests.histories --of stores --histories $(HISTORIES) --seed $(SEED)
 	$(BIN)/python -m tests.histories --of keys --histories $(HISTORIES) --seed $(SEED)
+	$(BIN)/python -m tests.histories --of windows --histories $(HISTORIES) --seed $(SEED)
 	$(BIN)/python -m pytest tests/soak -n 2
 
 # About three quarters of an hour, on a machine that does nothing else. BENCH="task waiting" measures those alone.

@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Tries histories for as long as you like, and prints what was tried.
 
-Usage: python -m tests.histories [--of keys] [--histories N] [--seed S] [--workers W]. They are made in
+Usage: python -m tests.histories [--of keys|windows] [--histories N] [--seed S] [--workers W]. They are made in
 batches, each with a seed of its own. The seed of a batch that fails is printed with the history that has failed, and makes the
 same batch again.
 """
@@ -34,6 +34,7 @@ from tests.histories.keys_world import one_private_key
 from tests.histories.machine import Histories
 from tests.histories.machine import Machine
 from tests.histories.tally import Tally
+from tests.histories.windows_machine import WindowHistories
 
 set_hypothesis_home_dir(
     Path(sys.prefix) / "hypothesis"
@@ -41,7 +42,7 @@ set_hypothesis_home_dir(
 
 BATCH = 500
 STEPS = 6
-MACHINES: dict[str, type[Machine]] = {"stores": Histories, "keys": KeyHistories}
+MACHINES: dict[str, type[Machine]] = {"stores": Histories, "keys": KeyHistories, "windows": WindowHistories}
 """What histories are of."""
 
 
