@@ -172,7 +172,10 @@ class ActionModule(WaitingAction):
         done = self._stores(variables, options, job_of=window)
         window.disconnected = done.get("stores", [])
         if done.get("failed"):
-            return {**self._fail(window, str(done.get("msg", ""))), "changed": done.get("changed", False)}
+            told = str(done.get("msg", ""))
+            if not done.get("changed") and ("stores" in done or told.startswith("Nothing was disconnected.")):
+                window.begun = False  # another window may have the stores: they are not for this one to connect
+            return {**self._fail(window, told), "changed": done.get("changed", False)}
         self._save(window)
         return {"changed": done.get("changed", False), **_shown_by_ansible(done)}
 
@@ -196,6 +199,8 @@ class ActionModule(WaitingAction):
                 done = self._by_keeper(Job(**window.job), variables)
             if not any(store["operations"] or not store["failed"] for store in done.get("stores", [])):
                 done = self._by_ourselves(window, returning, variables)
+            elif left := _without(returning, done["stores"]):  # the keeper has left them to others
+                done = _together(done, self._by_ourselves(window, left, variables))
             window.connected = done.get("stores", [])
             window.connect_failure = str(done.get("msg", "")) if done.get("failed") else ""
         window.summary = maintenance.summarise(window.plans, window.disconnected, window.connected, maintenance.now())
@@ -355,6 +360,23 @@ class ActionModule(WaitingAction):
             option = constants.config.get_config_value("result_format", plugin_type="callback", plugin_name="default")
             shows_blocks = option == "yaml"
         return {"changed": False, "msg": "\n".join(lines) if shows_blocks else lines, "_ansible_verbose_always": True}
+
+
+def _without(plans: list[dict[str, Any]], stores: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The plans of the stores that are not among these."""
+    known = {store["custom_key_store_id"] for store in stores}
+    return [plan for plan in plans if plan["custom_key_store_id"] not in known]
+
+
+def _together(first: dict[str, Any], second: dict[str, Any]) -> dict[str, Any]:
+    """Two results of the module as one."""
+    messages = [str(each["msg"]) for each in (first, second) if each.get("failed")]
+    return {
+        **first,
+        "changed": bool(first.get("changed") or second.get("changed")),
+        "stores": [*first["stores"], *second.get("stores", [])],
+        **({"failed": True, "msg": " ".join(messages)} if messages else {}),
+    }
 
 
 def _shown_by_ansible(result: Mapping[str, Any]) -> dict[str, Any]:

@@ -311,7 +311,7 @@ class Hosts:
 
     @contextlib.contextmanager
     def _renewing(self, renewal: Renewal) -> Iterator[None]:
-        ended = []
+        ended: list[bool] = []
 
         def renew() -> None:
             while not ended:

@@ -212,7 +212,7 @@ class Step(ActionModule):
     def _module_defaults(self) -> dict[str, Any]:
         return {}
 
-    def _run_module(self, _task_vars: dict[str, Any], **module: Any) -> dict[str, Any]:
+    def _run_module(self, task_vars: dict[str, Any], **module: Any) -> dict[str, Any]:
         return self._play.run_module(module["module_args"], check=self._task.check_mode)
 
     def _execute_with_progress(
@@ -227,7 +227,7 @@ class Step(ActionModule):
         began(job)
         return self._wait(job, task_vars)
 
-    def _wait(self, job: Job, _task_vars: dict[str, Any]) -> dict[str, Any]:
+    def _wait(self, job: Job, task_vars: dict[str, Any]) -> dict[str, Any]:
         return self._play.hosts.wait(job)
 
     def _low_level_execute_command(self, command: str, **_how: Any) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 # Copyright: Contributors to the keyops.aws collection
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Several processes in simulated time: one of them runs at a time, the one that is due first, so that a history is always the same."""
+"""Several processes in simulated time: one runs at a time, the one that is due first, so a history is always the same."""
 
 from __future__ import annotations
 

@@ -217,6 +217,45 @@ def test_e10_a_second_window_on_another_machine_is_refused(place: Place) -> None
     assert place.is_back()
 
 
+@pytest.mark.long
+def test_e10_of_two_windows_that_begin_together_one_is_refused_and_leaves_the_other_alone(place: Place) -> None:
+    path = window(place, [UNTIL_DONE])
+    home = place.ansible.environment["HOME"]
+    with place.playing(path, expected=0):
+        another_machine(place)
+        done = place.ansible.run(path)
+        assert done.exit_code == 2, done.output
+        assert "is in another maintenance window, as its lease in AWS says." in " ".join(done.output.split())
+        until((place.ansible.folder / "working").exists)
+        assert place.asked_for(DISCONNECT) == 1
+        assert place.asked_for(CONNECT) == 0
+        assert schedules(place) == [name_of(place)]
+        place.ansible.environment["HOME"] = home
+        place.write("done", "")
+    assert place.is_back()
+    assert schedules(place) == []
+
+
+@pytest.mark.long
+def test_a_lease_that_this_host_knows_of_is_ended_without_its_role(place: Place) -> None:
+    """Else it would connect the store at its end, also if somebody has disconnected it on purpose by then."""
+    lose_host(place, window(place, [SLOW]))
+    assert place.play(place.window([SLOW]), "--tags", "reconnect") == 0, place.output
+    assert place.is_back()
+    assert schedules(place) == []
+
+
+@pytest.mark.long
+def test_stores_of_this_host_come_back_while_eventbridge_scheduler_has_a_fault(place: Place) -> None:
+    lose_host(place, path := window(place, [SLOW]))
+    for operation in ("GetSchedule", "ListSchedules"):
+        place.ansible.control.add_fault(operation, error="AccessDeniedException", times=None)
+    assert place.play(RECONNECT) == 2
+    assert "The leases in AWS could not be looked at. ListSchedules failed with AccessDeniedException." in place.output
+    assert place.is_back()
+    assert place.play(path, "--tags", "reconnect") == 0, place.output
+
+
 # ---- E11: what can go wrong with the schedule
 
 

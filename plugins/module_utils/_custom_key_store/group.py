@@ -46,6 +46,8 @@ from .plan import Plan
 from .progress import Progress
 from .run import token_of
 from .schedule import end_report
+from .schedule import is_in_use
+from .schedule import machine
 from .schedule import refuse_second_window
 from .schedule import schedule_name
 from .task import Task
@@ -113,7 +115,9 @@ class Member:
         client: a boto3 client for KMS.
         region: where the store is.
         place: names Region and account; asked only when there is no such store.
-        leases_in_aws: makes what keeps its lease in AWS; None where there is none.
+        leases_in_aws: makes what keeps its lease in AWS; None where that cannot be.
+        looks_into_aws: does the task look at its lease in AWS?
+        makes_lease_in_aws: does it make one?
         reached: the connection options that lead to the store, without secrets.
     """
 
@@ -122,6 +126,8 @@ class Member:
     region: str
     place: Callable[[], str]
     leases_in_aws: Optional[Callable[[], AwsLeases]] = None
+    looks_into_aws: bool = False
+    makes_lease_in_aws: bool = False
     reached: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -233,10 +239,15 @@ class StoreTask:
 
     def _find_in_aws(self, custom_key_store_id: str) -> Optional[Lease]:
         """The lease of an earlier window. Raises CustomKeyStoreError where it may not be taken over."""
-        if self._member.leases_in_aws is None:
+        if self._member.leases_in_aws is None or not self._member.looks_into_aws:
             return None
         leases = self._member.leases_in_aws()
-        lease = leases.of(custom_key_store_id)
+        try:
+            lease = leases.of(custom_key_store_id)
+        except CustomKeyStoreError:
+            if self._desired.state == "connected" and self._seen.lease is not None:
+                return None  # this host knows enough to bring it back
+            raise
         if lease is not None and self._desired.state == "disconnected" and not self._extends:
             refuse_second_window(lease, leases.now())
         return lease
@@ -285,9 +296,9 @@ class StoreTask:
             self._refuse_second_window(self._leases.of(store.id))
             run = self._permit.run.token or ""
             keeper = (token_of(os.getpid()) or "") if holder else ""
-            lease = replace(lease, name=store.name, reached=self._member.reached, schedule="", keeper=keeper)
+            lease = replace(lease, name=store.name, reached=self._member.reached, keeper=keeper)
             lease = lease.held(until=until, holder=holder, run=run)
-            if self._member.leases_in_aws is not None:
+            if self._member.leases_in_aws is not None and self._member.makes_lease_in_aws:
                 self.lease_in_aws = self._member.leases_in_aws().open(lease, minutes=minutes)
                 lease = replace(lease, schedule=schedule_name(store.id), until=lease.until or self.lease_in_aws.until)
             self.lease = self._leases.open(lease)
@@ -305,7 +316,7 @@ class StoreTask:
             if lease is None and in_aws is None:
                 raise CustomKeyStoreError(
                     f"The custom key store {store} is in no maintenance window that this host"
-                    f"{'' if self._member.leases_in_aws is None else ' or AWS'} knows of, so there is no lease to extend."
+                    f"{' or AWS' if self._member.looks_into_aws else ''} knows of, so there is no lease to extend."
                 )
             until = (now() + datetime.timedelta(minutes=minutes)).isoformat(timespec="seconds")
             if in_aws is not None and self._member.leases_in_aws is not None:
@@ -358,7 +369,7 @@ class StoreTask:
         """Leave the store as it is."""
         store = self._history.store
         if store is not None and store.connection_state in IN_SERVICE:
-            if self._seen.lease is None:
+            if self._seen.lease is None and self.lease is not None:  # another window may have one by now
                 self._leases.end(store.id)
             if self.lease_in_aws is not None and self._seen.in_aws is None:
                 self._seen.error = self._end_in_aws(store) or self._seen.error
@@ -375,18 +386,34 @@ class StoreTask:
         store = self._history.store
         if store is None or store.connection_state is not ConnectionState.CONNECTED:
             return
+        if self._is_of_another_window(self._seen.lease):
+            return  # which has not disconnected it yet
         self._leases.end(store.id)
         left_over = self._end_in_aws(store)
         self._prove(store)
         if left_over is not None:
             raise left_over
 
+    def _is_of_another_window(self, lease: Optional[Lease]) -> bool:
+        """Was there nothing to do about the store, and is a window at work that is just about to take it?"""
+        own = self._permit.run.token or ""
+        return not self._history.operations and lease is not None and lease.is_in_use and lease.run != own
+
+    def _is_of_another_machine(self, leases: AwsLeases, store: CustomKeyStore) -> bool:
+        """The same, as EventBridge Scheduler has it."""
+        lease = leases.of(store.id)
+        is_own = lease is not None and lease.run == (self._permit.run.token or "") and lease.machine == machine()
+        return lease is not None and not is_own and is_in_use(lease, leases.now())
+
     def _end_in_aws(self, store: CustomKeyStore) -> Optional[CustomKeyStoreError]:
         """Delete the lease in AWS. Returns what is to be mended where that fails: a lease that stays connects the store again."""
-        if self._member.leases_in_aws is None:
+        known = self._seen.lease is not None and bool(self._seen.lease.schedule)  # it was made by an earlier window
+        if self._member.leases_in_aws is None or not (self._member.looks_into_aws or known):
             return None
         leases = self._member.leases_in_aws()
         try:
+            if not self._history.operations and self._is_of_another_machine(leases, store):
+                return None
             self._lease_report = end_report(leases.end(store.id), self._seen.lease, at=leases.now())
         except CustomKeyStoreError as error:
             return CustomKeyStoreError(

@@ -16,6 +16,7 @@ from typing import Tuple
 
 from .lease import Lease
 from .lease import Leases
+from .model import CustomKeyStoreError
 from .schedule import AwsLeases
 from .schedule import holder_token
 from .schedule import is_in_use
@@ -25,7 +26,7 @@ Stores = list[dict[str, Any]]
 
 def leased_stores(
     leases: Leases, in_aws: Optional[AwsLeases], *, even_in_use: bool
-) -> Tuple[Stores, Stores, list[str]]:
+) -> Tuple[Stores, Stores, list[str], str]:
     """Find them.
 
     Args:
@@ -34,13 +35,17 @@ def leased_stores(
         even_in_use: those, too, that a window still has?
 
     Returns:
-        The stores to bring back, as C(stores) of the module's options; those to leave alone, and who has them; and the ids of all
-        that have a lease in AWS.
+        The stores to bring back, as C(stores) of the module's options; those to leave alone, and who has them; the ids of all
+        that have a lease in AWS; and why AWS could not be asked for them, which keeps no store of this host from coming back.
 
     Raises:
-        CustomKeyStoreError: the leases cannot be read.
+        CustomKeyStoreError: the leases of this host cannot be read.
     """
-    of_aws = {} if in_aws is None else {lease.custom_key_store_id: lease for lease in in_aws.all()}
+    of_aws, problem = {}, ""
+    try:
+        of_aws = {} if in_aws is None else {lease.custom_key_store_id: lease for lease in in_aws.all()}
+    except CustomKeyStoreError as error:
+        problem = f"The leases in AWS could not be looked at. {error.message}"
     of_host = {lease.custom_key_store_id: lease for lease in leases.all()}
     found: Stores = []
     left: Stores = []
@@ -51,7 +56,7 @@ def leased_stores(
             found.append({"custom_key_store_id": store_id, **reached})
         else:
             left.append(_told(lease))
-    return found, left, list(of_aws)
+    return found, left, list(of_aws), problem
 
 
 def _held(on_host: Optional[Lease], in_aws: Optional[Lease], leases: Optional[AwsLeases]) -> Optional[Lease]:

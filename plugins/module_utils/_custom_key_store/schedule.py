@@ -273,6 +273,10 @@ class AwsLeases(Service):
             if there is None:
                 raise
             return None if there.holder == lease.holder else there  # ours, whose answer was lost
+        except ScheduleError as error:
+            there = self.of(lease.custom_key_store_id) if error.maybe_applied else None
+            if there is None or there.holder != lease.holder:
+                raise
         return None
 
     def _take_over(self, own: Lease, there: Lease) -> Lease:

@@ -131,11 +131,13 @@ class Chosen:
         leased: those that were found by their leases, as C(stores) of the options; None where the options name the stores.
         left_alone: of the others with a lease, what the result tells.
         in_aws: the ids of those that were found by leases in AWS.
+        problem: why the leases in AWS could not be looked at; empty if they could.
     """
 
     leased: Optional[list[dict[str, Any]]] = None
     left_alone: Sequence[Mapping[str, Any]] = ()
     in_aws: Sequence[str] = ()
+    problem: str = ""
 
 
 class Window:
@@ -194,8 +196,10 @@ class Window:
             client,
             client.meta.region_name,
             partial(self._clients.place, store),
-            partial(self._clients.leases_in_aws, store, role_arn=role_arn) if in_aws else None,
-            self._clients.reached(store),
+            partial(self._clients.leases_in_aws, store, role_arn=role_arn),
+            looks_into_aws=in_aws,
+            makes_lease_in_aws=bool(role_arn),
+            reached=self._clients.reached(store),
         )
 
     @property
@@ -300,7 +304,7 @@ class Window:
             {
                 each: (member.leases_in_aws, kept[each].lease_in_aws)
                 for each, member in back.items()
-                if member.leases_in_aws is not None and kept[each].lease_in_aws is not None
+                if kept[each].lease_in_aws is not None
             },
         )
         if kept:
@@ -334,7 +338,7 @@ class Window:
             results = group.to_results(foretold=False)
             self._report(keeper, results, reason)
             for result in results if reason is Reason.GONE else ():
-                terminal.say(f"{_label(result)} is {result['connection_states'][-1]}. {result.get('msg', '')}".rstrip())
+                terminal.say(f"{_label(result)} is {_last_state(result)}. {result.get('msg', '')}".rstrip())
             self._finish(results, wanted="connected")
         self.close()
         progress.close()
@@ -354,7 +358,7 @@ class Window:
                 time=now().isoformat(timespec="seconds"),
                 since=keeper.stores[result["custom_key_store_id"]].time,
                 reason=(Reason.GONE if reason is Reason.ASKED else reason).value,
-                connection_state=result["connection_states"][-1],
+                connection_state=_last_state(result),
                 msg=result.get("msg", ""),
             )
             self._leases.write_report(report)
@@ -406,6 +410,8 @@ class Window:
         outcome = summary(results, wanted=wanted or self._params["state"])
         if self._params["leased"]:
             outcome["left_alone"] = list(self._chosen.left_alone)
+        if self._chosen.problem:
+            outcome["msg"] = f"{self._chosen.problem} {outcome.get('msg', '')}".rstrip()
         if not self._module._diff:
             del outcome["diff"]
         finish = self._module.fail_json if "msg" in outcome else self._module.exit_json
@@ -431,6 +437,11 @@ def summary(results: Sequence[Mapping[str, Any]], *, wanted: str) -> dict[str, A
         untouched = " None of the stores was changed." if wanted == "disconnected" and not outcome["changed"] else ""
         outcome["msg"] = f"{len(failed)} of {len(results)} custom key stores could not be {wanted}.{untouched} {errors}"
     return outcome
+
+
+def _last_state(result: Mapping[str, Any]) -> str:
+    """The connection state that was seen last. None was where KMS could not be asked."""
+    return result["connection_states"][-1] if result["connection_states"] else "UNKNOWN"
 
 
 def _label(store: Mapping[str, Any]) -> str:

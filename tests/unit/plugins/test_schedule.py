@@ -439,7 +439,7 @@ def test_stores_are_found_by_both_kinds_of_leases(world: World, tmp_path: Path) 
         world.leases().open(replace(LEASE, custom_key_store_id="cks-lost"), minutes=30)
         world.control.advance(schedule_module.LOST_SECONDS + 1)
         world.leases().open(replace(LEASE, custom_key_store_id="cks-used"), minutes=30)
-    found, left, in_aws = leased_stores(leases, world.leases(), even_in_use=False)
+    found, left, in_aws, _problem = leased_stores(leases, world.leases(), even_in_use=False)
     assert found == [
         {"custom_key_store_id": "cks-host", "region": "eu-west-1", "profile": "archive"},
         {"custom_key_store_id": "cks-aws"},
@@ -447,7 +447,7 @@ def test_stores_are_found_by_both_kinds_of_leases(world: World, tmp_path: Path) 
     ]
     assert [each["custom_key_store_id"] for each in left] == ["cks-used"]
     assert sorted(in_aws) == ["cks-aws", "cks-lost", "cks-used"]
-    found, left, _in_aws = leased_stores(leases, world.leases(), even_in_use=True)
+    found, left, _in_aws, _problem = leased_stores(leases, world.leases(), even_in_use=True)
     assert (len(found), left) == (4, [])
 
 
@@ -456,13 +456,13 @@ def test_a_store_that_another_machine_has_taken_over_is_left_alone(world: World,
     leases = Leases(str(tmp_path))
     leases.open(LEASE)
     world.made_elsewhere()
-    found, left, _in_aws = leased_stores(leases, world.leases(), even_in_use=False)
+    found, left, _in_aws, _problem = leased_stores(leases, world.leases(), even_in_use=False)
     assert found == []
     assert [each["custom_key_store_id"] for each in left] == [STORE]
 
 
 def test_a_folder_of_leases_that_is_not_there_or_cannot_be_read(tmp_path: Path) -> None:
-    assert leased_stores(Leases(str(tmp_path / "none")), None, even_in_use=False) == ([], [], [])
+    assert leased_stores(Leases(str(tmp_path / "none")), None, even_in_use=False) == ([], [], [], "")
     (tmp_path / "file").touch()
     with pytest.raises(CustomKeyStoreError, match="The folder of the leases, .*/file, cannot be read: "):
         leased_stores(Leases(str(tmp_path / "file")), None, even_in_use=False)
