@@ -16,6 +16,7 @@ import threading
 import traceback
 from collections.abc import Callable
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from dataclasses import asdict
 from dataclasses import dataclass
 from dataclasses import field
@@ -335,6 +336,12 @@ class Hosts:
         """Meanwhile, the module runs on these machines."""
         shown = _dates(self.now)
         sim_time = SimpleNamespace(monotonic=lambda: self.sim.now, sleep=self.sim.sleep)
+
+        def renewing(
+            renewal: Renewal,
+        ) -> AbstractContextManager[None]:  # a method of its own, which is bound to a renewal
+            return self._renewing(renewal)
+
         replaced: list[tuple[Any, str, Any]] = [
             (group, "_all_at_once", lambda jobs: [job() for job in jobs]),
             *((module, "now", self.now) for module in (group, window, schedule, lease, maintenance)),
@@ -342,7 +349,7 @@ class Hosts:
             (group, "os", SimpleNamespace(getpid=lambda: self.sim.process.pid)),
             (run_module, "began_of", self._began_of),
             (run_module, "_namespace", lambda: NAMESPACE),
-            (schedule, "machine", lambda: self.machine.boot_id),
+            *((module, "machine", lambda: self.machine.boot_id) for module in (group, schedule)),
             (schedule, "platform", SimpleNamespace(node=lambda: self.machine.name)),
             (window, "Keeper", self._keeper),
             (window, "Ownership", self._ownership),
@@ -353,7 +360,7 @@ class Hosts:
             (clients, "AwsLeases", lambda client, role_arn: AwsLeases(client, role_arn=role_arn, clock=self.clock())),
             (owner, "time", sim_time),
             (keeper, "RARE_LOOKS", 1),
-            (Renewal, "going_on", lambda renewal: self._renewing(renewal)),
+            (Renewal, "going_on", renewing),
             (kms_custom_key_stores, "Clock", self.clock),
             (kms_custom_key_stores, "AnsibleAWSModule", lambda **_spec: _Module(self, self.sim.process.arguments)),
             (os, "fsync", lambda _file: None),
