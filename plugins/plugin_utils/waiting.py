@@ -281,10 +281,10 @@ class WaitingAction(ActionBase):
     def _result(self, job: Job, status: str, content: str, errors: str) -> dict[str, Any]:
         if status == SILENT:
             return {"failed": True, "msg": TOLD_NOTHING.format(pid=job.pid, minutes=SILENT_MINUTES)}
+        with suppress(AnsibleError):  # the next task on that host removes what stays
+            self._low_level_execute_command(remove_command(job, killed=status in (KILLED_JOB, GONE)))
         if status == GONE:
             return {"failed": True, "msg": RESULT_GONE.format(path=job.result)}
-        with suppress(AnsibleError):  # the next task on that host removes what stays
-            self._low_level_execute_command(remove_command(job, killed=status == KILLED_JOB))
         if status == KILLED_JOB:
             return {"failed": True, "msg": KILLED, "module_stderr": errors}
         if "{" not in content and not errors:  # with those, Ansible itself says that the module has crashed
