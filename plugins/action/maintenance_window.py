@@ -172,10 +172,9 @@ class ActionModule(WaitingAction):
         done = self._stores(variables, options, job_of=window)
         window.disconnected = done.get("stores", [])
         if done.get("failed"):
-            told = str(done.get("msg", ""))
-            if not done.get("changed") and ("stores" in done or told.startswith("Nothing was disconnected.")):
+            if done.get("changed") is False:  # the module itself says so; a result that was lost says nothing
                 window.begun = False  # another window may have the stores: they are not for this one to connect
-            return {**self._fail(window, told), "changed": done.get("changed", False)}
+            return {**self._fail(window, str(done.get("msg", ""))), "changed": done.get("changed", False)}
         self._save(window)
         return {"changed": done.get("changed", False), **_shown_by_ansible(done)}
 

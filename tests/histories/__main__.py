@@ -30,11 +30,11 @@ from moto import mock_aws
 from kms_emulator import Control
 from kms_emulator import install
 from tests.histories.keys_machine import KeyHistories
-from tests.histories.keys_world import one_private_key
 from tests.histories.machine import Histories
 from tests.histories.machine import Machine
 from tests.histories.tally import Tally
 from tests.histories.windows_machine import WindowHistories
+from tests.unit.harness import one_private_key
 
 set_hypothesis_home_dir(
     Path(sys.prefix) / "hypothesis"

@@ -20,7 +20,6 @@ from typing import Any
 from typing import Protocol
 from unittest import mock
 
-import moto.kms.models
 from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleAWSModule
 from moto.core.exceptions import JsonRESTError
 
@@ -558,11 +557,3 @@ def _is_settled(runs: list[KeyRun]) -> bool:
     if runs[-1].failed:
         return len(runs) > 2 and runs[-2].failed and runs[-1].message == runs[-2].message
     return not runs[-2].failed
-
-
-@contextlib.contextmanager
-def one_private_key() -> Iterator[None]:
-    """moto makes an asymmetric key with each KMS key, and never uses it. That takes longer than a history."""
-    make = functools.cache(moto.kms.models.generate_private_key)
-    with mock.patch.object(moto.kms.models, "generate_private_key", make):
-        yield

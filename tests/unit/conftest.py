@@ -12,9 +12,18 @@ import pytest
 
 from ansible_collections.keyops.aws.plugins.modules import kms_custom_key_store_info
 from ansible_collections.keyops.aws.plugins.modules import kms_custom_key_store_key
+from ansible_collections.keyops.aws.plugins.modules import kms_custom_key_stores
 from kms_emulator import Control
 from tests.unit.harness import ModuleRunner
 from tests.unit.harness import SimulatedTime
+from tests.unit.harness import one_private_key
+
+
+@pytest.fixture(autouse=True, scope="session")
+def fast_keys() -> Iterator[None]:
+    """KMS keys take no time to make."""
+    with one_private_key():
+        yield
 
 
 @pytest.fixture(autouse=True)
@@ -44,3 +53,10 @@ def run_key(control: Control) -> ModuleRunner:
     """The same for kms_custom_key_store_key."""
     control.freeze_clock()
     return ModuleRunner(control, SimulatedTime(control), kms_custom_key_store_key)
+
+
+@pytest.fixture
+def run_stores(control: Control) -> ModuleRunner:
+    """The same for kms_custom_key_stores."""
+    control.freeze_clock()
+    return ModuleRunner(control, SimulatedTime(control), kms_custom_key_stores)

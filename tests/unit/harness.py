@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import io
 import json
 from collections.abc import Iterator
@@ -16,6 +17,7 @@ from typing import Any
 from unittest import mock
 
 import botocore.session
+import moto.kms.models
 import pytest
 from ansible.module_utils import basic
 from botocore.loaders import create_loader
@@ -122,4 +124,12 @@ def module_arguments(arguments: dict[str, Any]) -> Iterator[None]:
         stack.enter_context(mock.patch.object(basic, "_ANSIBLE_ARGS", data))
         if hasattr(basic, "_ANSIBLE_PROFILE"):
             stack.enter_context(mock.patch.object(basic, "_ANSIBLE_PROFILE", "legacy"))
+        yield
+
+
+@contextlib.contextmanager
+def one_private_key() -> Iterator[None]:
+    """moto makes an asymmetric key with each KMS key, and never uses it. That takes longer than most tests."""
+    make = functools.cache(moto.kms.models.generate_private_key)
+    with mock.patch.object(moto.kms.models, "generate_private_key", make):
         yield

@@ -18,6 +18,7 @@ from .backing_commands import BackingCommands
 from .clusters import made_up_id
 from .commands import LONGEST
 from .commands import command
+from .custom_key_stores.rules import CHANGES
 from .custom_key_stores.rules import ERROR_CODES
 from .custom_key_stores.rules import FAST_FAILURES
 from .custom_key_stores.rules import NEVER
@@ -37,14 +38,6 @@ from .trail.responses import OPERATIONS as TRAIL_OPERATIONS
 from .validation import check_request
 from .validation import input_shape
 from .validation import kms_model
-
-INTRUDER_ACTIONS = (
-    "CreateCustomKeyStore",
-    "ConnectCustomKeyStore",
-    "DisconnectCustomKeyStore",
-    "UpdateCustomKeyStore",
-    "DeleteCustomKeyStore",
-)
 
 
 class Control(BackingCommands, KeyCommands, SchedulerCommands):
@@ -190,11 +183,11 @@ class Control(BackingCommands, KeyCommands, SchedulerCommands):
             self._backend.check_connection_state(
                 given["CustomKeyStoreId"], given["ConnectionState"], given["ConnectionErrorCode"]
             )
-        elif action in INTRUDER_ACTIONS:
+        elif action in CHANGES:
             _check_known(action, parameters)
             check_request(action, parameters)
         else:
-            raise ValueError(f"An intruder can do: {', '.join((*INTRUDER_ACTIONS, 'SetConnectionState'))}.")
+            raise ValueError(f"An intruder can do: {', '.join((*CHANGES, 'SetConnectionState'))}.")
 
     @command
     def create_store(

@@ -23,6 +23,7 @@ from werkzeug.exceptions import HTTPException
 
 from .custom_key_stores.exceptions import ValidationException
 from .exceptions import InternalFailure
+from .exceptions import SerializationException
 from .exceptions import ThrottlingException
 from .exceptions import UnknownOperationException
 from .exceptions import error_for
@@ -87,6 +88,16 @@ class HandledResponse(BaseResponse):
                 return self._finished(self._answer(backend, record))
             finally:
                 self.normalized_request.environ.get(LISTENER, lambda _: None)(record)
+
+    def _body(self) -> dict[str, Any]:
+        """The body of the request. Raises SerializationException if it is no JSON object."""
+        try:
+            request = json.loads(self.body or "{}")
+        except ValueError as error:
+            raise SerializationException() from error
+        if not isinstance(request, dict):
+            raise SerializationException()
+        return request
 
     def _finished(self, answer: TYPE_RESPONSE) -> TYPE_RESPONSE:
         """With a date of the emulator's clock, and the content type of the service."""

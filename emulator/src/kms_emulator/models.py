@@ -27,6 +27,7 @@ from .custom_key_stores.stores import CONNECT_MODEL
 from .custom_key_stores.stores import DISCONNECT_MODEL
 from .custom_key_stores.stores import CustomKeyStore
 from .custom_key_stores.stores import Description
+from .in_place import put_in_place
 from .injections import Injections
 from .injections import Intruder
 from .journal import Journal
@@ -51,10 +52,7 @@ def install(*, connect_seconds: float = 2.0, disconnect_seconds: float = 2.0) ->
 
     for model_name, seconds in ((CONNECT_MODEL, connect_seconds), (DISCONNECT_MODEL, disconnect_seconds)):
         state_manager.register_default_transition(model_name, {"progression": "time", "seconds": seconds})
-    if kms_backends.backend is not EmulatedBackend:
-        kms_backends.backend = EmulatedBackend
-        # The accounts that are there already have remembered moto's own class.
-        kms_backends.clear()
+    put_in_place(kms_backends, EmulatedBackend)
     install_scheduler()
     install_simulation()
     install_trail()

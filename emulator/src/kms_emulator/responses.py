@@ -19,12 +19,11 @@ from .access import KmsAccessToCluster
 from .access import KmsAccessToTags
 from .custom_key_stores.exceptions import NotFoundException
 from .custom_key_stores.responses import CustomKeyStoreResponse
+from .custom_key_stores.rules import CHANGES
 from .custom_key_stores.rules import StoreType
-from .exceptions import SerializationException
 from .exceptions import UnknownOperationException
 from .handling import HandledResponse
 from .handling import error_code
-from .trail.events import CHANGES
 from .trail.events import Caller
 from .trail.events import subject
 from .validation import check_request
@@ -64,13 +63,7 @@ class EmulatedResponse(HandledResponse, CustomKeyStoreResponse):
             self.kms_backend.usage.record(key, operation, now=self.kms_backend.clock.now(), request_id=self.request_id)
 
     def _request(self) -> dict[str, Any]:
-        """The body. Raises SerializationException if it is no JSON object."""
-        try:
-            request = json.loads(self.body or "{}")
-        except ValueError as error:
-            raise SerializationException() from error
-        if not isinstance(request, dict):
-            raise SerializationException()
+        request = self._body()
         if self.kms_backend.rules.empty_vpc_service_name_is_valid and _names_no_service(request):
             del request["XksProxyVpcEndpointServiceName"]
         return request

@@ -9,9 +9,7 @@
 
 from __future__ import annotations
 
-import datetime
 from contextlib import nullcontext
-from email.utils import parsedate_to_datetime
 from typing import Any
 from typing import Callable
 from typing import ContextManager
@@ -290,11 +288,6 @@ class Kms(Service):
         """The key policy of a KMS key, in JSON."""
         answer = self._call("GetKeyPolicy", self._client.get_key_policy, {"KeyId": key_id, "PolicyName": "default"})
         return str(answer["Policy"])
-
-    def now(self) -> datetime.datetime:
-        """The time by the clock of KMS, which made all of its dates; that of the host may be wrong."""
-        told = self.answered_at
-        return parsedate_to_datetime(told) if told else datetime.datetime.now(datetime.timezone.utc)
 
     def with_deadline(self, deadline: Deadline) -> Kms:
         """The same with other time."""

@@ -399,11 +399,10 @@ class StoreTask:
         own = self._permit.run.token or ""
         return not self._history.operations and lease is not None and lease.is_in_use and lease.run != own
 
-    def _is_of_another_machine(self, leases: AwsLeases, store: CustomKeyStore) -> bool:
-        """The same, as EventBridge Scheduler has it."""
-        lease = leases.of(store.id)
-        is_own = lease is not None and lease.run == (self._permit.run.token or "") and lease.machine == machine()
-        return lease is not None and not is_own and is_in_use(lease, leases.now())
+    def _is_of_another_machine(self, lease: Lease, at: datetime.datetime) -> bool:
+        """The same, as EventBridge Scheduler has it, at a time by AWS's clock."""
+        is_own = lease.run == (self._permit.run.token or "") and lease.machine == machine()
+        return not self._history.operations and not is_own and is_in_use(lease, at)
 
     def _end_in_aws(self, store: CustomKeyStore) -> Optional[CustomKeyStoreError]:
         """Delete the lease in AWS. Returns what is to be mended where that fails: a lease that stays connects the store again."""
@@ -412,9 +411,8 @@ class StoreTask:
             return None
         leases = self._member.leases_in_aws()
         try:
-            if not self._history.operations and self._is_of_another_machine(leases, store):
-                return None
-            self._lease_report = end_report(leases.end(store.id), self._seen.lease, at=leases.now())
+            ended = leases.end(store.id, unless=lambda lease: self._is_of_another_machine(lease, leases.now()))
+            self._lease_report = end_report(ended, self._seen.lease, at=leases.now())
         except CustomKeyStoreError as error:
             return CustomKeyStoreError(
                 f"The custom key store {store} is CONNECTED, but its lease in AWS could not be deleted. {error.message} It would"

@@ -13,11 +13,9 @@ that an earlier task has made for the alias and left without it. A CreateKey tha
 
 from __future__ import annotations
 
-import datetime
 from dataclasses import dataclass
 from dataclasses import field
 from dataclasses import replace
-from email.utils import parsedate_to_datetime
 from enum import Enum
 from typing import Any
 from typing import Callable
@@ -251,7 +249,7 @@ class KeyTask:
 
     def _look(self) -> Found:
         key = self._described()
-        now = self._now()
+        now = self._kms.now()
         found = Found(key, None, now)
         if self._found is None:
             self._history.found = key
@@ -269,11 +267,6 @@ class KeyTask:
             if error.code == NOT_FOUND:
                 return None
             raise
-
-    def _now(self) -> datetime.datetime:
-        """By KMS's clock, which made the dates of creation; that of the host may be wrong."""
-        told = self._kms.answered_at
-        return parsedate_to_datetime(told) if told else datetime.datetime.now(datetime.timezone.utc)
 
     def _store(self) -> CustomKeyStore:
         which = DesiredStore("present", self._desired.custom_key_store_id, self._desired.custom_key_store_name)

@@ -60,10 +60,6 @@ class RoleLook:
     unknown: list[str] = field(default_factory=list)
 
 
-class _NoSuchEntity(Exception):
-    """IAM knows no such role."""
-
-
 def look_at_role(role_arn: str, *, store_id: str, client: Any, iam: Any, sts: Any) -> RoleLook:
     """Look at the role of a lease in AWS.
 
@@ -112,18 +108,15 @@ def principal(arn: str) -> str:
 
 def _is_there_and_trusted(look: RoleLook, role_arn: str, name: str, iam: Any) -> bool:
     """False where it is known not to be."""
-    try:
-        answer = _asked(
-            look,
-            "whether the role of its lease exists and trusts EventBridge Scheduler",
-            "iam:GetRole",
-            lambda: iam.get_role(RoleName=name),
-        )
-    except _NoSuchEntity:
-        look.problems.append(f"The role of its lease, {role_arn}, does not exist. {HOW_TO_MEND}")
-        return False
+    answer = _asked(
+        look,
+        "whether the role of its lease exists and trusts EventBridge Scheduler",
+        "iam:GetRole",
+        lambda: iam.get_role(RoleName=name),
+        missing=f"The role of its lease, {role_arn}, does not exist. {HOW_TO_MEND}",
+    )
     if answer is None:
-        return True
+        return not look.problems
     if trusts_scheduler(answer["Role"]["AssumeRolePolicyDocument"]):
         return True
     look.problems.append(
@@ -185,8 +178,12 @@ def _simulate(
         look.problems.append(f"{who} lacks the permission {', '.join(denied)}, see the guide to permissions.")
 
 
-def _asked(look: RoleLook, what: str, action: str, ask: Any) -> Optional[dict[str, Any]]:
-    """Ask, or note what could not be seen. Raises _NoSuchEntity for a role that there is not."""
+def _asked(look: RoleLook, what: str, action: str, ask: Any, *, missing: str = "") -> Optional[dict[str, Any]]:
+    """Ask, or note what could not be seen.
+
+    Args:
+        missing: the problem where IAM has nothing of that name; empty where that only leaves something unknown.
+    """
     try:
         answer: dict[str, Any] = ask()
     except (
@@ -195,8 +192,9 @@ def _asked(look: RoleLook, what: str, action: str, ask: Any) -> Optional[dict[st
         botocore.parsers.ResponseParserError,
     ) as error:
         response = getattr(error, "response", {}).get("Error", {})
-        if response.get("Code", "").startswith("NoSuchEntity") and "exists" in what:
-            raise _NoSuchEntity from error
+        if missing and response.get("Code", "").startswith("NoSuchEntity"):
+            look.problems.append(missing)
+            return None
         code = response.get("Code") or str(error).rstrip(".")
         reason = f"{action} is not permitted" if code.startswith("AccessDenied") else code
         told = f"It could not be checked {what} ({reason})."

@@ -39,12 +39,10 @@ class Renewal:
         leases: of each store that has a lease in AWS, by its id: what it is kept with, and the lease as it was made.
     """
 
-    def __init__(
-        self, keeper: Keeper, leases: Mapping[str, Tuple[Optional[Callable[[], AwsLeases]], Optional[Lease]]]
-    ) -> None:
+    def __init__(self, keeper: Keeper, leases: Mapping[str, Tuple[Callable[[], AwsLeases], Lease]]) -> None:
         self._keeper = keeper
-        self._leases = {each: (make, lease) for each, (make, lease) in leases.items() if make and lease}
-        if self._leases:
+        self._leases = leases
+        if leases:
             keeper.ends_later = self._ends_later
 
     @contextlib.contextmanager

@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import contextlib
 import datetime
-import email.utils
 import hashlib
 import json
 import platform
@@ -26,6 +25,7 @@ from dataclasses import dataclass
 from dataclasses import field
 from dataclasses import replace
 from typing import Any
+from typing import Callable
 from typing import Mapping
 from typing import Optional
 from typing import Protocol
@@ -205,11 +205,6 @@ class AwsLeases(Service):
             return "The account has as many schedules in this Region as it may have."
         return "Look at the message of AWS."
 
-    def now(self) -> datetime.datetime:
-        """The time by AWS's clock, as of its last answer; by that of the host where it gave none."""
-        told = None if self.answered_at is None else email.utils.parsedate_to_datetime(self.answered_at)
-        return now() if told is None else told
-
     def of(self, custom_key_store_id: str) -> Optional[Lease]:
         """The lease of a store, or None.
 
@@ -363,8 +358,14 @@ class AwsLeases(Service):
         }
         self._ask("UpdateSchedule", self.client.update_schedule, {**kept, **own})
 
-    def end(self, custom_key_store_id: str) -> Optional[Lease]:
+    def end(
+        self, custom_key_store_id: str, *, unless: Callable[[Lease], bool] = lambda lease: False
+    ) -> Optional[Lease]:
         """Delete the lease of a store that is in service again.
+
+        Args:
+            custom_key_store_id: which store.
+            unless: is a lease to be left alone?
 
         Returns:
             What it was; None where there was none.
@@ -376,9 +377,11 @@ class AwsLeases(Service):
         schedule = self._get(name)
         if schedule is None:
             return None
-        with contextlib.suppress(NoSchedule):
-            self._ask("DeleteSchedule", self.client.delete_schedule, {"Name": name, "GroupName": GROUP})
-        return _read(schedule)
+        lease = _read(schedule)
+        if not unless(lease):
+            with contextlib.suppress(NoSchedule):
+                self._ask("DeleteSchedule", self.client.delete_schedule, {"Name": name, "GroupName": GROUP})
+        return lease
 
     def _get(self, name: str) -> Optional[dict[str, Any]]:
         try:

@@ -9,6 +9,8 @@
 
 from __future__ import annotations
 
+import datetime
+from email.utils import parsedate_to_datetime
 from typing import Any
 from typing import Callable
 from typing import ClassVar
@@ -96,6 +98,11 @@ class Service:
         self._answered = False
         self.is_unclear = False
         self.answered_at: Optional[str] = None
+
+    def now(self) -> datetime.datetime:
+        """The time by the service's clock, as of its last answer. That of the host, which may be wrong, where it gave none."""
+        told = self.answered_at
+        return parsedate_to_datetime(told) if told else datetime.datetime.now(datetime.timezone.utc)
 
     def explain(self, code: str, operation: str, text: str) -> str:
         """What an error code means and what to do, in sentences."""

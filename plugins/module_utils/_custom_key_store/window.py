@@ -242,7 +242,7 @@ class Window:
         if job:
             self._module.exit_json(**job)
         if keeper is not None:
-            raise CustomKeyStoreError(NO_KEEPER)
+            self._module.fail_json(msg=NO_KEEPER, changed=False)
 
     def _keeper(self) -> Optional[Keeper]:
         params = self._params
@@ -299,14 +299,12 @@ class Window:
         from . import diagnosis  # noqa: F401
 
         keeper.in_service = lambda each: kept[each].is_in_service()
-        renewal = Renewal(
-            keeper,
-            {
-                each: (member.leases_in_aws, kept[each].lease_in_aws)
-                for each, member in back.items()
-                if kept[each].lease_in_aws is not None
-            },
-        )
+        in_aws = {}
+        for each, member in back.items():
+            lease = kept[each].lease_in_aws
+            if member.leases_in_aws is not None and lease is not None:
+                in_aws[each] = (member.leases_in_aws, lease)
+        renewal = Renewal(keeper, in_aws)
         if kept:
             self._worker.afterwards = lambda: self._keep(keeper, renewal, back)
 

@@ -17,19 +17,11 @@ import pytest
 
 from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.assumed_role import assume_role
 from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.model import CustomKeyStoreError
-from ansible_collections.keyops.aws.plugins.modules import kms_custom_key_stores
 from kms_emulator import Control
 from tests.unit.harness import ModuleRunner
-from tests.unit.harness import SimulatedTime
 
 OTHER_ACCOUNT = "222222222222"
 ROLE_ARN = f"arn:aws:iam::{OTHER_ACCOUNT}:role/KeyStoreMaintenance"
-
-
-@pytest.fixture
-def run(control: Control) -> ModuleRunner:
-    control.freeze_clock()
-    return ModuleRunner(control, SimulatedTime(control), kms_custom_key_stores)
 
 
 @pytest.fixture
@@ -41,31 +33,33 @@ def other(control: Control) -> Control:
     return other
 
 
-def test_each_store_has_a_role_of_its_own(run: ModuleRunner, control: Control, other: Control, tmp_path: Path) -> None:
+def test_each_store_has_a_role_of_its_own(
+    run_stores: ModuleRunner, control: Control, other: Control, tmp_path: Path
+) -> None:
     control.create_store(custom_key_store_name="payments", connection_state="CONNECTED")
     stores: list[dict[str, Any]] = [{"name": "payments"}, {"name": "archive", "assume_role_arn": ROLE_ARN}]
-    result = run(check=True, state="disconnected", stores=stores)
+    result = run_stores(check=True, state="disconnected", stores=stores)
     assert [store["custom_key_store"]["connection_state"] for store in result["stores"]] == ["DISCONNECTED"] * 2
     assert "DescribeCustomKeyStores" in [each["operation"] for each in other.requests()]
-    missing = run(check=True, state="disconnected", stores=[{"name": "none", "assume_role_arn": ROLE_ARN}])
+    missing = run_stores(check=True, state="disconnected", stores=[{"name": "none", "assume_role_arn": ROLE_ARN}])
     assert f"in the Region us-east-1 of the account {OTHER_ACCOUNT}" in missing["msg"]
 
 
-def test_a_lease_on_this_host_knows_the_role(run: ModuleRunner, other: Control, tmp_path: Path) -> None:
+def test_a_lease_on_this_host_knows_the_role(run_stores: ModuleRunner, other: Control, tmp_path: Path) -> None:
     other.set_transitions(connect_seconds=0, disconnect_seconds=0)
     memory = str(tmp_path / "memory")
     stores = [{"name": "archive", "assume_role_arn": ROLE_ARN}]
-    assert "failed" not in run(state="disconnected", stores=stores, memory=memory)
+    assert "failed" not in run_stores(state="disconnected", stores=stores, memory=memory)
     (note,) = (tmp_path / "memory").glob("*.json")
     assert json.loads(note.read_text())["reached"] == {"region": "us-east-1", "assume_role_arn": ROLE_ARN}
-    result = run(state="connected", leased=True, memory=memory)
+    result = run_stores(state="connected", leased=True, memory=memory)
     assert result["stores"][0]["custom_key_store"]["connection_state"] == "CONNECTED"
 
 
-def test_an_arn_that_is_none_is_refused(run: ModuleRunner) -> None:
-    result = run(state="connected", stores=[{"name": "archive", "assume_role_arn": "KeyStoreMaintenance"}])
+def test_an_arn_that_is_none_is_refused(run_stores: ModuleRunner) -> None:
+    result = run_stores(state="connected", stores=[{"name": "archive", "assume_role_arn": "KeyStoreMaintenance"}])
     assert 'In number 1 of stores: assume_role_arn is "KeyStoreMaintenance", and must be the ARN of' in result["msg"]
-    assert run.calls == []
+    assert run_stores.calls == []
 
 
 class Sts:

@@ -12,28 +12,20 @@ from typing import Any
 import pytest
 
 from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.api import Kms
-from ansible_collections.keyops.aws.plugins.modules import kms_custom_key_stores
 from kms_emulator import Control
 from tests.unit.harness import ModuleRunner
-from tests.unit.harness import SimulatedTime
 
 CHANGES = ("ConnectCustomKeyStore", "DisconnectCustomKeyStore")
 
 
-@pytest.fixture
-def run(control: Control) -> ModuleRunner:
-    control.freeze_clock()
-    return ModuleRunner(control, SimulatedTime(control), kms_custom_key_stores)
+def changes(run_stores: ModuleRunner) -> list[str]:
+    return [call for call in run_stores.calls if call in CHANGES]
 
 
-def changes(run: ModuleRunner) -> list[str]:
-    return [call for call in run.calls if call in CHANGES]
-
-
-def test_two_stores_and_nothing_the_second_time(run: ModuleRunner, control: Control) -> None:
+def test_two_stores_and_nothing_the_second_time(run_stores: ModuleRunner, control: Control) -> None:
     ids = [control.create_store(custom_key_store_name=name) for name in ("payments", "ledger")]
     stores = [{"name": "payments"}, {"custom_key_store_id": ids[1]}]
-    first = run(state="connected", stores=stores)
+    first = run_stores(state="connected", stores=stores)
     assert first["changed"] is True
     assert [store["custom_key_store_id"] for store in first["stores"]] == ids
     assert [store["name"] for store in first["stores"]] == ["payments", "ledger"]
@@ -43,36 +35,36 @@ def test_two_stores_and_nothing_the_second_time(run: ModuleRunner, control: Cont
         assert [move["connection_state"] for move in store["transitions"]] == store["connection_states"]
         # Two threads move the simulated time, so that one may be CONNECTED before it is looked at again.
         assert [store["connection_states"][0], store["connection_states"][-1]] == ["DISCONNECTED", "CONNECTED"]
-    again = run(state="connected", stores=stores)
+    again = run_stores(state="connected", stores=stores)
     assert again["changed"] is False
-    assert changes(run) == []
+    assert changes(run_stores) == []
 
 
-def test_check_mode_foretells_and_changes_nothing(run: ModuleRunner, control: Control) -> None:
+def test_check_mode_foretells_and_changes_nothing(run_stores: ModuleRunner, control: Control) -> None:
     control.create_store(custom_key_store_name="payments", connection_state="CONNECTED")
-    foretold = run(check=True, diff=True, state="disconnected", stores=[{"name": "payments"}])
-    assert changes(run) == []
-    real = run(diff=True, state="disconnected", stores=[{"name": "payments"}])
+    foretold = run_stores(check=True, diff=True, state="disconnected", stores=[{"name": "payments"}])
+    assert changes(run_stores) == []
+    real = run_stores(diff=True, state="disconnected", stores=[{"name": "payments"}])
     assert foretold["changed"] is real["changed"] is True
     assert foretold["diff"] == real["diff"]
     assert foretold["stores"][0]["operations"] == real["stores"][0]["operations"] == ["DisconnectCustomKeyStore"]
 
 
-def test_where_one_is_not_there_none_is_disconnected(run: ModuleRunner, control: Control) -> None:
+def test_where_one_is_not_there_none_is_disconnected(run_stores: ModuleRunner, control: Control) -> None:
     control.create_store(custom_key_store_name="payments", connection_state="CONNECTED")
-    result = run(state="disconnected", stores=[{"name": "payments"}, {"name": "nothing"}])
+    result = run_stores(state="disconnected", stores=[{"name": "payments"}, {"name": "nothing"}])
     assert result["msg"] == (
         "1 of 2 custom key stores could not be disconnected. None of the stores was changed. nothing in us-east-1: There is no"
         ' custom key store named "nothing" in the Region us-east-1 of the account 123456789012. Check the id or name, the'
         " Region, and whose credentials the task uses."
     )
     assert [store["failed"] for store in result["stores"]] == [False, True]
-    assert changes(run) == []
+    assert changes(run_stores) == []
 
 
-def test_where_one_is_not_there_the_others_are_connected(run: ModuleRunner, control: Control) -> None:
+def test_where_one_is_not_there_the_others_are_connected(run_stores: ModuleRunner, control: Control) -> None:
     control.create_store(custom_key_store_name="payments")
-    result = run(state="connected", stores=[{"name": "payments"}, {"name": "nothing"}])
+    result = run_stores(state="connected", stores=[{"name": "payments"}, {"name": "nothing"}])
     assert result["msg"].startswith(
         "1 of 2 custom key stores could not be connected. nothing in us-east-1: There is no"
     )
@@ -82,7 +74,7 @@ def test_where_one_is_not_there_the_others_are_connected(run: ModuleRunner, cont
 
 @pytest.mark.parametrize("where", ["describe_by_id", "describe"])
 def test_an_error_that_nobody_expects_does_not_keep_the_others_out(
-    run: ModuleRunner, control: Control, monkeypatch: pytest.MonkeyPatch, where: str
+    run_stores: ModuleRunner, control: Control, monkeypatch: pytest.MonkeyPatch, where: str
 ) -> None:
     control.create_store(custom_key_store_name="payments")
     strange = control.create_store(custom_key_store_name="ledger")
@@ -94,7 +86,7 @@ def test_an_error_that_nobody_expects_does_not_keep_the_others_out(
         return whole(self, which)
 
     monkeypatch.setattr(Kms, where, broken)
-    result = run(state="connected", stores=[{"name": "payments"}, {"custom_key_store_id": strange}])
+    result = run_stores(state="connected", stores=[{"name": "payments"}, {"custom_key_store_id": strange}])
     assert [store["failed"] for store in result["stores"]] == [False, True]
     assert result["stores"][0]["connection_states"][-1] == "CONNECTED"
     assert result["stores"][1]["msg"].startswith(
@@ -102,11 +94,11 @@ def test_an_error_that_nobody_expects_does_not_keep_the_others_out(
     )
 
 
-def test_a_connect_that_fails_tells_cause_and_remedy(run: ModuleRunner, control: Control) -> None:
+def test_a_connect_that_fails_tells_cause_and_remedy(run_stores: ModuleRunner, control: Control) -> None:
     control.create_store(custom_key_store_name="payments")
     broken = control.create_store(custom_key_store_name="ledger")
     control.set_connect_outcomes(broken, ["NETWORK_ERRORS"])
-    result = run(state="connected", stores=[{"name": "payments"}, {"name": "ledger"}])
+    result = run_stores(state="connected", stores=[{"name": "payments"}, {"name": "ledger"}])
     assert [store["failed"] for store in result["stores"]] == [False, True]
     assert result["stores"][1]["connection_error"]["code"] == "NETWORK_ERRORS"
     assert result["stores"][1]["connection_error"]["remedy"]
@@ -125,78 +117,82 @@ def test_a_connect_that_fails_tells_cause_and_remedy(run: ModuleRunner, control:
         ),
     ],
 )
-def test_bad_input_is_refused_before_anything_is_asked(run: ModuleRunner, options: dict[str, Any], text: str) -> None:
-    result = run(state="connected", **options)
+def test_bad_input_is_refused_before_anything_is_asked(
+    run_stores: ModuleRunner, options: dict[str, Any], text: str
+) -> None:
+    result = run_stores(state="connected", **options)
     assert text in result["msg"]
     assert "LongCanarySecret" not in json.dumps(result)
-    assert run.calls == []
+    assert run_stores.calls == []
 
 
-def test_a_note_is_kept_while_a_store_is_out_of_service(run: ModuleRunner, control: Control, tmp_path: Path) -> None:
+def test_a_note_is_kept_while_a_store_is_out_of_service(
+    run_stores: ModuleRunner, control: Control, tmp_path: Path
+) -> None:
     store_id = control.create_store(custom_key_store_name="payments", connection_state="CONNECTED")
     off = control.create_store(custom_key_store_name="off")
     stores = [{"name": "payments"}, {"name": "off"}]
     memory = str(tmp_path / "memory")
-    first = run(state="disconnected", stores=stores, memory=memory)
+    first = run_stores(state="disconnected", stores=stores, memory=memory)
     assert [store["remembered"] for store in first["stores"]] == [None, None]
     note = json.loads((tmp_path / "memory" / f"{store_id}.json").read_text())
     assert (note["custom_key_store_id"], note["name"], note["connection_state"]) == (store_id, "payments", "CONNECTED")
     assert not (tmp_path / "memory" / f"{off}.json").exists()
-    later = run(check=True, state="disconnected", stores=stores, memory=memory)
+    later = run_stores(check=True, state="disconnected", stores=stores, memory=memory)
     assert later["stores"][0]["remembered"] == {
         name: note[name] for name in ("custom_key_store_id", "name", "connection_state", "time", "until")
     }
-    run(state="connected", stores=[{"name": "payments"}], memory=memory)
+    run_stores(state="connected", stores=[{"name": "payments"}], memory=memory)
     assert list((tmp_path / "memory").iterdir()) == []
 
 
-def test_without_a_note_nothing_is_disconnected(run: ModuleRunner, control: Control, tmp_path: Path) -> None:
+def test_without_a_note_nothing_is_disconnected(run_stores: ModuleRunner, control: Control, tmp_path: Path) -> None:
     control.create_store(custom_key_store_name="payments", connection_state="CONNECTED")
     (tmp_path / "file").touch()
-    result = run(state="disconnected", stores=[{"name": "payments"}], memory=str(tmp_path / "file" / "memory"))
+    result = run_stores(state="disconnected", stores=[{"name": "payments"}], memory=str(tmp_path / "file" / "memory"))
     assert f"The lease {tmp_path}/file/memory/" in result["msg"]
     assert "be written: " in result["msg"] or "be read: " in result["msg"]
-    assert changes(run) == []
+    assert changes(run_stores) == []
 
 
-def test_a_note_that_cannot_be_read_is_told(run: ModuleRunner, control: Control, tmp_path: Path) -> None:
+def test_a_note_that_cannot_be_read_is_told(run_stores: ModuleRunner, control: Control, tmp_path: Path) -> None:
     store_id = control.create_store(custom_key_store_name="payments", connection_state="CONNECTED")
     (tmp_path / f"{store_id}.json").write_text("{")
-    result = run(state="disconnected", stores=[{"name": "payments"}], memory=str(tmp_path))
+    result = run_stores(state="disconnected", stores=[{"name": "payments"}], memory=str(tmp_path))
     assert f"The lease {tmp_path}/{store_id}.json cannot be read:" in result["msg"]
     assert "Make it readable; or remove it if the store is where it should be." in result["msg"]
-    assert changes(run) == []
+    assert changes(run_stores) == []
 
 
-def test_only_a_store_in_cloudhsm_is_proved_to_work(run: ModuleRunner, control: Control) -> None:
+def test_only_a_store_in_cloudhsm_is_proved_to_work(run_stores: ModuleRunner, control: Control) -> None:
     control.create_store(custom_key_store_name="payments")
     control.create_store(custom_key_store_name="invoices", custom_key_store_type="EXTERNAL_KEY_STORE")
-    result = run(state="connected", stores=[{"name": "payments"}, {"name": "invoices"}], verify=True)
+    result = run_stores(state="connected", stores=[{"name": "payments"}, {"name": "invoices"}], verify=True)
     assert [store["verified"] for store in result["stores"]] == [True, False]
-    assert run.calls.count("GenerateRandom") == 1
+    assert run_stores.calls.count("GenerateRandom") == 1
 
 
-def test_a_store_that_is_connected_and_does_not_work(run: ModuleRunner, control: Control) -> None:
+def test_a_store_that_is_connected_and_does_not_work(run_stores: ModuleRunner, control: Control) -> None:
     control.create_store(custom_key_store_name="payments", connection_state="CONNECTED")
     control.add_fault("GenerateRandom", error="AccessDeniedException")
-    result = run(state="connected", stores=[{"name": "payments"}], verify=True)
+    result = run_stores(state="connected", stores=[{"name": "payments"}], verify=True)
     assert '("payments") is CONNECTED, but does not work. GenerateRandom of cks-' in result["msg"]
     assert "kms:GenerateRandom" in result["msg"]
 
 
 def test_a_profile_beside_credentials_is_refused_unless_no_store_uses_them(
-    run: ModuleRunner, control: Control, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    run_stores: ModuleRunner, control: Control, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     control.create_store(custom_key_store_name="payments")
     (tmp_path / "config").write_text("[profile archive]\nregion = us-east-1\n")
     monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
     own = {"access_key": "AKIAIOSFODNN7OTHERS0", "secret_key": "CanaryOfASecretKey0123456789"}
     monkeypatch.setenv("AWS_PROFILE", "archive")
-    result = run(check=True, state="connected", stores=[{"name": "payments"}])
+    result = run_stores(check=True, state="connected", stores=[{"name": "payments"}])
     assert (
         "A profile and credentials are there, and amazon.aws does not choose between them: archive by the"
         in result["msg"]
     )
     assert "environment variable AWS_PROFILE" in result["msg"]
-    assert run.calls == []
-    assert "failed" not in run(check=True, state="connected", stores=[{"name": "payments", **own}])
+    assert run_stores.calls == []
+    assert "failed" not in run_stores(check=True, state="connected", stores=[{"name": "payments", **own}])

@@ -34,10 +34,8 @@ from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.sched
 from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.schedule import end_report
 from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.schedule import holder_token
 from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.schedule import schedule_name
-from ansible_collections.keyops.aws.plugins.modules import kms_custom_key_stores
 from kms_emulator import Control
 from tests.unit.harness import ModuleRunner
-from tests.unit.harness import SimulatedTime
 
 STORE = "cks-1234567890abcdef0"
 NAME = f"keyops-aws-{STORE}"
@@ -471,12 +469,6 @@ def test_a_folder_of_leases_that_is_not_there_or_cannot_be_read(tmp_path: Path) 
 # ---- options
 
 
-@pytest.fixture
-def run(control: Control) -> ModuleRunner:
-    control.freeze_clock()
-    return ModuleRunner(control, SimulatedTime(control), kms_custom_key_stores)
-
-
 ROLE_ARN = "arn:aws:iam::123456789012:role/keyops-aws-lease"
 
 
@@ -520,36 +512,36 @@ ROLE_ARN = "arn:aws:iam::123456789012:role/keyops-aws-lease"
     ],
 )
 def test_options_that_do_not_fit_are_refused_before_anything_is_asked(
-    run: ModuleRunner, options: dict[str, Any], text: str
+    run_stores: ModuleRunner, options: dict[str, Any], text: str
 ) -> None:
-    assert text in run(**options)["msg"]
-    assert run.calls == []
+    assert text in run_stores(**options)["msg"]
+    assert run_stores.calls == []
 
 
-def test_a_lease_without_a_keeper_needs_no_folder(run: ModuleRunner, control: Control) -> None:
+def test_a_lease_without_a_keeper_needs_no_folder(run_stores: ModuleRunner, control: Control) -> None:
     control.create_schedule_role()
     control.create_store(custom_key_store_name="payments", connection_state="CONNECTED")
     stores = [{"name": "payments"}]
     lease: dict[str, Any] = {"lease_role_arn": ROLE_ARN, "lease_minutes": 5, "keeper": False}
-    assert "failed" not in run(state="disconnected", stores=stores, **lease)
-    again = run(state="disconnected", stores=stores, **lease)
+    assert "failed" not in run_stores(state="disconnected", stores=stores, **lease)
+    again = run_stores(state="disconnected", stores=stores, **lease)
     assert "is in another maintenance window, as its lease in AWS says." in again["msg"]
-    looked = run(check=True, state="connected", stores=stores, leases_in_aws=True)
+    looked = run_stores(check=True, state="connected", stores=stores, leases_in_aws=True)
     assert looked["stores"][0]["remembered"]["connection_state"] == "CONNECTED"
     assert looked["stores"][0]["remembered"]["name"] == "payments"
-    assert "failed" not in run(state="connected", stores=stores, leases_in_aws=True)
+    assert "failed" not in run_stores(state="connected", stores=stores, leases_in_aws=True)
     assert control.schedules() == []
 
 
-def test_the_address_of_kms_is_not_that_of_other_services(run: ModuleRunner, control: Control) -> None:
+def test_the_address_of_kms_is_not_that_of_other_services(run_stores: ModuleRunner, control: Control) -> None:
     """In process, moto answers at AWS's own addresses alone: a request to this one fails."""
     control.create_store(custom_key_store_name="payments")
     stores = [{"name": "payments"}]
-    assert "failed" not in run(state="connected", stores=stores, leases_in_aws=True)
+    assert "failed" not in run_stores(state="connected", stores=stores, leases_in_aws=True)
     wrong = "https://kms.invalid"
-    result = run(state="connected", leased=True, leases_in_aws=True, endpoint_url=wrong)
+    result = run_stores(state="connected", leased=True, leases_in_aws=True, endpoint_url=wrong)
     assert "failed" not in result
-    assert run.calls == ["ListSchedules"]
+    assert run_stores.calls == ["ListSchedules"]
 
 
 # ---- the role

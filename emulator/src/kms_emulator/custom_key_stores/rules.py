@@ -8,6 +8,15 @@ from __future__ import annotations
 import dataclasses
 from enum import StrEnum
 
+CHANGES = (
+    "CreateCustomKeyStore",
+    "ConnectCustomKeyStore",
+    "DisconnectCustomKeyStore",
+    "UpdateCustomKeyStore",
+    "DeleteCustomKeyStore",
+)
+"""The operations that change a custom key store."""
+
 
 class ConnectionState(StrEnum):
     """The five connection states of a custom key store."""

@@ -15,6 +15,7 @@ from moto.utilities.utils import get_partition
 
 from ..custom_key_stores.exceptions import InvalidMarkerException
 from ..custom_key_stores.paging import page
+from ..in_place import put_in_place
 from ..models import EmulatedBackend
 from ..models import backends
 from . import targets
@@ -39,10 +40,7 @@ EARLIEST_START = 300.0
 
 def install_scheduler() -> None:
     """Make moto's EventBridge Scheduler one whose schedules run. May be called again. The first call clears moto's."""
-    if scheduler_backends.backend is not SchedulerBackend:
-        scheduler_backends.backend = SchedulerBackend
-        # The accounts that are there already have remembered moto's own class.
-        scheduler_backends.clear()
+    put_in_place(scheduler_backends, SchedulerBackend)
 
 
 class SchedulerBackend(EventBridgeSchedulerBackend):

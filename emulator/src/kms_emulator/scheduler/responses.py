@@ -83,14 +83,8 @@ class SchedulerResponse(HandledResponse, EventBridgeSchedulerResponse):
 
     def _request(self) -> dict[str, Any]:
         """The members of the request, wherever they are in it. Raises SerializationException for what cannot be read."""
-        try:
-            body = json.loads(self.body or "{}")
-        except ValueError as error:
-            raise SerializationException() from error
-        if not isinstance(body, dict):
-            raise SerializationException()
         shape = self._input_shape()
-        in_body = {name: value for name, value in body.items() if _location(shape, name) == "body"}
+        in_body = {name: value for name, value in self._body().items() if _location(shape, name) == "body"}
         members: dict[str, Any] = without_nulls({**in_body, **dict(self._members_outside(shape))})
         return members
 

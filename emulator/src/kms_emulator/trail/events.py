@@ -20,15 +20,6 @@ from ..custom_key_stores.stores import CustomKeyStore
 if TYPE_CHECKING:
     from ..models import EmulatedBackend
 
-CHANGES = (
-    "ConnectCustomKeyStore",
-    "CreateCustomKeyStore",
-    "DeleteCustomKeyStore",
-    "DisconnectCustomKeyStore",
-    "UpdateCustomKeyStore",
-)
-"""The operations that are recorded."""
-
 SOURCE = "kms.amazonaws.com"
 
 KEPT = 90 * 86400.0

@@ -13,6 +13,7 @@ from typing import Any
 from moto.cloudtrail.models import CloudTrailBackend
 from moto.cloudtrail.models import cloudtrail_backends
 
+from ..in_place import put_in_place
 from ..models import backends
 from .events import Event
 from .exceptions import InvalidEventCategoryException
@@ -27,10 +28,7 @@ PAGE = 50
 
 def install_trail() -> None:
     """Make moto's CloudTrail one that knows events. May be called again. The first call clears moto's."""
-    if cloudtrail_backends.backend is not TrailBackend:
-        cloudtrail_backends.backend = TrailBackend
-        # The accounts that are there already have remembered moto's own class.
-        cloudtrail_backends.clear()
+    put_in_place(cloudtrail_backends, TrailBackend)
 
 
 class TrailBackend(CloudTrailBackend):

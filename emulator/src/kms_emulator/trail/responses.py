@@ -17,7 +17,6 @@ from moto.core.exceptions import JsonRESTError
 
 from ..access import KmsAccess
 from ..custom_key_stores.responses import without_nulls
-from ..exceptions import SerializationException
 from ..handling import HandledResponse
 from ..validation import check_members
 from ..validation import cloudtrail_model
@@ -39,13 +38,7 @@ class TrailResponse(HandledResponse, CloudTrailResponse):
         return cast(TYPE_RESPONSE, super(HandledResponse, self).call_action())
 
     def _request(self) -> dict[str, Any]:
-        try:
-            request = json.loads(self.body or "{}")
-        except ValueError as error:
-            raise SerializationException() from error
-        if not isinstance(request, dict):
-            raise SerializationException()
-        members: dict[str, Any] = without_nulls(request)
+        members: dict[str, Any] = without_nulls(self._body())
         return members
 
     def _masked_request(self) -> Any:
