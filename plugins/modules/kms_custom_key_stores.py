@@ -391,6 +391,10 @@ left_alone:
   returned: with O(leased=true)
   type: list
   elements: dict
+leases_problem:
+  description: Why the leases in AWS could not be read. The stores with a lease on this host are connected all the same.
+  returned: with O(leased=true), if the leases in AWS could not be read
+  type: str
 """
 
 import gc

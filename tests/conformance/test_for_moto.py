@@ -62,6 +62,7 @@ def test_the_guide_names_the_same_line() -> None:
         assert not line or f"   {line}\n" in guide
 
 
+@pytest.mark.long
 def test_moto_with_the_folder_in_it(patched: Path) -> None:
     own = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "PYTEST_"))}
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:kms_emulator", "-p", "no:cacheprovider", "--rootdir=."]

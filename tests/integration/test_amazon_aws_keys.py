@@ -111,7 +111,8 @@ def metadata(ansible: Ansible) -> dict[str, Any]:
     return described
 
 
-@pytest.mark.parametrize("store_type", [HSM, pytest.param(EXTERNAL, marks=pytest.mark.long)])
+@pytest.mark.long
+@pytest.mark.parametrize("store_type", [HSM, EXTERNAL])
 def test_tags_policy_grants_and_description(ansible: Ansible, store_type: str) -> None:
     store_id = store(ansible, store_type)
     wanted = key(

@@ -39,8 +39,10 @@ def all_have_ended(process_group: int) -> bool:
 
 @pytest.mark.long
 def test_the_demo_shows_a_window_over_three_stores() -> None:
-    done = subprocess.run(DEMO, cwd=ROOT, text=True, capture_output=True, timeout=120, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
+    done = subprocess.run(
+        DEMO, cwd=ROOT, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=120, check=False
+    )
+    assert done.returncode == 0, done.stdout
     for name in ("payments", "ledger", "invoices"):
         assert re.search(rf"{name} +us-east-1  CONNECTED  DISCONNECTED  CONNECTED", done.stdout)
         assert re.search(rf'\("{name}"\) is CONNECTING, \d+ of at most 1800 seconds', done.stdout)
@@ -55,6 +57,7 @@ def test_the_demo_shows_a_window_over_three_stores() -> None:
     assert emulator_is_gone(done.stdout)
 
 
+@pytest.mark.long
 def test_ctrl_c_ends_the_demo_and_the_emulator() -> None:
     with subprocess.Popen(
         DEMO, cwd=ROOT, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True

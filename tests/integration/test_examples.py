@@ -72,6 +72,7 @@ def test_molecule(environment: dict[str, str], examples: Path) -> None:
     assert nobody_listens(port)
 
 
+@pytest.mark.long
 def test_shell(environment: dict[str, str], examples: Path) -> None:
     output, _ignored = run({**environment, "AWS_PROFILE": "of-the-user"}, examples, "shell/window.sh")
     assert output.endswith("\nThe store was disconnected and connected.\n")

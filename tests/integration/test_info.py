@@ -58,6 +58,7 @@ def test_s19_keys_and_their_last_use(ansible: Ansible, used_key: str) -> None:
     assert calls == {LOOK: 1, "ListKeys": 1, "DescribeKey": 42, "ListAliases": 1, "GetKeyLastUsage": 2}
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("arguments", [("--check",), ("--check", "--diff", "-vvvv")])
 def test_check_mode_tells_the_same(ansible: Ansible, used_key: str, arguments: tuple[str, ...]) -> None:
     real = ansible.module(module=INFO_MODULE, include_keys=True)
@@ -176,6 +177,7 @@ def test_the_table_in_the_format_of_json(ansible: Ansible, used_key: str) -> Non
     assert re.search(rf'^ +"{used_key}  Enabled .* cards",$', done.output, re.MULTILINE), done.output
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("operation", "shown"),
     [
@@ -203,6 +205,7 @@ def test_the_playbook_stops_where_there_is_no_such_store(ansible: Ansible) -> No
 EXAMPLES: list[dict[str, Any]] = yaml.safe_load(kms_custom_key_store_info.EXAMPLES)
 
 
+@pytest.mark.long
 def test_the_examples_work(ansible: Ansible, used_key: str) -> None:
     ansible.control.create_store(
         custom_key_store_name="broken",

@@ -188,6 +188,7 @@ def test_a_play_that_is_killed_and_run_again(
     assert result["key"]["key_id"] == key["KeyId"]
 
 
+@pytest.mark.long
 def test_the_examples_of_the_documentation(ansible: Ansible, stores: dict[str, str]) -> None:
     """In their order, in a place that has what they take for granted."""
     examples = yaml.safe_load(kms_custom_key_store_key.EXAMPLES)

@@ -138,7 +138,7 @@ def clusters_made(ansible: Ansible) -> dict[str, str]:
     return {"cluster-2345abcdefg": cluster_id, "cluster-7654gfedcba": other}
 
 
-IN_MAKE_TEST = ("s11", "s12", "s16")
+IN_MAKE_TEST = ("s12",)
 """The others take make test too long; each of them has a test in one process as well."""
 
 

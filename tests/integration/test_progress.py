@@ -84,6 +84,7 @@ def test_a_terminal_shows_a_line_while_a_slow_connect_is_waited_for(ansible: Ans
     assert jobs(ansible) == []
 
 
+@pytest.mark.long
 def test_the_waits_in_the_middle_of_a_sequence_are_shown_too(ansible: Ansible) -> None:
     ansible.control.set_transitions(connect_seconds=3, disconnect_seconds=3)
     cluster_id = ansible.control.create_cluster()

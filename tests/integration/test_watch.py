@@ -294,7 +294,10 @@ def test_leases_that_cannot_be_looked_at(place: Place) -> None:
     place.ansible.control.add_fault("ListSchedules", error="AccessDeniedException", times=None)
     done = watch(place, *RECONNECT)
     assert done.exit_code == 2
-    assert "is DISCONNECTED. Whether a maintenance window has it is not known: ListSchedules failed with" in done.output
+    assert (
+        "is DISCONNECTED. Whether a maintenance window has it is not known: The leases in AWS could not" in done.output
+    )
+    assert "looked at. ListSchedules failed with AccessDeniedException" in done.output
     assert f"DisconnectCustomKeyStore by {SOMEBODY}" in done.output
     assert CONNECT not in operations(place)
 

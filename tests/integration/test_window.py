@@ -187,6 +187,7 @@ def test_one_that_cannot_be_connected_again_does_not_keep_the_others_from_it(win
     assert done.rows["payments"]["error"] is None
 
 
+@pytest.mark.long
 def test_the_second_of_three_cannot_be_disconnected(window: Window) -> None:
     for name in ("payments", "ledger", "archive"):
         window.store(name)

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
+import signal
 import subprocess
 import time
 from collections.abc import Callable
@@ -87,24 +89,30 @@ class Place:
         return str(self.write("window.yml", [content]))
 
     @contextlib.contextmanager
-    def playing(self, *arguments: str, expected: int | None = None) -> Iterator[subprocess.Popen[bytes]]:
-        """ansible-playbook in a process group of its own, which has ended afterwards."""
+    def playing(
+        self, *arguments: str, expected: int | None = None, output: str = "output"
+    ) -> Iterator[subprocess.Popen[bytes]]:
+        """ansible-playbook in a process group of its own, which has ended afterwards. Its output goes to that file."""
         with (
-            (self.ansible.folder / "output").open("wb") as output,
+            (self.ansible.folder / output).open("wb") as told,
             subprocess.Popen(
                 [str(BIN / "ansible-playbook"), *arguments],
                 env=self.ansible.environment,
                 cwd=self.ansible.folder,
                 stdin=subprocess.DEVNULL,
-                stdout=output,
+                stdout=told,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             ) as playing,
         ):
-            yield playing
-            playing.wait(120)
+            try:
+                yield playing
+                playing.wait(120)
+            except BaseException:
+                os.killpg(playing.pid, signal.SIGKILL)  # else it would be waited for
+                raise
         if expected is not None:
-            assert playing.returncode == expected, self.output
+            assert playing.returncode == expected, self.output_of(output)
 
     def play(self, *arguments: str) -> int:
         """Run ansible-playbook to its end. Returns the exit code."""
@@ -114,7 +122,11 @@ class Place:
 
     @property
     def output(self) -> str:
-        return " ".join((self.ansible.folder / "output").read_text().split())
+        return self.output_of("output")
+
+    def output_of(self, name: str) -> str:
+        """What a run has told, on one line."""
+        return " ".join((self.ansible.folder / name).read_text().split())
 
     def asked_for(self, operation: str) -> int:
         """How often KMS was asked for it."""

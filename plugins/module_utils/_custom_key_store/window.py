@@ -409,6 +409,7 @@ class Window:
         if self._params["leased"]:
             outcome["left_alone"] = list(self._chosen.left_alone)
         if self._chosen.problem:
+            outcome["leases_problem"] = self._chosen.problem
             outcome["msg"] = f"{self._chosen.problem} {outcome.get('msg', '')}".rstrip()
         if not self._module._diff:
             del outcome["diff"]
