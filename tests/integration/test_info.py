@@ -162,6 +162,7 @@ def test_the_playbook_shows_the_impact_and_then_disconnects(ansible: Ansible, us
     assert ansible.module(name="payments")["custom_key_store"]["connection_state"] == "DISCONNECTED"
 
 
+@pytest.mark.long
 def test_the_playbook_in_check_mode_shows_the_impact_alone(ansible: Ansible, used_key: str) -> None:
     done = ansible.run("keyops.aws.disconnect", "-e", "key_store=payments", "--check")
     assert done.exit_code == 0, done.output
@@ -170,6 +171,7 @@ def test_the_playbook_in_check_mode_shows_the_impact_alone(ansible: Ansible, use
 
 
 @needs_last_usage
+@pytest.mark.long
 def test_the_table_in_the_format_of_json(ansible: Ansible, used_key: str) -> None:
     """As Ansible prints results unless it is told otherwise: a line of the table is a line of the output."""
     ansible.environment["ANSIBLE_CALLBACK_RESULT_FORMAT"] = "json"

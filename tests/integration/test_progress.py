@@ -105,6 +105,7 @@ def test_the_waits_in_the_middle_of_a_sequence_are_shown_too(ansible: Ansible) -
     }
 
 
+@pytest.mark.long
 def test_several_stores_have_a_line_each(ansible: Ansible) -> None:
     ansible.control.set_transitions(connect_seconds=3)
     for name in ("payments", "ledger"):

@@ -80,7 +80,7 @@ SCENARIOS = {
 """S22, the twin in check mode, is a part of each."""
 
 
-IN_MAKE_TEST = ("s1", "s2", "s7")
+IN_MAKE_TEST = ("s1", "s2")
 """The others take make test too long; each of them has a test in one process as well."""
 
 
@@ -142,6 +142,7 @@ def test_s8_a_login_that_may_lock_kmsuser_is_refused(ansible: Ansible) -> None:
         assert "What to do: (1) Disconnect the custom key store (state=disconnected). (2) " in result["msg"]
 
 
+@pytest.mark.long
 def test_s10_a_timeout_can_be_joined(ansible: Ansible) -> None:
     store_id = ansible.control.create_store()
     ansible.control.set_transitions(connect_seconds=6)

@@ -16,10 +16,14 @@ from types import ModuleType
 from typing import Any
 from unittest import mock
 
+import botocore.hooks
 import botocore.session
 import moto.kms.models
 import pytest
 from ansible.module_utils import basic
+from botocore.hooks import EventAliaser
+from botocore.hooks import HierarchicalEmitter
+from botocore.loaders import JSONFileLoader
 from botocore.loaders import create_loader
 
 from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.clock import Clock
@@ -132,4 +136,22 @@ def one_private_key() -> Iterator[None]:
     """moto makes an asymmetric key with each KMS key, and never uses it. That takes longer than most tests."""
     make = functools.cache(moto.kms.models.generate_private_key)
     with mock.patch.object(moto.kms.models, "generate_private_key", make):
+        yield
+
+
+@contextlib.contextmanager
+def sessions_made_fast() -> Iterator[None]:
+    """Each session of botocore parses the same files and works out the same names of events. That takes half of most tests."""
+    load, loader = JSONFileLoader.load_file, JSONFileLoader()
+    loaded = functools.cache(lambda path: load(loader, path))
+    aliaser = EventAliaser(HierarchicalEmitter())
+    alias = EventAliaser._alias_event_name  # type: ignore[attr-defined]  # private
+    aliased = functools.cache(lambda name: alias(aliaser, name))
+    accepts = functools.lru_cache(botocore.hooks.accepts_kwargs)
+    with (
+        mock.patch.object(JSONFileLoader, "load_file", lambda _self, path: loaded(path)),
+        mock.patch.object(EventAliaser, "_alias_event_name", lambda _self, name: aliased(name)),
+        # The function of a bound method, as the cache would keep its client alive.
+        mock.patch.object(botocore.hooks, "accepts_kwargs", lambda func: accepts(getattr(func, "__func__", func))),
+    ):
         yield
