@@ -21,6 +21,7 @@ from typing import Mapping
 
 from ansible import constants
 from ansible.errors import AnsibleError
+from ansible.playbook.task_include import TaskInclude
 
 from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.background import KEEPER
 from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.background import Job
@@ -34,7 +35,12 @@ MODULE = "keyops.aws.kms_custom_key_stores"
 
 NOT_CHECKED = (
     "Nothing was disconnected, because the window was not checked before. Do not leave its first task out (--skip-tags preflight,"
-    " --start-at-task)."
+    " --start-at-task, --step). To bring back what an earlier run has left, use --tags reconnect."
+)
+
+NOT_BEGUN = (
+    "The maintenance tasks were not run, because the key stores were not disconnected before. Do not leave that task out"
+    " (--step)."
 )
 
 NOT_ENDED = (
@@ -59,6 +65,7 @@ class ActionModule(WaitingAction):
             "check": self._check,
             "show": self._show,
             "disconnect": self._disconnect,
+            "work": self._work,
             "note": self._note,
             "reconnect": self._reconnect,
             "report": self._report,
@@ -78,6 +85,12 @@ class ActionModule(WaitingAction):
     def _path(self) -> str:
         """A file for this window: each time that the role is included has blocks of its own, and each host a window."""
         within, parts = self._task._parent, [self._host]
+        if (
+            self._task.args.get("step") == "work"
+        ):  # which is in a file of its own, so that it is included with the user's tasks
+            while not isinstance(within, TaskInclude):
+                within = within._parent
+            within = within._parent
         while within is not None:
             parts.append(str(within._uuid))
             within = within._parent
@@ -177,6 +190,15 @@ class ActionModule(WaitingAction):
             return {**self._fail(window, str(done.get("msg", ""))), "changed": done.get("changed", False)}
         self._save(window)
         return {"changed": done.get("changed", False), **_shown_by_ansible(done)}
+
+    def _work(self, variables: dict[str, Any]) -> dict[str, Any]:
+        """Keep the user's tasks from running while the stores are in service."""
+        window = self._load()
+        if window is None or not window.checked:
+            return self._fail(window or maintenance.Window(), NOT_CHECKED)
+        if not window.begun:
+            return self._fail(window, NOT_BEGUN)
+        return {"changed": False}
 
     def _note(self, variables: dict[str, Any]) -> dict[str, Any]:
         """Keep in mind what failed: of the user's tasks, as the other steps do that by themselves."""

@@ -34,14 +34,15 @@ options:
   step:
     description:
       - V(check) looks whether the window may begin, V(show) shows what it does or how it went, V(disconnect) takes the stores out
-        of service, V(note) keeps in mind what failed, V(reconnect) brings the stores back, and V(report) fails where anything
-        has.
+        of service, V(work) fails where that was left out, V(note) keeps in mind what failed, V(reconnect) brings the stores back,
+        and V(report) fails where anything has.
     type: str
     required: true
     choices:
       - check
       - show
       - disconnect
+      - work
       - note
       - reconnect
       - report

@@ -94,3 +94,14 @@ def test_no_secret_is_told(ansible: Ansible, callback: str) -> None:
     assert "CloudHsmClusterNotActiveException" in shown
     assert "key_store_password must have 7 to 32 characters" in shown
     assert [secret for secret in SECRETS if secret in shown] == []
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("hidden", [False, True])
+def test_a_misspelt_option_is_hidden_by_no_log_alone(ansible: Ansible, hidden: bool) -> None:
+    """The guides say so: Ansible does not know that it is a secret."""
+    misspelt = {"name": "Try", MODULE: {"name": "payments", "keystore_password": PASSWORD}, "no_log": hidden}
+    assert PASSWORD not in ansible.playbook([misspelt]).output
+    done = ansible.playbook([misspelt], "-vvv")
+    assert done.exit_code == 2
+    assert (PASSWORD in done.output) is not hidden

@@ -135,6 +135,17 @@ def test_what_happens_is_shown_by_tests_that_there_are() -> None:
     assert len(re.findall(r"(?m)^     - (?:``\S+::|Nothing can)", guide)) == rows
 
 
+def test_ways_to_run_are_shown_by_tests_that_there_are() -> None:
+    guide = ROOT.joinpath("docs", "docsite", "rst", "guide_ways_to_run.rst").read_text()
+    tests = ROOT / "tests" / "integration"
+    rows = re.findall(r"(?m)^   \* - (?!What$).+\n     - (.+\n(?:       .+\n)*)     - ", guide)
+    named = [re.findall(r"``(?:(\w+\.py)::)?(test_\w+)``", row) for row in rows]
+    assert len(rows) == guide.count("   * - ") - guide.count("   * - What\n") > 30
+    assert all(named)
+    for path, test in (each for row in named for each in row):
+        assert f"def {test}(" in (tests / (path or "test_ways_to_run.py")).read_text(), (path, test)
+
+
 def test_both_modules_describe_a_store_in_the_same_words() -> None:
     one = yaml.safe_load(kms_custom_key_store.RETURN)["custom_key_store"]["contains"]
     each = yaml.safe_load(kms_custom_key_store_info.RETURN)["custom_key_stores"]["contains"]

@@ -164,6 +164,7 @@ class Window:
         check_options(module.params)
         self._clients = Clients(module, clock)
         self._handed_over: Optional[list[Seen]] = None
+        self._terminal: Optional[Terminal] = None
         if worker.handed_over is None:
             self._chosen = self._choose()
         else:
@@ -212,6 +213,9 @@ class Window:
         clock = self._clock
         if keeper and self._worker.is_background:
             keeper.listen()
+            self._terminal = Terminal(
+                self._worker.run
+            )  # now: whoever presses Ctrl-C during the disconnect is told, too
             clock = replace(clock, check=keeper.check)
         tasks = self._tasks(self._members, clock, self._worker.progress)
         if self._params["extend_lease"]:
@@ -310,14 +314,13 @@ class Window:
 
     def _keep(self, keeper: Keeper, renewal: Renewal, members: Mapping[str, Member]) -> None:
         """Bring the stores back."""
-        terminal = Terminal(self._worker.run)
         with renewal.going_on():
             reason = keeper.wait()
         if reason is Reason.LEFT:
             return
         if reason is Reason.GONE:
             names = ", ".join(sorted(lease.name for lease in keeper.stores.values()))
-            terminal.say(
+            self._say(
                 f"The play has ended, and these key stores are out of service: {names}. Their keeper connects them now."
             )
         timeout = self._params["wait_timeout"]
@@ -336,7 +339,7 @@ class Window:
             results = group.to_results(foretold=False)
             self._report(keeper, results, reason)
             for result in results if reason is Reason.GONE else ():
-                terminal.say(f"{_label(result)} is {_last_state(result)}. {result.get('msg', '')}".rstrip())
+                self._say(f"{_label(result)} is {_last_state(result)}. {result.get('msg', '')}".rstrip())
             self._finish(results, wanted="connected")
         self.close()
         progress.close()
@@ -345,6 +348,11 @@ class Window:
         elif was_read(job, self._worker.run):
             for each in keeper.stores:
                 self._leases.forget_report(each)
+
+    def _say(self, line: str) -> None:
+        """Tell whoever has ended the play."""
+        if self._terminal is not None:
+            self._terminal.say(line)
 
     def _report(self, keeper: Keeper, results: Sequence[Mapping[str, Any]], reason: Reason) -> None:
         """Leave word of what was done. Where the play has asked for it, it is told by the result, unless it is gone by then."""
