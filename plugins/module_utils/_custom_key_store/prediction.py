@@ -1,0 +1,60 @@
+# Copyright: Contributors to the keyops.aws collection
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# This file is private to the keyops.aws collection: it may change in any release without notice.
+
+
+"""What would keep a custom key store from connecting, found before anything is disconnected."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any
+from typing import Iterable
+
+
+class Outcome(str, Enum):
+    """What a check found.
+
+    C(PASSED): what KMS needs is there. C(WARNING): a connect works now; it may soon not. C(FAILED): a connect would fail.
+    C(UNKNOWN): it could not be checked from here, which forbids nothing.
+    """
+
+    PASSED = "passed"
+    WARNING = "warning"
+    FAILED = "failed"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True)
+class Check:
+    """One thing that a connect needs.
+
+    Attributes:
+        name: what was checked, in a few words, such as C(Certificate of the proxy).
+        outcome: see there.
+        text: what was found, in one or two sentences. What to do, for C(FAILED) and C(WARNING); why, for C(UNKNOWN).
+        code: the C(ConnectionErrorCode) that a connect would end with, for C(FAILED). Empty otherwise, and where the connect
+            is refused by an exception and has no such code.
+    """
+
+    name: str
+    outcome: Outcome
+    text: str
+    code: str = ""
+
+    def to_result(self) -> dict[str, Any]:
+        return {"name": self.name, "outcome": self.outcome.value, "text": self.text, "code": self.code or None}
+
+
+def to_prediction(checks: Iterable[Check]) -> dict[str, Any]:
+    """C(connect_prediction) of a store for the result of a task."""
+    found = list(checks)
+    failed = [check for check in found if check.outcome is Outcome.FAILED]
+    return {
+        "fails": bool(failed),
+        "codes": sorted({check.code for check in failed if check.code}),
+        "checks": [check.to_result() for check in found],
+    }
