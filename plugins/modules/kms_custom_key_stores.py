@@ -97,6 +97,12 @@ options:
       lease_role_arn:
         description: As O(lease_role_arn), for a store in another account.
         type: str
+      verify_key_id:
+        description:
+          - The id, ARN or alias of the KMS key with which O(verify) proves that an external store works. It must be in the store,
+            and C(Enabled).
+          - Without it, the KMS keys of the account are described until one is found.
+        type: str
   leased:
     description:
       - With O(state=connected), connect all stores that a maintenance window has taken out of service and not brought back. Use
@@ -112,9 +118,14 @@ options:
     default: false
   verify:
     description:
-      - Prove that each connected store of the type C(AWS_CLOUDHSM) works, with a random byte that is made in its cluster. No
-        KMS key is touched.
-      - It needs the permission C(kms:GenerateRandom). In check mode it is left out.
+      - Prove that each connected store works.
+      - A random byte is made in the cluster of a store of the type C(AWS_CLOUDHSM). No KMS key is touched. It needs the
+        permission C(kms:GenerateRandom).
+      - One byte is encrypted under a KMS key of a store of the type C(EXTERNAL_KEY_STORE), O(stores[].verify_key_id) or one that
+        is found, never one that is disabled or pending deletion. It needs C(kms:Encrypt) and C(kms:DescribeKey) for that key,
+        and C(kms:ListKeys) and C(kms:DescribeKey) for all keys to find one. Without these, and where the store has no such key,
+        the store is not verified, and RV(stores[].verification) says why.
+      - In check mode it is left out.
     type: bool
     default: false
   memory:
@@ -346,6 +357,11 @@ stores:
       returned: always
       type: bool
       sample: true
+    verification:
+      description: How that was proved, or why it could not be tried. V(null) where it was not asked for, or failed.
+      returned: always
+      type: str
+      sample: GenerateRandom has made a random byte in the cluster.
     changed:
       description: Did KMS accept a mutating operation on this store?
       returned: always
@@ -439,6 +455,7 @@ def argument_spec() -> dict[str, dict[str, Any]]:
                 "endpoint_url": {"type": "str"},
                 "assume_role_arn": {"type": "str"},
                 "lease_role_arn": {"type": "str"},
+                "verify_key_id": {"type": "str", "no_log": False},
             },
         },
         "leased": {"type": "bool", "default": False},

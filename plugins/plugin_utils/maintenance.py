@@ -439,6 +439,7 @@ class Row:
         unavailable_until: when it was seen CONNECTED again; None if it was not.
         minutes_unavailable: between the two, or until now if it is not back; None if it did not leave CONNECTED.
         verified: was it proved that it works?
+        verification: how that was proved, or why it could not be tried; None if it was not asked for, or failed.
         error: why it is not as it should be; None if it is.
         remedy: what to do, step by step.
         reports: see C(StorePlan).
@@ -454,6 +455,7 @@ class Row:
     unavailable_until: Optional[str]
     minutes_unavailable: Optional[float]
     verified: bool
+    verification: Optional[str]
     error: Optional[str]
     remedy: Sequence[str]
     reports: Sequence[str]
@@ -509,6 +511,7 @@ def _row(
         unavailable_until=back,
         minutes_unavailable=_minutes(left, back, now),
         verified=bool(connected and connected["verified"]),
+        verification=connected.get("verification") if connected else None,
         error=broken["msg"] if broken else None,
         remedy=broken.get("connection_error", {}).get("remedy", []) if broken else [],
         reports=[*plan["reports"], *_of_keeper(connected)],
@@ -565,8 +568,14 @@ def plan_table(plans: Sequence[Mapping[str, Any]], lease: Sequence[str] = ()) ->
 def summary_table(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     """How the window went, as lines of text, in columns."""
     heads = ["store", "region", "before", "during", "after", "unavailable (UTC)", "minutes", "works"]
+    not_verified = [
+        f"{row['name']}: not verified. {row['verification']}"
+        for row in rows
+        if row["verification"] and not row["verified"]
+    ]
     errors = [f"{row['name']}: {row['error']}" for row in rows if row["error"]]
-    return _columns([heads, *([str(cell) for cell in _cells(row)] for row in rows)]) + _reported(rows) + errors
+    lines = _columns([heads, *([str(cell) for cell in _cells(row)] for row in rows)])
+    return lines + _reported(rows) + not_verified + errors
 
 
 def _columns(cells: Sequence[Sequence[str]]) -> list[str]:

@@ -78,6 +78,8 @@ class Client(Protocol):
 
     def generate_random(self, **kwargs: Any) -> dict[str, Any]: ...
 
+    def encrypt(self, **kwargs: Any) -> dict[str, Any]: ...
+
 
 class KmsError(ServiceError):
     """KMS refused an operation for good, or could not be asked."""
@@ -253,6 +255,15 @@ class Kms(Service):
         members = {"CustomKeyStoreId": custom_key_store_id, "NumberOfBytes": 1}
         own = self.with_deadline(self._deadline.anew(VERIFY_SECONDS))
         own._call("GenerateRandom", self._client.generate_random, members)
+
+    def encrypt(self, key_id: str) -> None:
+        """Encrypt one byte under a KMS key, and throw it away: proves that the store of the key works.
+
+        Raises:
+            KmsError: it does not work, or is not permitted.
+        """
+        own = self.with_deadline(self._deadline.anew(VERIFY_SECONDS))
+        own._call("Encrypt", self._client.encrypt, {"KeyId": key_id, "Plaintext": b"\0"})
 
     def create_key(self, members: Mapping[str, Any]) -> dict[str, Any]:
         """Create a KMS key, and return its C(KeyMetadata). Never asked twice where the first may have had its effect.

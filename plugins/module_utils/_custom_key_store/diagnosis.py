@@ -244,7 +244,7 @@ _ROLE = "Custom key stores are governed by IAM policies alone and cannot be used
 
 _ON_KEYS = (
     *("DescribeKey", "GetKeyLastUsage", "GetKeyPolicy", "ListResourceTags", "ScheduleKeyDeletion"),
-    *("CreateAlias", "UpdateAlias"),
+    *("CreateAlias", "UpdateAlias", "Encrypt"),
 )
 _KEY_POLICY = (
     "The caller may not do this. Allow {action} in the key policy, or in an IAM policy of the caller where the key policy"
@@ -260,6 +260,12 @@ _DEAD_CLUSTER = (
     "KMS gives this answer where it has a fault of its own, and also where the cluster behind the custom key store does not"
     " answer, although the store is CONNECTED. See that the cluster is ACTIVE and has active HSMs, and that its security group"
     " lets TCP 2223 to 2225 through to itself. If all is well, look at AWS's health dashboard."
+)
+
+_DEAD_PROXY = (
+    "KMS gives this answer where the external key store proxy or its key manager does not answer, or the external key is gone or"
+    " disabled, although the store is CONNECTED; and where KMS has a fault of its own. See that the proxy and the key manager are"
+    " up, and that the external key is enabled. If all is well, look at AWS's health dashboard."
 )
 
 _EXCEPTIONS: Mapping[str, str] = {
@@ -398,6 +404,9 @@ _OF_OPERATIONS: Mapping[Tuple[str, str], str] = {
     ),
     ("GenerateRandom", "KMSInternalException"): _DEAD_CLUSTER,
     ("GenerateRandom", "DependencyTimeoutException"): _DEAD_CLUSTER,
+    ("Encrypt", "KMSInternalException"): _DEAD_PROXY,
+    ("Encrypt", "DependencyTimeoutException"): _DEAD_PROXY,
+    ("Encrypt", "KMSInvalidStateException"): _DEAD_PROXY,
     ("CreateAlias", "LimitExceededException"): "The KMS key has as many aliases as its quota allows. Delete one.",
 }
 """What an error code means to one operation, where that is not what it means to the others."""

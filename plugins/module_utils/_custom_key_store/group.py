@@ -35,7 +35,6 @@ from .lease import Lease
 from .lease import Leases
 from .lease import Report
 from .lease import now
-from .model import AWS_CLOUDHSM
 from .model import IN_SERVICE
 from .model import ConnectionState
 from .model import CustomKeyStore
@@ -53,6 +52,7 @@ from .schedule import schedule_name
 from .task import Task
 
 if TYPE_CHECKING:
+    from .proof import Proof
     from .schedule import AwsLeases
 
 AT_ONCE = 100
@@ -119,6 +119,7 @@ class Member:
         looks_into_aws: does the task look at its lease in AWS?
         makes_lease_in_aws: does it make one?
         reached: the connection options that lead to the store, without secrets.
+        verify_key_id: the KMS key with which an external store is proved to work; None to find one.
     """
 
     desired: DesiredStore
@@ -129,6 +130,7 @@ class Member:
     looks_into_aws: bool = False
     makes_lease_in_aws: bool = False
     reached: Mapping[str, str] = field(default_factory=dict)
+    verify_key_id: Optional[str] = None
 
 
 class StoreTask:
@@ -169,7 +171,7 @@ class StoreTask:
         self._may_be_gone = may_be_gone
         self._desired = member.desired
         self._verify = verify
-        self._verified = False
+        self._proof: Optional[Proof] = None
         self.lease: Optional[Lease] = None
         self.lease_in_aws: Optional[Lease] = None
         self._lease_report: Optional[str] = None
@@ -423,14 +425,11 @@ class StoreTask:
         return None
 
     def _prove(self, store: CustomKeyStore) -> None:
-        if not self._verify or store.type != AWS_CLOUDHSM:
+        if not self._verify:
             return
-        try:
-            self._task.kms.generate_random(store.id)
-        except CustomKeyStoreError as error:
-            error.message = f"The custom key store {store} is CONNECTED, but does not work. {error.message}"
-            raise
-        self._verified = True
+        from .proof import prove  # few tasks need it
+
+        self._proof = prove(self._task.kms, store, self._member.verify_key_id)
 
     def to_result(self, *, foretold: bool) -> dict[str, Any]:
         """What the task returns about this store.
@@ -456,7 +455,8 @@ class StoreTask:
             "remembered": None if lease is None else lease.to_result(),
             "keeper_report": None if report is None else asdict(report),
             "lease_report": self._lease_report,
-            "verified": self._verified,
+            "verified": self._proof is not None and self._proof.verified,
+            "verification": None if self._proof is None else self._proof.text,
             **outcome,
         }
 

@@ -159,8 +159,15 @@ class Usages:
     aliases_error: Optional[KmsError] = None
 
 
-def keys_in_stores(kms: Kms, custom_key_store_ids: Collection[str]) -> KeysInStores:
+def keys_in_stores(
+    kms: Kms, custom_key_store_ids: Collection[str], *, enough: Callable[[Key], bool] = lambda key: False
+) -> KeysInStores:
     """Find the keys of some stores, in one pass over all keys of the account and Region.
+
+    Args:
+        kms: see there.
+        custom_key_store_ids: of the stores.
+        enough: ends the pass with a key of theirs, which is then the last one of the result.
 
     Raises:
         KmsError: the keys could not be listed.
@@ -173,6 +180,8 @@ def keys_in_stores(kms: Kms, custom_key_store_ids: Collection[str]) -> KeysInSto
                 not_described[key_id] = described
             elif described.get("CustomKeyStoreId") in custom_key_store_ids:
                 keys.append(Key(described))
+                if enough(keys[-1]):
+                    break
     return KeysInStores(tuple(keys), not_described)
 
 

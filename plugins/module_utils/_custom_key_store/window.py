@@ -201,6 +201,7 @@ class Window:
             looks_into_aws=in_aws,
             makes_lease_in_aws=bool(role_arn),
             reached=self._clients.reached(store),
+            verify_key_id=store.get("verify_key_id"),
         )
 
     @property

@@ -164,14 +164,6 @@ def test_a_note_that_cannot_be_read_is_told(run_stores: ModuleRunner, control: C
     assert changes(run_stores) == []
 
 
-def test_only_a_store_in_cloudhsm_is_proved_to_work(run_stores: ModuleRunner, control: Control) -> None:
-    control.create_store(custom_key_store_name="payments")
-    control.create_store(custom_key_store_name="invoices", custom_key_store_type="EXTERNAL_KEY_STORE")
-    result = run_stores(state="connected", stores=[{"name": "payments"}, {"name": "invoices"}], verify=True)
-    assert [store["verified"] for store in result["stores"]] == [True, False]
-    assert run_stores.calls.count("GenerateRandom") == 1
-
-
 def test_a_store_that_is_connected_and_does_not_work(run_stores: ModuleRunner, control: Control) -> None:
     control.create_store(custom_key_store_name="payments", connection_state="CONNECTED")
     control.add_fault("GenerateRandom", error="AccessDeniedException")

@@ -343,7 +343,9 @@ def moved(*moves: tuple[str, str], **more: Any) -> dict[str, Any]:
 
 
 DISCONNECT = moved(("CONNECTED", "00:00"), ("DISCONNECTING", "00:30"), ("DISCONNECTED", "01:00"))
-CONNECT = moved(("DISCONNECTED", "05:00"), ("CONNECTING", "05:01"), ("CONNECTED", "06:30"), verified=True)
+CONNECT = moved(
+    ("DISCONNECTED", "05:00"), ("CONNECTING", "05:01"), ("CONNECTED", "06:30"), verified=True, verification="By this."
+)
 
 
 def summarise(
@@ -366,6 +368,7 @@ def test_the_summary_tells_from_when_to_when_a_store_was_out_of_service() -> Non
         "unavailable_until": "2026-01-31T22:06:30+00:00",
         "minutes_unavailable": 6.0,
         "verified": True,
+        "verification": "So.",
         "error": None,
         "remedy": [],
         "reports": [],
@@ -374,6 +377,15 @@ def test_the_summary_tells_from_when_to_when_a_store_was_out_of_service() -> Non
         "store     region     before     during        after      unavailable (UTC)                minutes  works",
         "payments  us-east-1  CONNECTED  DISCONNECTED  CONNECTED  01-31 22:00:30 - 01-31 22:06:30  6.0      proved",
     ]
+
+
+def test_the_summary_says_why_a_store_is_not_verified() -> None:
+    connected = {**CONNECT, "verified": False, "verification": "There is no KMS key in it."}
+    row = summarise(plan(look())[0], [DISCONNECT], [connected])
+    lines = maintenance.summary_table([row])
+    assert lines[1].endswith("  -")
+    assert lines[-1] == "payments: not verified. There is no KMS key in it."
+    assert not any("not verified" in line for line in maintenance.summary_table([{**row, "verified": True}]))
 
 
 def test_a_store_that_the_keeper_has_brought_back_was_out_of_service_until_then() -> None:

@@ -82,6 +82,7 @@ TASKS: dict[str, tuple[str | None, list[dict[str, Any]]]] = {
     "Create and rotate keys": ("CONNECTED", [key(), key(after_days=30, rotate={"older_than_days": 30})]),
     "Retire a key": ("CONNECTED", [key(alias="retired", state="absent")]),
     "Maintenance windows": ("CONNECTED", [stores("disconnected"), stores("connected", verify=True)]),
+    "Verify external stores": ("CONNECTED", [stores("connected", verify=True)]),
     "Windows with a lease in AWS": (
         "CONNECTED",
         [
@@ -98,6 +99,7 @@ TASKS: dict[str, tuple[str | None, list[dict[str, Any]]]] = {
 TOLD_ONLY = {
     ("Watch", "cloudtrail:LookupEvents"),
     ("Create and rotate keys", "cloudhsm:DescribeClusters"),
+    *(("Verify external stores", f"kms:{operation}") for operation in ("ListKeys", "DescribeKey", "Encrypt")),
     ("Windows with a lease in AWS", "iam:GetRole"),
     ("Windows with a lease in AWS", "iam:SimulatePrincipalPolicy"),
 }
@@ -137,7 +139,12 @@ def restricted(run: ModuleRunner) -> Callable[..., list[dict[str, Any]]]:
         control.create_schedule_role(ROLE)
         state, tasks = TASKS[name]
         store_id = ""
-        if state is not None:
+        if name == "Verify external stores":
+            external = control.create_store(
+                custom_key_store_name="payments", custom_key_store_type="EXTERNAL_KEY_STORE", connection_state=state
+            )
+            control.create_keys(1, custom_key_store_id=external)
+        elif state is not None:
             cluster_id = control.create_cluster()
             store_id = control.create_store(
                 custom_key_store_name="payments",
