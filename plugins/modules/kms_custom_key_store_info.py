@@ -361,6 +361,45 @@ custom_key_stores:
           returned: always
           type: int
           sample: 2
+        hsm_type:
+          description:
+            - The type of its HSMs, such as V(hsm2m.medium). While that is being changed, the type that they will have.
+          returned: when AWS CloudHSM tells it
+          type: str
+          sample: hsm2m.medium
+        hsm_types:
+          description: How many HSMs there are of each type. While the type is being changed, it tells how far that is.
+          returned: when AWS CloudHSM tells it
+          type: dict
+          sample:
+            hsm2m.medium: 2
+        mode:
+          description: V(FIPS) or V(NON_FIPS).
+          returned: when AWS CloudHSM tells it, and the SDK knows of it
+          type: str
+          sample: FIPS
+        network_type:
+          description: V(IPV4) or V(DUALSTACK). KMS uses IPv4 with both.
+          returned: when AWS CloudHSM tells it, and the SDK knows of it
+          type: str
+          sample: IPV4
+        hsm_type_rollback_expiration:
+          description: Until when the change of the type of its HSMs can be rolled back.
+          returned: when the type was changed, and the SDK knows of it
+          type: str
+          sample: "2026-01-31T12:00:00+00:00"
+        subnets:
+          description: The id of its subnet in each Availability Zone.
+          returned: when AWS CloudHSM tells it
+          type: dict
+          sample:
+            us-east-1a: subnet-0123456789abcdef0
+            us-east-1b: subnet-0123456789abcdef1
+        security_group:
+          description: The id of its security group.
+          returned: when AWS CloudHSM tells it
+          type: str
+          sample: sg-0123456789abcdef0
         problem:
           description: Why the cluster is not described. It is gone, or the caller may not see it.
           returned: when it is not described

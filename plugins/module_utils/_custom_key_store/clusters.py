@@ -9,8 +9,12 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from contextlib import suppress
 from dataclasses import dataclass
+from dataclasses import field
+from datetime import datetime
+from datetime import timezone
 from typing import Any
 from typing import Collection
 from typing import Mapping
@@ -20,6 +24,7 @@ with suppress(ImportError):  # AnsibleAWSModule says which library is missing
     import botocore.exceptions
 
 ACTIVE = "ACTIVE"
+DELETED = "DELETED"
 
 _REMEDIES: Mapping[str, str] = {
     "CREATE_IN_PROGRESS": "Wait until it is UNINITIALIZED, then initialize and activate it.",
@@ -30,7 +35,7 @@ _REMEDIES: Mapping[str, str] = {
     "MODIFY_IN_PROGRESS": "The type of its HSMs is being changed: wait until it is ACTIVE.",
     "ROLLBACK_IN_PROGRESS": "A change of the type of its HSMs is being rolled back: wait until it is ACTIVE.",
     "DELETE_IN_PROGRESS": "It is being deleted: create a cluster from a recent backup.",
-    "DELETED": "Create a cluster from a recent backup.",
+    DELETED: "Create a cluster from a recent backup.",
     "DEGRADED": "Mend it: see its state message in AWS CloudHSM.",
 }
 
@@ -49,12 +54,29 @@ class Cluster:
         state: C(ClusterState) of CloudHSM's model; None where it is not known, or the cluster is gone.
         hsms: how many HSMs there are, by their state and then by Availability Zone; None where that is not known.
         problem: why the cluster is not described; None when it is.
+        hsm_type: such as C(hsm2m.medium). While that is being changed, the one that it changes to. This and what follows is None
+            or empty where AWS CloudHSM, or an older SDK, does not tell it.
+        hsm_types: how many HSMs there are, by their type.
+        mode: C(FIPS) or C(NON_FIPS).
+        network_type: C(IPV4) or C(DUALSTACK).
+        rollback_until: when the change of the type of its HSMs cannot be rolled back any more; with a time zone.
+        subnets: the id of its subnet, by Availability Zone.
+        security_group: the id of its security group.
+        addresses: of its HSMs, IPv4 and IPv6.
     """
 
     id: str
     state: Optional[str] = None
     hsms: Optional[Mapping[str, Mapping[str, int]]] = None
     problem: Optional[str] = None
+    hsm_type: Optional[str] = None
+    hsm_types: Mapping[str, int] = field(default_factory=dict)
+    mode: Optional[str] = None
+    network_type: Optional[str] = None
+    rollback_until: Optional[datetime] = None
+    subnets: Mapping[str, str] = field(default_factory=dict)
+    security_group: Optional[str] = None
+    addresses: Collection[str] = ()
 
     @property
     def active_hsms(self) -> Optional[int]:
@@ -92,13 +114,25 @@ class Cluster:
         )
 
     def to_result(self) -> dict[str, Any]:
-        result = {
+        """C(cloud_hsm_cluster) of a store for the result of a task."""
+        until = self.rollback_until
+        details = {
+            "problem": self.problem,
+            "hsm_type": self.hsm_type,
+            "hsm_types": dict(self.hsm_types) or None,
+            "mode": self.mode,
+            "network_type": self.network_type,
+            "hsm_type_rollback_expiration": until and until.astimezone(timezone.utc).isoformat(timespec="seconds"),
+            "subnets": dict(self.subnets) or None,
+            "security_group": self.security_group,
+        }
+        return {
             "cluster_id": self.id,
             "state": self.state,
             "hsms": self.hsms,
             "active_hsms": self.active_hsms,
+            **{name: value for name, value in details.items() if value is not None},
         }
-        return result if self.problem is None else {**result, "problem": self.problem}
 
 
 def describe_clusters(cloudhsm: Any, cluster_ids: Collection[str]) -> dict[str, Cluster]:
@@ -127,7 +161,19 @@ def _cluster(entry: Mapping[str, Any]) -> Cluster:
     for hsm in entry.get("Hsms", []):
         zones = hsms.setdefault(hsm["State"], {})
         zones[hsm["AvailabilityZone"]] = zones.get(hsm["AvailabilityZone"], 0) + 1
-    return Cluster(entry["ClusterId"], entry["State"], hsms)
+    return Cluster(
+        entry["ClusterId"],
+        entry["State"],
+        hsms,
+        hsm_type=entry.get("HsmType"),
+        hsm_types=Counter(hsm["HsmType"] for hsm in entry.get("Hsms", []) if "HsmType" in hsm),
+        mode=entry.get("Mode"),
+        network_type=entry.get("NetworkType"),
+        rollback_until=entry.get("HsmTypeRollbackExpiration"),
+        subnets=entry.get("SubnetMapping", {}),
+        security_group=entry.get("SecurityGroup"),
+        addresses=tuple(hsm[of] for hsm in entry.get("Hsms", []) for of in ("EniIp", "EniIpV6") if of in hsm),
+    )
 
 
 def _gone(cluster_id: str) -> Cluster:

@@ -141,7 +141,7 @@ def restricted(run: ModuleRunner) -> Callable[..., list[dict[str, Any]]]:
         store_id = ""
         if name == "Verify external stores":
             external = control.create_store(
-                custom_key_store_name="payments", custom_key_store_type="EXTERNAL_KEY_STORE", connection_state=state
+                custom_key_store_name="payments", custom_key_store_type="EXTERNAL_KEY_STORE", connection_state="CONNECTED"
             )
             control.create_keys(1, custom_key_store_id=external)
         elif state is not None:
