@@ -267,7 +267,10 @@ class ActionModule(WaitingAction):
         return {"lease_role_arn": self._given.lease_role_arn} if self._given.lease_role_arn else {}
 
     def _looks(self) -> dict[str, Any]:
+        credentials = self._given.xks_proxy_credentials
         return {
+            "predict_connect": self._given.predict_connect,
+            **({"xks_proxy_credentials": credentials} if credentials else {}),
             "include_cloud_hsm_cluster": self._given.min_active_hsms > 0,
             "include_keys": self._given.max_recent_use_minutes > 0,
         }

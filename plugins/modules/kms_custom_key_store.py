@@ -435,8 +435,12 @@ if __name__ == "__main__":
     gc.disable()  # while all is imported: none of it is ever freed, and looking for what is takes a tenth of a task's time
 
 from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING
 from typing import Any
+from typing import Mapping
 from typing import Optional
+from typing import Sequence
 
 from ansible_collections.amazon.aws.plugins.module_utils.common import set_collection_info
 from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleAWSModule
@@ -497,6 +501,9 @@ def argument_spec() -> dict[str, dict[str, Any]]:
 INTERRUPTED = "~/.keyops-aws/interrupted"
 """On the managed host: a lease for each store that a task has disconnected for a change and not yet connected again."""
 
+if TYPE_CHECKING:
+    from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.prediction import Check
+
 NO_PROCESS = (
     "The task has to wait, and no process could be started on the managed host that does it in the background. Nothing was lost:"
     " run the task again, it goes on from the current state."
@@ -526,6 +533,12 @@ def bring_about(
         cloudhsm = client_beside(module, "cloudhsmv2", timeout=10)
         return describe_clusters(cloudhsm, [cluster_id])[cluster_id]
 
+    def check_endpoint(configuration: Mapping[str, Any]) -> Sequence[Check]:
+        from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store import predict  # few tasks need it
+
+        predictor = predict.Predictor(partial(client_beside, module, timeout=10), predict.own_credential(module.params))
+        return predictor.check_endpoint(configuration, str(client.meta.region_name))
+
     def where() -> str:
         return place(client.meta.region_name, client_beside(module, "sts", timeout=2))
 
@@ -541,6 +554,7 @@ def bring_about(
         permit=permit,
         hands_over=worker.can_hand_over and not module.check_mode,
         look_at_cluster=look_at_cluster,
+        check_endpoint=check_endpoint,
     )
 
     try:

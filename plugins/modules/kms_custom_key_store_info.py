@@ -59,6 +59,33 @@ options:
     description: Describe the AWS CloudHSM clusters behind the stores of the type V(AWS_CLOUDHSM).
     type: bool
     default: false
+  predict_connect:
+    description:
+      - Check whether KMS could connect the stores, now or after a disconnect, without a change.
+      - Of a store in AWS CloudHSM, the state of the cluster, its HSMs, subnets and security group are checked, and C(kmsuser) if
+        C(cloudhsm-cli) is on the managed host.
+      - Of an external store, the proxy is asked for its health from the managed host. Its address, TLS, certificate, path,
+        credential, time and key managers are checked, and the VPC endpoint service before it.
+      - What cannot be checked from the managed host is C(unknown), and says why. KMS has the last word.
+    type: bool
+    default: false
+  xks_proxy_credentials:
+    description:
+      - The credentials of external key store proxies, to sign the requests of O(predict_connect=true) with. KMS does not return
+        their secrets.
+      - A store is checked with the credential that has its C(access_key_id). Without one, its proxy is asked without a
+        signature, and whether it accepts the credential of KMS is unknown.
+    type: list
+    elements: dict
+    suboptions:
+      access_key_id:
+        description: The access key id, as KMS describes it in C(xks_proxy_configuration).
+        type: str
+        required: true
+      raw_secret_access_key:
+        description: The secret that belongs to O(xks_proxy_credentials[].access_key_id).
+        type: str
+        required: true
   include_events:
     description:
       - Look up in AWS CloudTrail who has connected, disconnected, updated and deleted the stores.
@@ -77,7 +104,9 @@ notes:
   - The module needs the permission C(kms:DescribeCustomKeyStores) in an IAM policy of the caller. O(include_keys) needs
     C(kms:ListKeys) and C(kms:ListAliases) as well, and C(kms:DescribeKey) and C(kms:GetKeyLastUsage) for each key, in its key
     policy or where that leaves it to IAM. O(include_cloud_hsm_cluster) needs C(cloudhsm:DescribeClusters), and
-    O(include_events) needs C(cloudtrail:LookupEvents).
+    O(include_events) needs C(cloudtrail:LookupEvents). O(predict_connect) needs C(cloudhsm:DescribeClusters),
+    C(ec2:DescribeSubnets) and C(ec2:DescribeSecurityGroups) for stores in AWS CloudHSM, and C(ec2:DescribeVpcEndpointServices)
+    for external ones behind a VPC endpoint service. Without these, what they tell is unknown.
   - That a store is C(CONNECTED) means that the last connect succeeded, and that nobody has disconnected the store since. It
     does not tell whether the backing key store is healthy.
   - The last use is an indication and no proof. KMS records it for some time only, and a data key that was decrypted earlier
@@ -329,6 +358,51 @@ custom_key_stores:
           returned: when the last use of the key is known, or that there was none
           type: str
           sample: "2026-01-31T12:00:00+00:00"
+    connect_prediction:
+      description: Whether KMS could connect the store.
+      returned: when O(predict_connect=true)
+      type: dict
+      contains:
+        fails:
+          description: Did a check find what a connect would fail with?
+          returned: always
+          type: bool
+          sample: true
+        codes:
+          description: The connection error codes that the connect could end with.
+          returned: always
+          type: list
+          elements: str
+          sample:
+            - XKS_PROXY_INVALID_TLS_CONFIGURATION
+        checks:
+          description: What was checked.
+          returned: always
+          type: list
+          elements: dict
+          contains:
+            name:
+              description: What was checked, in a few words.
+              returned: always
+              type: str
+              sample: Certificate of the proxy
+            outcome:
+              description:
+                - V(passed), what KMS needs is there; V(warning), it may soon not be; V(failed), a connect would fail; or
+                  V(unknown), it could not be checked from the managed host.
+              returned: always
+              type: str
+              sample: failed
+            text:
+              description: What was found, and what to do about it; or why it is not known.
+              returned: always
+              type: str
+              sample: The certificate of the proxy expired on 2026-01-31. Renew it.
+            code:
+              description: The connection error code that a connect would end with. V(null) where there is none.
+              returned: always
+              type: str
+              sample: XKS_PROXY_INVALID_TLS_CONFIGURATION
     cloud_hsm_cluster:
       description: The CloudHSM cluster behind the store.
       returned: when O(include_cloud_hsm_cluster=true), for stores in AWS CloudHSM
@@ -521,9 +595,11 @@ import gc
 if __name__ == "__main__":
     gc.disable()  # while all is imported: none of it is ever freed, and looking for what is takes a tenth of a task's time
 
+from typing import TYPE_CHECKING
 from typing import Any
 from typing import Collection
 from typing import Mapping
+from typing import Optional
 
 from ansible_collections.amazon.aws.plugins.module_utils.common import set_collection_info
 from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleAWSModule
@@ -541,6 +617,7 @@ from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.keys 
 from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.model import ConnectionState
 from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.model import CustomKeyStore
 from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.model import CustomKeyStoreError
+from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.prediction import prediction_options
 from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.properties import check_values
 from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.properties import refuse_two_identities
 from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.service import client_config
@@ -549,6 +626,9 @@ from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.trail
 from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.trail import deleted_stores
 from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.version import COLLECTION_NAME
 from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.version import COLLECTION_VERSION
+
+if TYPE_CHECKING:
+    from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.predict import Predictor
 
 PATIENCE = 600
 """Seconds after which a request that KMS throttles is not repeated any more."""
@@ -569,6 +649,7 @@ def argument_spec() -> dict[str, dict[str, Any]]:
         "unused_for_days": {"type": "int"},
         "include_cloud_hsm_cluster": {"type": "bool", "default": False},
         "include_events": {"type": "bool", "default": False},
+        **prediction_options(),
     }
 
 
@@ -586,6 +667,7 @@ def look(module: AnsibleAWSModule, clock: Clock) -> dict[str, Any]:
     check_values({options[member]: value for member, value in which.items()})
     check_unused_for_days(module.params)
     refuse_two_identities(module.params)
+    predictor = make_predictor(module)
     client = module.client("kms", config=client_config())
     kms = Kms(client, Deadline(clock, PATIENCE), lambda: str(client.meta.region_name))
     stores = kms.describe_all(which)
@@ -595,6 +677,9 @@ def look(module: AnsibleAWSModule, clock: Clock) -> dict[str, Any]:
         extra = add_keys(module, kms, results)
     if module.params["include_cloud_hsm_cluster"]:
         add_clusters(module, results.values())
+    if predictor is not None:
+        for store, prediction in zip(stores, predictor.predict(stores, str(client.meta.region_name))):
+            results[store.id]["connect_prediction"] = prediction
     if module.params["include_events"]:
         extra.update(add_events(module, results, Deadline(clock, EVENTS_PATIENCE)))
     return {"custom_key_stores": list(results.values()), "region": str(client.meta.region_name), **extra}
@@ -611,6 +696,22 @@ def check_unused_for_days(params: Mapping[str, Any]) -> None:
         )
     if not 1 <= days <= LONGEST_UNUSED:
         raise CustomKeyStoreError(f"unused_for_days is {days}, and must be from 1 to {LONGEST_UNUSED}.")
+
+
+def make_predictor(module: AnsibleAWSModule) -> Optional[Predictor]:
+    """None where the task does not ask for a prediction.
+
+    Raises:
+        CustomKeyStoreError: C(xks_proxy_credentials) cannot be used.
+    """
+    if not (module.params["predict_connect"] or module.params["xks_proxy_credentials"]):
+        return None
+    from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.predict import (
+        Predictor,  # few tasks need it
+    )
+    from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.predict import credentials_of
+
+    return Predictor(lambda service: client_beside(module, service, timeout=10), credentials_of(module.params))
 
 
 def describe(store: CustomKeyStore) -> dict[str, Any]:

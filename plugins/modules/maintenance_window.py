@@ -83,6 +83,13 @@ options:
   lease_role_arn:
     description: The IAM role with which EventBridge Scheduler connects the stores, should the host be lost.
     type: str
+  predict_connect:
+    description: Refuse a window after which KMS could not connect the stores again, as far as that can be checked.
+    type: bool
+  xks_proxy_credentials:
+    description: The credentials of external key store proxies, to check them with.
+    type: list
+    elements: dict
 """
 
 EXAMPLES = r"""

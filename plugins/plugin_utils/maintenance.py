@@ -57,6 +57,7 @@ class Options:
     Attributes:
         step: see C(maintenance_window) in C(plugins/modules).
         stores: as the user gave them. They may hold secrets.
+        xks_proxy_credentials: of the proxies of external stores. They hold secrets.
         connection: what else the step was given: how to reach stores that do not say it themselves. It may hold secrets.
     """
 
@@ -73,6 +74,8 @@ class Options:
     keeper: bool = True
     lease_minutes: int = 240
     lease_role_arn: str = ""
+    predict_connect: bool = True
+    xks_proxy_credentials: Sequence[Mapping[str, Any]] = field(default=(), repr=False)
     connection: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
     @classmethod
@@ -89,7 +92,7 @@ class Options:
 
     def fixed(self) -> dict[str, Any]:
         """What counts from the first step of a window to the last. It holds no secret, and neither stores nor connections."""
-        others = ("step", "stores", "connection")
+        others = ("step", "stores", "xks_proxy_credentials", "connection")
         return {each.name: getattr(self, each.name) for each in fields(self) if each.name not in others}
 
     def limits(self) -> Limits:
@@ -300,10 +303,12 @@ def plan_window(looks: Sequence[Store], limits: Limits) -> dict[str, Any]:
     if any(plan.found in IN_SERVICE for plan, _look in leaving):
         refusals += _outside(limits)
     for plan, look in leaving:
-        refusals += [f"{plan}: {reason}" for reason in [*_cluster(plan, look, limits), *_use(look, limits)]]
+        connect = _cluster(plan, look, limits) or _failed_checks(plan, look, limits)
+        refusals += [f"{plan}: {reason}" for reason in [*connect, *_use(look, limits)]]
     missing = [reason for _plan, look in leaving for reason in _missing(look, limits)]
     unknown = [reason for _plan, look in leaving for reason in look.get("lease_not_checked", [])]
-    notes = [*_late_use(limits), *unknown]
+    checks = [note for plan, look in leaving for note in _notes_of_checks(plan, look)]
+    notes = [*_late_use(limits), *unknown, *checks]
     return {
         "stores": [plan.to_result() for plan, _look in found],
         "refusals": [*refusals, *dict.fromkeys(missing)],
@@ -380,6 +385,30 @@ def _cluster(plan: StorePlan, look: Store, limits: Limits) -> list[str]:
             " Add HSMs to the cluster first."
         ]
     return []
+
+
+def _failed_checks(plan: StorePlan, look: Store, limits: Limits) -> list[str]:
+    """What a connect at the end of the window would fail with."""
+    if limits.min_active_hsms <= 0 and plan.type == "AWS_CLOUDHSM":
+        return []  # the user does not want its cluster to be looked at
+    checks = look.get("connect_prediction", {}).get("checks", [])
+    failed = [check for check in checks if check["outcome"] == "failed"]
+    return [
+        f"KMS could not connect it again{' (' + check['code'] + ')' if check['code'] else ''}. {check['text']}"
+        for check in failed
+    ]
+
+
+def _notes_of_checks(plan: StorePlan, look: Store) -> list[str]:
+    """What may keep a connect from working soon, and what is not known."""
+    checks = look.get("connect_prediction", {}).get("checks", [])
+    unknown = [check["name"] for check in checks if check["outcome"] == "unknown"]
+    notes = [f"{plan.name}: {check['text']}" for check in checks if check["outcome"] == "warning"]
+    if unknown:
+        notes.append(
+            f"{plan.name}: not checked from this host: {', '.join(unknown)}. The playbook keyops.aws.preflight says why."
+        )
+    return notes
 
 
 def _use(look: Store, limits: Limits) -> list[str]:

@@ -59,8 +59,10 @@ OTHERS = {
     "guide_coming_from": {"yaml", "shell", "terraform"},
     "guide_emulator": {"shell", "python"},
     "guide_emulator_rules": {"shell"},
+    "guide_hsm_type": {"yaml", "shell"},
     "guide_keys": {"yaml", "shell"},
     "guide_permissions": {"json"},
+    "guide_predict": {"yaml", "shell"},
     "guide_rotate_xks_credential": {"yaml", "shell"},
     "guide_watch": {"yaml", "shell", "text"},
     "guide_windows": {"yaml", "shell", "ini", "text"},
@@ -409,3 +411,25 @@ def test_one_rule_of_the_emulator_is_tested_as_the_guide_says(tmp_path: Path) ->
     (command,) = blocks("guide_emulator_rules", "shell")
     output = shell(plain_environment(tmp_path), f"{command.strip()} -n 0 -p no:cacheprovider")
     assert re.search(r"\b[1-9]\d* passed\b", output)
+
+
+@pytest.mark.long
+def test_the_guide_to_the_hsm_type(prepared: Ansible) -> None:
+    """Its tasks, before and after the change, and its playbook; the requests of AWS CloudHSM are made by the emulator's control."""
+    look, seen, task = (yaml.safe_load(block) for block in blocks("guide_hsm_type", "yaml"))
+    *_modify, replace = (block for block in blocks("guide_hsm_type", "shell") if "replace_cluster" in block)
+    control = prepared.control
+    old = (prepared.folder / "cluster").read_text()
+    control.set_cluster(old, hsm_type="hsm1.medium")
+    for tasks in (look, [{**seen[0], "retries": 2, "delay": 1}, seen[1]]):
+        done = prepared.playbook(tasks)
+        assert done.exit_code == 0, done.output
+        control.set_cluster(old, hsm_type="hsm2m.medium")
+    new = control.create_cluster(source_cluster_id=old, hsm_type="hsm2m.medium")
+    done = run_line(prepared, replace.replace("$new_cluster", new))
+    assert done.exit_code == 0, done.output
+    task[0]["keyops.aws.kms_custom_key_store"]["cloud_hsm_cluster_id"] = new
+    done = prepared.playbook(task)
+    assert done.exit_code == 0, done.output
+    found = prepared.kms().describe_custom_key_stores(CustomKeyStoreName="payments")["CustomKeyStores"]
+    assert (found[0]["CloudHsmClusterId"], found[0]["ConnectionState"]) == (new, "CONNECTED")

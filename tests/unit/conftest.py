@@ -5,10 +5,14 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
+from unittest import mock
 
 import pytest
+from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleAWSModule
 
 from ansible_collections.keyops.aws.plugins.modules import kms_custom_key_store_info
 from ansible_collections.keyops.aws.plugins.modules import kms_custom_key_store_key
@@ -25,6 +29,19 @@ def no_needless_work() -> Iterator[None]:
     """What takes most of the time, and says nothing about the collection."""
     with one_private_key(), sessions_made_fast():
         yield
+
+
+@pytest.fixture(autouse=True)
+def nobody_outside(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No name is resolved, so that no test depends on the network. The proxies of external stores have such names."""
+    resolve = socket.getaddrinfo
+
+    def resolve_own(host: Any, *others: Any, **more: Any) -> Any:
+        if host is None or host == "localhost" or host.startswith("127."):
+            return resolve(host, *others, **more)
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    monkeypatch.setattr(socket, "getaddrinfo", resolve_own)
 
 
 @pytest.fixture(autouse=True)
@@ -61,3 +78,11 @@ def run_stores(control: Control) -> ModuleRunner:
     """The same for kms_custom_key_stores."""
     control.freeze_clock()
     return ModuleRunner(control, SimulatedTime(control), kms_custom_key_stores)
+
+
+@pytest.fixture
+def warnings() -> Iterator[list[str]]:
+    """What the module warns of."""
+    said: list[str] = []
+    with mock.patch.object(AnsibleAWSModule, "warn", lambda _, text: said.append(text)):
+        yield said

@@ -14,6 +14,7 @@ import tarfile
 from pathlib import Path
 from typing import Any
 
+import boto3
 import pytest
 import yaml
 
@@ -146,11 +147,22 @@ def test_ways_to_run_are_shown_by_tests_that_there_are() -> None:
         assert f"def {test}(" in (tests / (path or "test_ways_to_run.py")).read_text(), (path, test)
 
 
+def test_each_code_is_in_the_guide_to_predictions_with_its_test() -> None:
+    guide = ROOT.joinpath("docs", "docsite", "rst", "guide_predict.rst").read_text()
+    rows = re.findall(r"   \* - ``([A-Z_]+)``\n     - .*\n     - ``(.*)``\n", guide)
+    codes = boto3.client("kms", region_name="us-east-1").meta.service_model.shape_for("ConnectionErrorCodeType").enum
+    assert sorted(code for code, _test in rows) == sorted(codes)
+    predicted = [test.split("::") for _code, test in rows if test != "-"]
+    assert f"{len(predicted)} of them are predicted." in guide
+    for path, test in predicted:
+        assert f"def {test}(" in (ROOT / "tests" / "unit" / "plugins" / path).read_text(), (path, test)
+
+
 def test_both_modules_describe_a_store_in_the_same_words() -> None:
     one = yaml.safe_load(kms_custom_key_store.RETURN)["custom_key_store"]["contains"]
     each = yaml.safe_load(kms_custom_key_store_info.RETURN)["custom_key_stores"]["contains"]
     assert one == {key: each[key] for key in one}
-    assert set(each) - set(one) == {"connection_error", "keys", "cloud_hsm_cluster", "events"}
+    assert set(each) - set(one) == {"connection_error", "keys", "cloud_hsm_cluster", "events", "connect_prediction"}
 
 
 @pytest.fixture(scope="module")

@@ -5,8 +5,12 @@
 
 from __future__ import annotations
 
+import datetime
 from typing import TYPE_CHECKING
 
+from .clusters import HSM_TYPE
+from .clusters import Kind
+from .commands import LONGEST
 from .commands import Commands
 from .commands import command
 from .proxies import BY_EXCEPTION
@@ -21,6 +25,9 @@ from .validation import check_value
 if TYPE_CHECKING:
     from .passwords import Passwords
 
+ROLLBACK_SECONDS = 24 * 60 * 60
+"""So long after it began, the change of a cluster's HSM type can be rolled back (R35)."""
+
 
 class BackingCommands(Commands):
     """The part of Control for clusters, kmsuser and proxies."""
@@ -34,13 +41,19 @@ class BackingCommands(Commands):
         state: str = "ACTIVE",
         certificate: str | None = None,
         source_cluster_id: str | None = None,
+        hsm_type: str = HSM_TYPE,
+        mode: str = "FIPS",
+        network_type: str = "IPV4",
+        network: bool = False,
     ) -> str:
         """Create a CloudHSM cluster, which moto's CloudHSM v2 then describes, and return its id.
 
         Args: active_hsms: how many, spread over so many availability_zones; state: one of CloudHSM's;
         certificate: the trust anchor, which moto shows as ClusterCertificate (default: one made up);
         source_cluster_id: the cluster whose backup, taken now, this one is made of: it has the same certificate, and
-        kmsuser with the same password (R25).
+        kmsuser with the same password (R25); hsm_type: hsm1.medium or hsm2m.medium; mode: FIPS or NON_FIPS;
+        network_type: IPV4 or DUALSTACK; network: it has subnets and a security group, which are there in moto's EC2, where a test
+        may spoil them; KMS does not look at them (default: CloudHSM tells of none).
         """
         if certificate is not None and source_cluster_id is not None:
             raise ValueError("A cluster made from a backup has the certificate of its source.")
@@ -52,6 +65,8 @@ class BackingCommands(Commands):
             state=state,
             certificate=certificate,
             source=source_cluster_id,
+            kind=Kind(hsm_type, mode, network_type),
+            network=network,
         )
         if source_cluster_id is not None:
             backend.backing.passwords.restore(cluster_id, source_cluster_id)
@@ -65,9 +80,41 @@ class BackingCommands(Commands):
         state: str | None = None,
         active_hsms: int | None = None,
         certificate: str | None = None,
+        hsm_type: str | None = None,
+        rollback_seconds: float | None = None,
     ) -> None:
-        """Change a cluster's state, its number of active HSMs, or its certificate; None: as before. DELETED: it is gone."""
-        self._backend.backing.clusters.change(cluster_id, state=state, active_hsms=active_hsms, certificate=certificate)
+        """Change a cluster's state, its number of active HSMs, its certificate, or its HSM type; None: as before.
+
+        Args: state: DELETED: it is gone. MODIFY_IN_PROGRESS, with the new hsm_type: that is being changed, until it is ACTIVE;
+        its users, as they are now, are kept. ROLLBACK_IN_PROGRESS, with the old one: that is rolled back, and its users are those
+        of before, unless a rule says otherwise (R35). rollback_seconds: for so long from now it can be rolled back,
+        HsmTypeRollbackExpiration (default: for 24 hours from when it is MODIFY_IN_PROGRESS).
+        """
+        backend = self._backend
+        backend.settle()
+        clusters, passwords = backend.backing.clusters, backend.backing.passwords
+        known = clusters.find(cluster_id)
+        begins = state if known is not None and known.state != state else None
+        if begins == "MODIFY_IN_PROGRESS" and rollback_seconds is None:
+            rollback_seconds = ROLLBACK_SECONDS
+        clusters.change(
+            cluster_id,
+            state=state,
+            active_hsms=active_hsms,
+            certificate=certificate,
+            hsm_type=hsm_type,
+            rollback_expiration=None if rollback_seconds is None else self._in(rollback_seconds),
+        )
+        if begins == "MODIFY_IN_PROGRESS":
+            passwords.back_up(cluster_id)
+        elif begins == "ROLLBACK_IN_PROGRESS" and backend.rules.rollback_restores_password:
+            passwords.roll_back(cluster_id)
+
+    def _in(self, seconds: float) -> datetime.datetime:
+        """The date in so many seconds, by the emulator's clock."""
+        if not 0 <= seconds <= LONGEST:
+            raise ValueError(f"rollback_seconds must be 0 or more, and at most {LONGEST}.")
+        return self._backend.clock.date() + datetime.timedelta(seconds=seconds)
 
     @command
     def change_kmsuser_password(self, custom_key_store_or_cluster_id: str, password: str) -> None:

@@ -5,7 +5,9 @@
 
 from __future__ import annotations
 
+import datetime
 import functools
+from dataclasses import dataclass
 from typing import Any
 from typing import cast
 
@@ -14,17 +16,58 @@ from botocore.model import StringShape
 from moto.cloudhsmv2.models import Cluster
 from moto.moto_api._internal import mock_random
 
+from .custom_key_stores.clusters import CHANGING
 from .custom_key_stores.clusters import Clusters
 from .custom_key_stores.exceptions import IncorrectTrustAnchorException
 from .custom_key_stores.rules import Rules
 
 HSM_TYPE = "hsm2m.medium"
+HSM_TYPES = ("hsm1.medium", HSM_TYPE)
+MODES = ("FIPS", "NON_FIPS")
+NETWORK_TYPES = ("IPV4", "DUALSTACK")
 
 
 def made_up_id(prefix: str) -> str:
     """An id such as CloudHSM makes: the prefix and 11 characters of Base32."""
     letters = "".join(mock_random.choice("234567abcdefghijklmnopqrstuvwxyz") for _turn in range(11))
     return f"{prefix}-{letters}"
+
+
+class EmulatedCluster(Cluster):
+    """One of moto's, with what moto does not know of it."""
+
+    def __init__(self, of_moto: Cluster) -> None:
+        self.__dict__.update(vars(of_moto))
+        self.security_group: str | None = None
+        """Where it has a network in moto's EC2."""
+        self.rollback_expiration: datetime.datetime | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """As CloudHSM describes it. Without a network, it names none: EC2 would deny that there is one."""
+        described: dict[str, Any] = super().to_dict()
+        if self.security_group is None:
+            del described["SubnetMapping"]
+        else:
+            described["SecurityGroup"] = self.security_group
+        if self.rollback_expiration is not None:
+            described["HsmTypeRollbackExpiration"] = self.rollback_expiration
+        return described
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What a cluster is made as. Raises ValueError for what CloudHSM does not have."""
+
+    hsm_type: str = HSM_TYPE
+    mode: str = MODES[0]
+    network_type: str = NETWORK_TYPES[0]
+
+    def __post_init__(self) -> None:
+        _check_in("HSM type", self.hsm_type, HSM_TYPES)
+        _check_in("mode", self.mode, MODES)
+        _check_in("network type", self.network_type, NETWORK_TYPES)
+        if (self.hsm_type, self.mode) == ("hsm1.medium", "NON_FIPS"):
+            raise ValueError("HSMs of the type hsm1.medium have the mode FIPS only.")
 
 
 class EmulatedClusters(Clusters):
@@ -35,19 +78,31 @@ class EmulatedClusters(Clusters):
         self._certificates: dict[str, str] = {}
         """Of all clusters created here, deleted ones included."""
 
-    def create(self, *, active_hsms: int, zones: int, state: str, certificate: str | None, source: str | None) -> str:
+    def create(
+        self,
+        *,
+        active_hsms: int,
+        zones: int,
+        state: str,
+        certificate: str | None,
+        source: str | None,
+        kind: Kind | None = None,
+        network: bool = False,
+    ) -> str:
         """Create a cluster. Returns its id. See Control.create_cluster."""
         _check_state(state)
         _check_size(active_hsms, zones)
+        kind = kind or Kind()
         moto = self.moto_backend()
         if moto is None:
             raise ValueError(f"There is no CloudHSM in Region {self._region_name}.")
         source_backup = self._backup_of(source) if source is not None else None
         cluster_id = made_up_id("cluster")
-        known = moto.create_cluster(None, HSM_TYPE, source_backup, [], None, None, None)["ClusterId"]
-        cluster = moto.clusters.pop(known)
+        known = moto.create_cluster(None, kind.hsm_type, source_backup, [], kind.network_type, None, kind.mode)[
+            "ClusterId"
+        ]
         # moto's own ids are such that KMS refuses them.
-        moto.clusters[cluster_id] = cluster
+        cluster = moto.clusters[cluster_id] = EmulatedCluster(moto.clusters.pop(known))
         for backup in moto.backups.values():
             if backup.cluster_id == known:
                 backup.cluster_id = cluster_id
@@ -55,12 +110,37 @@ class EmulatedClusters(Clusters):
         cluster.subnet_mapping = {
             f"{self._region_name}{letter}": f"subnet-{mock_random.get_random_hex(17)}" for letter in "abcdef"[:zones]
         }
+        if network:
+            self._make_network(cluster)
         anchor = self._certificates[source] if source else certificate or _made_up(cluster_id)
         self.change(cluster_id, state=state, active_hsms=active_hsms, certificate=anchor)
         return cluster_id
 
+    def _make_network(self, cluster: EmulatedCluster) -> None:
+        """A VPC, subnets and a security group, as moto's EC2 has them, instead of ids that nobody knows."""
+        from moto.ec2.models import ec2_backends  # takes two seconds, and few tests need it
+
+        ec2 = ec2_backends[self._account_id][self._region_name]
+        vpc = ec2.create_vpc("10.0.0.0/16")
+        cluster.vpc_id = vpc.id
+        cluster.subnet_mapping = {
+            zone: ec2.create_subnet(vpc.id, f"10.0.{number}.0/24", availability_zone=zone).id
+            for number, zone in enumerate(cluster.subnet_mapping)
+        }
+        name = f"cloudhsm-{cluster.cluster_id}-sg"
+        group = ec2.create_security_group(name, f"CloudHSM cluster {cluster.cluster_id}", vpc_id=vpc.id)
+        ec2.authorize_security_group_ingress(group.id, "tcp", "2223", "2225", [], source_groups=[{"GroupId": group.id}])
+        cluster.security_group = group.id
+
     def change(
-        self, cluster_id: str, *, state: str | None, active_hsms: int | None, certificate: str | None = None
+        self,
+        cluster_id: str,
+        *,
+        state: str | None,
+        active_hsms: int | None,
+        certificate: str | None = None,
+        hsm_type: str | None = None,
+        rollback_expiration: datetime.datetime | None = None,
     ) -> None:
         """Change a cluster. See Control.set_cluster."""
         cluster = self.find(cluster_id)
@@ -68,6 +148,7 @@ class EmulatedClusters(Clusters):
             raise ValueError(f"There is no cluster {cluster_id!r}.")
         if state is not None:
             _check_state(state)
+        _check_in("HSM type", hsm_type or HSM_TYPE, HSM_TYPES)
         if active_hsms is not None:
             _check_size(active_hsms, len(cluster.subnet_mapping))
             added = [_new_hsm(cluster, number) for number in range(len(cluster.hsms), active_hsms)]
@@ -75,8 +156,14 @@ class EmulatedClusters(Clusters):
         if certificate is not None:
             self._certificates[cluster_id] = certificate
             cluster.certificates = {**cluster.certificates, "ClusterCertificate": certificate}
+        if rollback_expiration is not None:
+            cluster.rollback_expiration = rollback_expiration
+        cluster.hsm_type = hsm_type or cluster.hsm_type
         cluster.state = state or cluster.state
         cluster.state_message = f"The cluster is {cluster.state}."
+        if cluster.state not in CHANGING:
+            # Until then, they have the type that they had.
+            cluster.hsms = [{**hsm, "HsmType": cluster.hsm_type} for hsm in cluster.hsms]
 
     def forget(self) -> None:
         """Take all clusters that were created here out of moto."""
@@ -125,12 +212,14 @@ class EmulatedClusters(Clusters):
 def _new_hsm(cluster: Cluster, number: int) -> dict[str, Any]:
     """An HSM as cloudhsmv2 describes it; HSMs take turns in the cluster's zones."""
     zone, subnet = list(cluster.subnet_mapping.items())[number % len(cluster.subnet_mapping)]
+    ipv6 = {"EniIpV6": f"2001:db8::{number + 10:x}"} if cluster.network_type == "DUALSTACK" else {}
     return {
         "AvailabilityZone": zone,
         "ClusterId": cluster.cluster_id,
         "SubnetId": subnet,
         "EniId": f"eni-{mock_random.get_random_hex(17)}",
         "EniIp": f"10.0.{number % len(cluster.subnet_mapping)}.{number + 10}",
+        **ipv6,
         "HsmId": made_up_id("hsm"),
         "HsmType": cluster.hsm_type,
         "State": "ACTIVE",
@@ -151,6 +240,11 @@ def _states() -> tuple[str, ...]:
 def _check_state(state: str) -> None:
     if state not in _states():
         raise ValueError(f"A cluster has no state {state!r}; there are: {', '.join(sorted(_states()))}.")
+
+
+def _check_in(what: str, value: str, known: tuple[str, ...]) -> None:
+    if value not in known:
+        raise ValueError(f"A cluster has no {what} {value!r}; there are: {', '.join(known)}.")
 
 
 def _check_size(active_hsms: int, zones: int) -> None:

@@ -66,6 +66,8 @@ class Passwords:
         self._hasher = hasher
         self._users: dict[str, Kmsuser | None] = {}
         self._told: dict[str, Told] = {}
+        self._backups: dict[str, Kmsuser | None] = {}
+        """Of clusters whose HSM type was changed, from before that."""
 
     # What KMS does
 
@@ -123,6 +125,16 @@ class Passwords:
         """A cluster was made from a backup of another: its users are those of the other, as of now (R25)."""
         user = self._user(source_cluster_id)
         self._users[cluster_id] = replace(user, logged_in=False) if user is not None else None
+
+    def back_up(self, cluster_id: str) -> None:
+        """The HSM type of a cluster is about to be changed. Its users are kept for a rollback (R35)."""
+        user = self._user(cluster_id)
+        self._backups[cluster_id] = replace(user) if user is not None else None
+
+    def roll_back(self, cluster_id: str) -> None:
+        """That is rolled back: the users are those of before, if there was a change (R35)."""
+        if cluster_id in self._backups:
+            self._users[cluster_id] = self._backups.pop(cluster_id)
 
     def _user(self, cluster_id: str) -> Kmsuser | None:
         return self._users.setdefault(cluster_id, Kmsuser())

@@ -14,9 +14,11 @@ from dataclasses import dataclass
 from dataclasses import field
 from dataclasses import replace
 from typing import TYPE_CHECKING
+from typing import Any
 from typing import Callable
 from typing import ContextManager
 from typing import Iterator
+from typing import Mapping
 from typing import Optional
 from typing import Sequence
 from typing import Tuple
@@ -50,11 +52,14 @@ from .plan import Step
 from .plan import WaitFor
 from .plan import WaitUntilShown
 from .plan import cluster_to_check
+from .plan import endpoint_to_check
 from .plan import make_plan
 from .plan import plan_creation
 from .plan import plan_deletion
 from .plan import refuse_cluster
 from .plan import refuse_deletion_in_service
+from .plan import refuse_endpoint
+from .prediction import Outcome
 from .properties import Change
 from .properties import shows
 from .properties import wants_creation
@@ -68,6 +73,7 @@ if TYPE_CHECKING:
     from .clusters import Cluster
     from .diagnosis import ConnectionFailure
     from .keys import Key
+    from .prediction import Check
 
 MAX_DECISIONS = 15
 """How often a task decides anew because others move the store. With the pauses between, that outlasts stale readings."""
@@ -177,6 +183,7 @@ class Runner:
         permit: see there.
         hands_over: may it raise C(MustWait) where another process could go on?
         look_at_cluster: describes the CloudHSM cluster with an id; None: no cluster is looked at.
+        check_endpoint: checks an external key store proxy with a configuration; None: none is checked.
     """
 
     def __init__(
@@ -190,8 +197,10 @@ class Runner:
         permit: Permit,
         hands_over: bool = False,
         look_at_cluster: Optional[Callable[[str], Cluster]] = None,
+        check_endpoint: Optional[Callable[[Mapping[str, Any]], Sequence[Check]]] = None,
     ) -> None:
         self._look_at_cluster = look_at_cluster
+        self._check_endpoint = check_endpoint
         self._hands_over = hands_over
         self._plan: Optional[Plan] = None
         self._position = 0
@@ -242,6 +251,7 @@ class Runner:
         if self._desired.state != "absent":
             plan = make_plan(store, self._still_desired(), in_place=self._in_place)
             self._check_cluster(store, plan)
+            self._check_proxy(store, plan)
             return plan
         refuse_deletion_in_service(store, self._desired)
         return plan_deletion(store, self._desired, self._keys_of(store))
@@ -259,6 +269,22 @@ class Runner:
                 f"Whether the CloudHSM cluster {cluster_id} could connect the custom key store {store} again was not looked at"
                 f" before the disconnect. {cluster.problem}"
             )
+
+    def _check_proxy(self, store: CustomKeyStore, plan: Plan) -> None:
+        """The same for the proxy of an external store. What cannot be checked from this host, KMS may reach nevertheless."""
+        configuration = endpoint_to_check(store, plan)
+        if configuration is None or self._check_endpoint is None:
+            return
+        checks = self._check_endpoint(configuration)
+        refuse_endpoint(checks, store)
+        if all(check.outcome is Outcome.UNKNOWN for check in checks):
+            why = " ".join(check.text for check in checks)
+            self._history.warn(
+                f"Whether KMS could connect the custom key store {store} again was not checked before the disconnect. {why}"
+            )
+        for check in checks:
+            if check.outcome is Outcome.WARNING:
+                self._history.warn(check.text)
 
     def _keys_of(self, store: CustomKeyStore) -> Sequence[Key]:
         """The KMS keys in a store that is to be deleted.

@@ -20,11 +20,13 @@ from typing import Tuple
 from typing import Union
 
 from .model import AWS_CLOUDHSM
+from .model import EXTERNAL_KEY_STORE
 from .model import IN_SERVICE
 from .model import ConnectionState
 from .model import CustomKeyStore
 from .model import CustomKeyStoreError
 from .model import DesiredStore
+from .prediction import Outcome
 from .properties import CLUSTER
 from .properties import Change
 from .properties import changes
@@ -36,6 +38,7 @@ from .properties import with_changes
 if TYPE_CHECKING:
     from .clusters import Cluster
     from .keys import Key
+    from .prediction import Check
 
 CREATE = "CreateCustomKeyStore"
 CONNECT = "ConnectCustomKeyStore"
@@ -171,6 +174,39 @@ def cluster_to_check(store: CustomKeyStore, plan: Plan) -> Optional[Tuple[str, i
         if change.option == CLUSTER.option:
             return str(change.value), 2
     return (str(store.description["CloudHsmClusterId"]), 1) if CONNECT in plan.operations else None
+
+
+def endpoint_to_check(store: CustomKeyStore, plan: Plan) -> Optional[Mapping[str, Any]]:
+    """The external key store proxy that must be able to bring a store back before the plan takes it out of service.
+
+    Returns:
+        C(XksProxyConfiguration) as it will be; None where there is no such proxy.
+    """
+    if (
+        store.type != EXTERNAL_KEY_STORE
+        or store.connection_state not in IN_SERVICE
+        or DISCONNECT not in plan.operations
+    ):
+        return None
+    if CONNECT not in plan.operations and not plan.changes:
+        return None
+    configuration: Mapping[str, Any] = with_changes(store, plan.changes).description["XksProxyConfiguration"]
+    return configuration
+
+
+def refuse_endpoint(checks: Sequence[Check], store: CustomKeyStore) -> None:
+    """Refuse to disconnect a store whose proxy KMS could not use.
+
+    Raises:
+        Refusal: a check has failed.
+    """
+    for check in checks:
+        if check.outcome is Outcome.FAILED:
+            code = f" ({check.code})" if check.code else ""
+            raise Refusal(
+                f"The custom key store {store} was left {store.connection_state.value}, because KMS could not connect it after"
+                f" the change{code}. {check.text} Then run the task again."
+            )
 
 
 def refuse_cluster(cluster: Cluster, store: CustomKeyStore, *, zones: int) -> None:

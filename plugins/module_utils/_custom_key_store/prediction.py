@@ -49,6 +49,18 @@ class Check:
         return {"name": self.name, "outcome": self.outcome.value, "text": self.text, "code": self.code or None}
 
 
+def prediction_options() -> dict[str, Any]:
+    """The options with which a module predicts a connect, as Ansible wants them."""
+    credential = {
+        "access_key_id": {"type": "str", "required": True, "no_log": False},
+        "raw_secret_access_key": {"type": "str", "required": True, "no_log": True},
+    }
+    return {
+        "predict_connect": {"type": "bool", "default": False},
+        "xks_proxy_credentials": {"type": "list", "elements": "dict", "no_log": False, "options": credential},
+    }
+
+
 def to_prediction(checks: Iterable[Check]) -> dict[str, Any]:
     """C(connect_prediction) of a store for the result of a task."""
     found = list(checks)

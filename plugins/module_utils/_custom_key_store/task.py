@@ -14,7 +14,9 @@ from typing import TYPE_CHECKING
 from typing import Any
 from typing import Callable
 from typing import ContextManager
+from typing import Mapping
 from typing import Optional
+from typing import Sequence
 
 from . import result
 from .api import Client
@@ -31,6 +33,7 @@ from .plan import Plan
 
 if TYPE_CHECKING:
     from .clusters import Cluster
+    from .prediction import Check
 
 
 class Task:
@@ -46,6 +49,7 @@ class Task:
         permit: see there.
         hands_over: may it raise C(MustWait) where another process could go on?
         look_at_cluster: describes the CloudHSM cluster with an id; None: no cluster is looked at.
+        check_endpoint: checks an external key store proxy with a configuration; None: none is checked.
     """
 
     def __init__(
@@ -60,6 +64,7 @@ class Task:
         permit: Optional[Permit] = None,
         hands_over: bool = False,
         look_at_cluster: Optional[Callable[[str], Cluster]] = None,
+        check_endpoint: Optional[Callable[[Mapping[str, Any]], Sequence[Check]]] = None,
     ) -> None:
         self._check_outside = clock.check
         clock = replace(clock, check=self._check)
@@ -77,6 +82,7 @@ class Task:
             permit or Permit(),
             hands_over,
             look_at_cluster,
+            check_endpoint,
         )
 
     def _may_change(self, custom_key_store_id: str, operation: str) -> ContextManager[None]:

@@ -73,6 +73,10 @@ def check_options(params: Mapping[str, Any]) -> None:
     if not params["stores"] or any(not any(store[option] for option in CREDENTIALS) for store in params["stores"]):
         refuse_two_identities(params)  # which a store with its own does not use
     _check_lease(params)
+    if params["xks_proxy_credentials"]:
+        from .predict import credentials_of
+
+        credentials_of(params)
     for number, store in enumerate(params["stores"] or [], start=1):
         try:
             check_values({name: store[name] for name in ("custom_key_store_id", "name") if store[name] is not None})
@@ -375,7 +379,8 @@ class Window:
     def _add_looks(self, tasks: Sequence[StoreTask], results: Sequence[dict[str, Any]]) -> None:
         """Add what is behind each store, and in it, and whether its lease will work, where the task asks for that."""
         self._look_at_roles(tasks, results)
-        if not (self._params["include_cloud_hsm_cluster"] or self._params["include_keys"]):
+        wanted = [self._params[option] for option in ("include_cloud_hsm_cluster", "include_keys", "predict_connect")]
+        if not any(wanted):
             return
         from . import inside
 
@@ -385,12 +390,26 @@ class Window:
                 reached.setdefault(task.client, []).append(number)
         for client, numbers in reached.items():
             stores = [tasks[number].store for number in numbers]
+            if self._params["predict_connect"]:
+                self._predict(
+                    self._stores[numbers[0]], client.meta.region_name, stores, [results[each] for each in numbers]
+                )
             if self._params["include_cloud_hsm_cluster"]:
                 cloud_hsm = self._clients.beside(self._stores[numbers[0]], "cloudhsmv2")
                 inside.add_clusters(cloud_hsm, stores, [results[each] for each in numbers])
             if self._params["include_keys"]:
                 kms = Kms(client, Deadline(Clock(), PATIENCE), lambda: "")
                 inside.add_keys(kms, stores, [results[each] for each in numbers])
+
+    def _predict(self, reached: Store, region: str, stores: Sequence[Any], results: Sequence[dict[str, Any]]) -> None:
+        """Add C(connect_prediction) to the results of stores that are reached in the same way."""
+        from .predict import Predictor  # few tasks need it
+        from .predict import credentials_of
+
+        credentials = credentials_of(self._params)
+        predictor = Predictor(partial(self._clients.beside, reached, timeout=10), credentials)
+        for result, prediction in zip(results, predictor.predict(stores, region)):
+            result["connect_prediction"] = prediction
 
     def _look_at_roles(self, tasks: Sequence[StoreTask], results: Sequence[dict[str, Any]]) -> None:
         """In check mode, where a lease in AWS would be made: else the attempt to make it tells."""

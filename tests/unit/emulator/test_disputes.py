@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -156,3 +157,74 @@ def test_dispute_11_failures_at_the_proxy_as_internal_errors(kms: Any, control: 
     assert outcome(kms.encrypt, KeyId=key_id, Plaintext=b"plain") == "KMSInvalidStateException"
     control.set_rule("external_failures_of_use_are_internal", True)
     assert outcome(kms.encrypt, KeyId=key_id, Plaintext=b"plain") == "KMSInternalException"
+
+
+CHANGES = pytest.mark.parametrize("state", ["MODIFY_IN_PROGRESS", "ROLLBACK_IN_PROGRESS"])
+
+
+@CHANGES
+def test_dispute_12_a_connect_while_the_hsm_type_is_changed(
+    control: Control, connection: Connection, cycle: Cycle, state: str
+) -> None:
+    cluster_id = control.create_cluster()
+    store_id = control.create_store(parameters={"CloudHsmClusterId": cluster_id})
+    control.set_cluster(cluster_id, state=state)
+    assert cycle.connect(store_id) == "CloudHsmClusterNotActiveException"
+    assert connection(store_id) == ("DISCONNECTED", None)
+    control.set_rule("connect_is_refused_while_hsms_change", False)
+    assert cycle.connect(store_id) == "INTERNAL_ERROR"
+    control.set_cluster(cluster_id, state="ACTIVE")
+    assert cycle.reconnect(store_id) == "CONNECTED"
+
+
+@CHANGES
+def test_dispute_12_is_not_about_a_store_that_is_connected(kms: Any, control: Control, state: str) -> None:
+    """Keys can be used meanwhile, but none can be made."""
+    cluster_id = control.create_cluster()
+    store_id = control.create_store(parameters={"CloudHsmClusterId": cluster_id}, connection_state="CONNECTED")
+    (key_id,) = control.create_keys(1, custom_key_store_id=store_id)
+    control.set_cluster(cluster_id, state=state)
+    assert outcome(kms.encrypt, KeyId=key_id, Plaintext=b"p") == "ok"
+    assert outcome(kms.create_key, CustomKeyStoreId=store_id, Origin=CLOUDHSM) == (
+        "CloudHsmClusterInvalidConfigurationException"
+    )
+    control.set_cluster(cluster_id, active_hsms=0)
+    assert outcome(kms.encrypt, KeyId=key_id, Plaintext=b"p") == "KMSInvalidStateException"
+
+
+def changed_and_rolled_back(control: Control, cluster_id: str, *, between: Callable[[], object]) -> None:
+    """Change the HSM type of a cluster, do something, and roll the change back."""
+    control.set_cluster(cluster_id, state="MODIFY_IN_PROGRESS", hsm_type="hsm2m.medium")
+    control.set_cluster(cluster_id, state="ACTIVE")
+    between()
+    control.set_cluster(cluster_id, state="ROLLBACK_IN_PROGRESS", hsm_type="hsm1.medium")
+    control.set_cluster(cluster_id, state="ACTIVE")
+
+
+@pytest.mark.parametrize(("restores", "expected"), [(True, "INVALID_CREDENTIALS"), (False, "CONNECTED")])
+def test_dispute_13_a_rollback_of_the_hsm_type(
+    kms: Any, control: Control, cycle: Cycle, restores: bool, expected: str
+) -> None:
+    control.set_rule("rollback_restores_password", restores)
+    cluster_id = control.create_cluster(hsm_type="hsm1.medium")
+    store_id = control.create_store(parameters={"CloudHsmClusterId": cluster_id})
+    assert cycle.connect(store_id) == "CONNECTED"
+    changed_and_rolled_back(control, cluster_id, between=lambda: cycle.reconnect(store_id))
+    assert cycle.reconnect(store_id) == expected
+    # The way out that the guide has for it.
+    cycle.disconnect(store_id)
+    control.change_kmsuser_password(store_id, NEW_PASSWORD)
+    kms.update_custom_key_store(CustomKeyStoreId=store_id, KeyStorePassword=NEW_PASSWORD)
+    assert cycle.connect(store_id) == "CONNECTED"
+
+
+def test_dispute_13_without_a_connect_in_between(control: Control, cycle: Cycle) -> None:
+    cluster_id = control.create_cluster(hsm_type="hsm1.medium")
+    store_id = control.create_store(parameters={"CloudHsmClusterId": cluster_id})
+    assert cycle.connect(store_id) == "CONNECTED"
+    changed_and_rolled_back(control, cluster_id, between=lambda: None)
+    assert cycle.reconnect(store_id) == "CONNECTED"
+    # Rolled back once, there is nothing left to roll back.
+    control.set_cluster(cluster_id, state="ROLLBACK_IN_PROGRESS")
+    control.set_cluster(cluster_id, state="ACTIVE")
+    assert cycle.reconnect(store_id) == "CONNECTED"

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 import boto3
+import botocore.session
 import pytest
 
 from kms_emulator import Control
@@ -119,7 +120,7 @@ def test_r20_one_store_for_each_cluster_and_its_relatives(kms: Any, control: Con
 
 def test_r20_clusters_as_cloudhsm_describes_them(control: Control) -> None:
     cloudhsm_client = boto3.client("cloudhsmv2", region_name="us-east-1")
-    cluster_id = control.create_cluster(active_hsms=3)
+    cluster_id = control.create_cluster(active_hsms=3, network=True)
     (cluster,) = cloudhsm_client.describe_clusters(Filters={"clusterIds": [cluster_id]})["Clusters"]
     assert (cluster["ClusterId"], cluster["State"]) == (cluster_id, "ACTIVE")
     assert [hsm["AvailabilityZone"] for hsm in cluster["Hsms"]] == ["us-east-1a", "us-east-1b", "us-east-1a"]
@@ -129,6 +130,63 @@ def test_r20_clusters_as_cloudhsm_describes_them(control: Control) -> None:
     assert (after["Hsms"], after["State"]) == (cluster["Hsms"][:1], "UPDATE_IN_PROGRESS")
     control.reset()
     assert cloudhsm_client.describe_clusters()["Clusters"] == []
+
+
+def described(cluster_id: str) -> dict[str, Any]:
+    """As CloudHSM describes a cluster, as far as this SDK knows of that."""
+    client = boto3.client("cloudhsmv2", region_name="us-east-1")
+    (cluster,) = client.describe_clusters(Filters={"clusterIds": [cluster_id]})["Clusters"]
+    return dict(cluster)
+
+
+KNOWN = frozenset(
+    getattr(botocore.session.get_session().get_service_model("cloudhsmv2").shape_for("Cluster"), "members", ())
+)
+"""What the SDK knows of clusters. The oldest that is supported knows neither mode nor network type."""
+
+
+def test_r20_a_cluster_of_another_kind(control: Control) -> None:
+    cluster_id = control.create_cluster(hsm_type="hsm1.medium", network_type="DUALSTACK")
+    first = described(cluster_id)
+    expected = {"HsmType": "hsm1.medium", "Mode": "FIPS", "NetworkType": "DUALSTACK"}
+    assert {name: first.get(name) for name in expected} == {
+        name: value if name in KNOWN else None for name, value in expected.items()
+    }
+    assert not {"HsmTypeRollbackExpiration", "SubnetMapping", "SecurityGroup"} & set(first)
+    assert {hsm["HsmType"] for hsm in first["Hsms"] if "HsmType" in hsm} <= {"hsm1.medium"}
+
+
+@pytest.mark.skipif("HsmTypeRollbackExpiration" not in KNOWN, reason="the SDK does not know of it")
+def test_r20_a_change_of_the_hsm_type_as_cloudhsm_describes_it(control: Control) -> None:
+    control.freeze_clock()
+    cluster_id = control.create_cluster(hsm_type="hsm1.medium")
+
+    def seen(**change: Any) -> tuple[str, list[str], float]:
+        control.set_cluster(cluster_id, **change)
+        cluster = described(cluster_id)
+        types = [hsm["HsmType"] for hsm in cluster["Hsms"]]
+        return cluster["HsmType"], types, cluster["HsmTypeRollbackExpiration"].timestamp()
+
+    old, new = "hsm1.medium", "hsm2m.medium"
+    cluster_type, types, until = seen(state="MODIFY_IN_PROGRESS", hsm_type=new)
+    assert (cluster_type, types) == (new, [old, old])
+    control.advance(3600)
+    assert seen(state="ACTIVE") == (new, [new, new], until)
+    assert seen(rollback_seconds=0)[2] == pytest.approx(until - 23 * 3600)
+    assert seen(state="ROLLBACK_IN_PROGRESS", hsm_type=old)[:2] == (old, [new, new])
+    assert seen(state="ACTIVE")[:2] == (old, [old, old])
+
+
+def test_r20_its_network_is_in_ec2_if_it_is_asked_for(control: Control) -> None:
+    ec2 = boto3.client("ec2", region_name="us-east-1")
+    cluster = described(control.create_cluster(availability_zones=3, network=True))
+    found = ec2.describe_subnets(SubnetIds=list(cluster["SubnetMapping"].values()))["Subnets"]
+    assert {subnet["AvailabilityZone"]: subnet["SubnetId"] for subnet in found} == cluster["SubnetMapping"]
+    assert {subnet["VpcId"] for subnet in found} == {cluster["VpcId"]}
+    (group,) = ec2.describe_security_groups(GroupIds=[cluster["SecurityGroup"]])["SecurityGroups"]
+    (rule,) = group["IpPermissions"]
+    assert (rule["IpProtocol"], rule["FromPort"], rule["ToPort"]) == ("tcp", 2223, 2225)
+    assert [pair["GroupId"] for pair in rule["UserIdGroupPairs"]] == [group["GroupId"]]
 
 
 def test_r22_the_proxy_is_asked_at_create_if_it_is_public(kms: Any, control: Control, cycle: Cycle) -> None:

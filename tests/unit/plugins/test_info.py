@@ -14,7 +14,6 @@ from unittest import mock
 
 import boto3
 import pytest
-from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleAWSModule
 from botocore.client import BaseClient
 from botocore.exceptions import ClientError
 from botocore.exceptions import EndpointConnectionError
@@ -41,14 +40,6 @@ def client(service: Any) -> Any:
         aws_access_key_id="AKIAIOSFODNN7EXAMPLE",
         aws_secret_access_key="wJalrXUtnFEMIK7MDENGbPxRfiCYEXAMPLE",
     )
-
-
-@pytest.fixture
-def warnings() -> Iterator[list[str]]:
-    """What the module warns of."""
-    said: list[str] = []
-    with mock.patch.object(AnsibleAWSModule, "warn", lambda _, text: said.append(text)):
-        yield said
 
 
 def stores(result: dict[str, Any]) -> list[dict[str, Any]]:

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from types import ModuleType
 from typing import Any
 from unittest import mock
@@ -13,7 +12,6 @@ from unittest import mock
 import boto3
 import botocore.session
 import pytest
-from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleAWSModule
 
 from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.api import VERIFY_SECONDS
 from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.clusters import Cluster
@@ -42,14 +40,6 @@ DENIED = "AccessDeniedException"
 DESCRIBE = "DescribeCustomKeyStores"
 CHANGES = ("ConnectCustomKeyStore", "DisconnectCustomKeyStore", "UpdateCustomKeyStore", "DeleteCustomKeyStore")
 KEY: dict[str, Any] = {"alias": "alias/cards", "custom_key_store_name": "payments"}
-
-
-@pytest.fixture
-def warnings() -> Iterator[list[str]]:
-    """What the module warns of."""
-    said: list[str] = []
-    with mock.patch.object(AnsibleAWSModule, "warn", lambda _, text: said.append(text)):
-        yield said
 
 
 def kms() -> Any:

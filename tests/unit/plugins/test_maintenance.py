@@ -344,7 +344,7 @@ def moved(*moves: tuple[str, str], **more: Any) -> dict[str, Any]:
 
 DISCONNECT = moved(("CONNECTED", "00:00"), ("DISCONNECTING", "00:30"), ("DISCONNECTED", "01:00"))
 CONNECT = moved(
-    ("DISCONNECTED", "05:00"), ("CONNECTING", "05:01"), ("CONNECTED", "06:30"), verified=True, verification="By this."
+    ("DISCONNECTED", "05:00"), ("CONNECTING", "05:01"), ("CONNECTED", "06:30"), verified=True, verification="So."
 )
 
 
@@ -473,3 +473,60 @@ def test_any_other_time_is_refused(value: str) -> None:
         f'not_before is "{value}", but must be a date and time in ISO 8601 with its distance from UTC, such as'
         " 2026-01-31T22:00:00+01:00."
     )
+
+
+# ---- what is predicted of the connect
+
+
+def check(outcome: str, text: str, code: str | None = None) -> dict[str, Any]:
+    return {"name": f"Check of {text.split()[0]}", "outcome": outcome, "text": text, "code": code}
+
+
+def predicted(*checks: dict[str, Any], **more: Any) -> dict[str, Any]:
+    return look("CONNECTED", connect_prediction={"checks": list(checks)}, **more)
+
+
+def test_a_window_that_could_not_connect_a_store_again_is_refused() -> None:
+    failed = check("failed", "It has expired. Renew it.", "XKS_PROXY_INVALID_TLS_CONFIGURATION")
+    refused = check("failed", "It is not ACTIVE.")
+    _stores, refusals = plan(
+        predicted(
+            failed,
+            refused,
+            check("passed", "All is well."),
+            custom_key_store={"custom_key_store_type": "EXTERNAL_KEY_STORE"},
+        )
+    )
+    assert refusals == [
+        "payments (cks-1) in us-east-1: KMS could not connect it again (XKS_PROXY_INVALID_TLS_CONFIGURATION). It has expired."
+        " Renew it.",
+        "payments (cks-1) in us-east-1: KMS could not connect it again. It is not ACTIVE.",
+    ]
+
+
+def test_what_is_known_of_the_cluster_is_not_told_twice() -> None:
+    cluster = {"cluster_id": "cluster-1", "state": "ACTIVE", "active_hsms": 0}
+    failed = check("failed", "It has no active HSM.", "INSUFFICIENT_CLOUDHSM_HSMS")
+    found = predicted(failed, cloud_hsm_cluster=cluster, custom_key_store={"custom_key_store_type": "AWS_CLOUDHSM"})
+    _stores, refusals = plan(found, min_active_hsms=1)
+    assert len(refusals) == 1
+    assert "has 0 active HSMs" in refusals[0]
+    assert plan(found, min_active_hsms=0)[1] == []
+
+
+def test_warnings_and_what_is_not_known_are_notes() -> None:
+    found = predicted(
+        check("warning", "It expires in 12 days."), check("unknown", "No way."), check("unknown", "Password unknown.")
+    )
+    result = maintenance.plan_window([found], maintenance.Limits(now=NOW, min_active_hsms=0))
+    assert result["refusals"] == []
+    assert result["notes"] == [
+        "payments: It expires in 12 days.",
+        "payments: not checked from this host: Check of No, Check of Password. The playbook keyops.aws.preflight says why.",
+    ]
+
+
+def test_a_store_that_the_window_leaves_alone_is_not_judged() -> None:
+    failed = check("failed", "It has expired.", "XKS_PROXY_INVALID_TLS_CONFIGURATION")
+    _stores, refusals = plan(look("DISCONNECTED", connect_prediction={"checks": [failed]}))
+    assert refusals == []

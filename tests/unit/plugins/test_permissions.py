@@ -82,6 +82,7 @@ TASKS: dict[str, tuple[str | None, list[dict[str, Any]]]] = {
     "Create and rotate keys": ("CONNECTED", [key(), key(after_days=30, rotate={"older_than_days": 30})]),
     "Retire a key": ("CONNECTED", [key(alias="retired", state="absent")]),
     "Maintenance windows": ("CONNECTED", [stores("disconnected"), stores("connected", verify=True)]),
+    "Predict a connect": ("CONNECTED", [{"module": kms_custom_key_store_info, "predict_connect": True}]),
     "Verify external stores": ("CONNECTED", [stores("connected", verify=True)]),
     "Windows with a lease in AWS": (
         "CONNECTED",
@@ -99,6 +100,8 @@ TASKS: dict[str, tuple[str | None, list[dict[str, Any]]]] = {
 TOLD_ONLY = {
     ("Watch", "cloudtrail:LookupEvents"),
     ("Create and rotate keys", "cloudhsm:DescribeClusters"),
+    ("Predict a connect", "cloudhsm:DescribeClusters"),
+    *(("Predict a connect", f"ec2:Describe{of}") for of in ("SecurityGroups", "Subnets", "VpcEndpointServices")),
     *(("Verify external stores", f"kms:{operation}") for operation in ("ListKeys", "DescribeKey", "Encrypt")),
     ("Windows with a lease in AWS", "iam:GetRole"),
     ("Windows with a lease in AWS", "iam:SimulatePrincipalPolicy"),
@@ -141,11 +144,13 @@ def restricted(run: ModuleRunner) -> Callable[..., list[dict[str, Any]]]:
         store_id = ""
         if name == "Verify external stores":
             external = control.create_store(
-                custom_key_store_name="payments", custom_key_store_type="EXTERNAL_KEY_STORE", connection_state="CONNECTED"
+                custom_key_store_name="payments",
+                custom_key_store_type="EXTERNAL_KEY_STORE",
+                connection_state="CONNECTED",
             )
             control.create_keys(1, custom_key_store_id=external)
         elif state is not None:
-            cluster_id = control.create_cluster()
+            cluster_id = control.create_cluster(network=name == "Predict a connect")
             store_id = control.create_store(
                 custom_key_store_name="payments",
                 connection_state=state,
@@ -154,6 +159,11 @@ def restricted(run: ModuleRunner) -> Callable[..., list[dict[str, Any]]]:
             )
             other = control.create_cluster(source_cluster_id=cluster_id)
             (unnamed,) = control.create_keys(1, custom_key_store_id=None if name == "Delete" else store_id)
+            if name == "Predict a connect":
+                control.create_store(
+                    custom_key_store_type="EXTERNAL_KEY_STORE",
+                    parameters={"XksProxyConnectivity": "VPC_ENDPOINT_SERVICE"},
+                )
             if name == "Watch":
                 make_lease(store_id)
             if name == "Retire a key":

@@ -81,7 +81,8 @@ class Backing:
 
     def check_use(self, key: CustomStoreKey, operations: Iterable[str]) -> None:
         """Can KMS use a key whose state allows it? Operations: ENCRYPT, DECRYPT. Raises KMS's errors (R34)."""
-        if self.failure(key.store) is not None:
+        cluster_id = key.store.cloud_hsm_cluster_id
+        if cluster_id is not None and self.clusters.failure_of_use(cluster_id) is not None:
             raise KMSInvalidStateException(
                 "AWS KMS cannot reach the CloudHSM cluster of the custom key store that holds this KMS key."
             )

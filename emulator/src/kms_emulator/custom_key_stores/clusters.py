@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Set
 from typing import Any
 
 from moto.cloudhsmv2.models import CloudHSMV2Backend
@@ -15,6 +16,9 @@ from .exceptions import CloudHsmClusterInvalidConfigurationException
 from .exceptions import CloudHsmClusterNotActiveException
 from .exceptions import CloudHsmClusterNotFoundException
 from .rules import Rules
+
+CHANGING = frozenset({"MODIFY_IN_PROGRESS", "ROLLBACK_IN_PROGRESS"})
+"""States of a cluster whose HSM type is being changed, or rolled back. It can be read meanwhile (R35)."""
 
 
 class Clusters:
@@ -69,9 +73,18 @@ class Clusters:
     def failure(self, cluster_id: str) -> str | None:
         """Why KMS cannot connect to a cluster: a ConnectionErrorCode, or the exception of a fast failure (R2)."""
         cluster = self.find(cluster_id)
+        if cluster is not None and cluster.state in CHANGING and not self._rules.connect_is_refused_while_hsms_change:
+            return "INTERNAL_ERROR"
+        return self._failure(cluster_id, cluster, {"ACTIVE"})
+
+    def failure_of_use(self, cluster_id: str) -> str | None:
+        """The same, why a store that is connected to a cluster cannot use keys in it."""
+        return self._failure(cluster_id, self.find(cluster_id), {"ACTIVE", *CHANGING})
+
+    def _failure(self, cluster_id: str, cluster: Cluster | None, states: Set[str]) -> str | None:
         if cluster is None:
             return "CLUSTER_NOT_FOUND" if self.is_missing(cluster_id) else None
-        if cluster.state != "ACTIVE":
+        if cluster.state not in states:
             return "CloudHsmClusterNotActiveException"
         return "INSUFFICIENT_CLOUDHSM_HSMS" if self.active_hsms(cluster) == [] else None
 

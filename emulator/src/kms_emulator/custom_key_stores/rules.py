@@ -120,6 +120,11 @@ class Rules:
     """3.9(10): a custom key store's name is unique in the account, not only in its Region."""
     external_failures_of_use_are_internal: bool = False
     """3.9(11): what fails at the proxy when a key is used is told as KMSInternalException, not as KMSInvalidStateException."""
+    connect_is_refused_while_hsms_change: bool = True
+    """3.9(12): a cluster whose HSM type is being changed, or rolled back, is not active, so that a connect is refused. Else it
+    begins, and ends FAILED with INTERNAL_ERROR, as no password can be changed then (R35)."""
+    rollback_restores_password: bool = True
+    """R35: when the HSM type of a cluster is rolled back, kmsuser has the password again that it had before the change."""
     clusters_must_exist: bool = False
     """Not a disputed rule: every CloudHSM cluster must be there in CloudHSM v2. By default, only those that a test
     has created are judged, and any other id stands for a cluster without flaws."""
