@@ -32,7 +32,7 @@ def no_needless_work() -> Iterator[None]:
 
 
 @pytest.fixture(autouse=True)
-def nobody_outside(monkeypatch: pytest.MonkeyPatch) -> None:
+def nobody_outside() -> Iterator[None]:
     """No name is resolved, so that no test depends on the network. The proxies of external stores have such names."""
     resolve = socket.getaddrinfo
 
@@ -41,7 +41,9 @@ def nobody_outside(monkeypatch: pytest.MonkeyPatch) -> None:
             return resolve(host, *others, **more)
         raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
 
-    monkeypatch.setattr(socket, "getaddrinfo", resolve_own)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(socket, "getaddrinfo", resolve_own)
+        yield
 
 
 @pytest.fixture(autouse=True)

@@ -57,6 +57,7 @@ from .plan import make_plan
 from .plan import plan_creation
 from .plan import plan_deletion
 from .plan import refuse_cluster
+from .plan import refuse_cluster_in_use
 from .plan import refuse_deletion_in_service
 from .plan import refuse_endpoint
 from .prediction import Outcome
@@ -264,6 +265,8 @@ class Runner:
         cluster_id, zones = needed
         cluster = self._look_at_cluster(cluster_id)
         refuse_cluster(cluster, store, zones=zones)
+        if cluster_id != store.description["CloudHsmClusterId"]:
+            refuse_cluster_in_use(cluster_id, store, self._kms.describe_all({}))
         if not cluster.is_known:
             self._history.warn(
                 f"Whether the CloudHSM cluster {cluster_id} could connect the custom key store {store} again was not looked at"

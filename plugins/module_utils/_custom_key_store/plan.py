@@ -223,6 +223,21 @@ def refuse_cluster(cluster: Cluster, store: CustomKeyStore, *, zones: int) -> No
         )
 
 
+def refuse_cluster_in_use(cluster_id: str, store: CustomKeyStore, others: Sequence[CustomKeyStore]) -> None:
+    """Refuse to disconnect a store for a cluster that another store has.
+
+    Raises:
+        Refusal: there is such a store.
+    """
+    for other in others:
+        if other.id != store.id and other.description.get("CloudHsmClusterId") == cluster_id:
+            raise Refusal(
+                f"The custom key store {store} was left {store.connection_state.value}, because the CloudHSM cluster"
+                f" {cluster_id} belongs to the custom key store {other}, and a cluster can have only one. Choose another cluster,"
+                " or delete that store."
+            )
+
+
 def _way(store: CustomKeyStore, desired: DesiredStore) -> Tuple[Step, ...]:
     return _WAYS[desired.state][store.connection_state] if desired.state in _WAYS else ()
 

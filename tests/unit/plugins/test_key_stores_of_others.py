@@ -281,6 +281,18 @@ def test_a_new_cluster_is_looked_at_before_the_disconnect(
     assert run.calls == [DESCRIBE]
 
 
+def test_a_new_cluster_that_another_store_has_costs_no_outage(run: ModuleRunner) -> None:
+    with_cluster(run)
+    new = run.control.create_cluster()
+    run.control.create_store(custom_key_store_name="ledger", parameters={"CloudHsmClusterId": new})
+    result = run(name="payments", cloud_hsm_cluster_id=new, allow_disconnect=True)
+    assert (
+        f"was left CONNECTED, because the CloudHSM cluster {new} belongs to the custom key store cks-" in result["msg"]
+    )
+    assert result["msg"].endswith("Choose another cluster, or delete that store.")
+    assert set(run.calls) == {DESCRIBE}
+
+
 def test_the_cluster_that_is_replaced_may_be_broken(run: ModuleRunner) -> None:
     present = with_cluster(run)
     new = run.control.create_cluster(source_cluster_id=present)

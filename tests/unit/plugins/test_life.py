@@ -538,7 +538,7 @@ def test_a_stale_reading_does_not_hide_that_the_store_is_out_of_service(run: Mod
 def test_putting_back_waits_for_a_stale_reading_to_end(run: ModuleRunner) -> None:
     store_id = created(run, "cloudhsm", "CONNECTED")
     run.control.set_visibility_delay(30)
-    run.control.add_fault(DESCRIBE, error="AccessDeniedException", skip=1)
+    run.control.add_fault(DESCRIBE, error="AccessDeniedException", skip=2)  # of the looks before the disconnect
     result = run(id=store_id, cloud_hsm_cluster_id=OTHER_CLUSTER, allow_disconnect=True)
     assert result["operations"] == [DISCONNECT, CONNECT]
     assert " The store is CONNECTED again, with its old settings." in result["msg"]
