@@ -56,6 +56,7 @@ FOLLOWED = (
 """The guides that are followed from the first block to the last."""
 
 OTHERS = {
+    "guide_alarms": {"yaml", "shell"},
     "guide_coming_from": {"yaml", "shell", "terraform"},
     "guide_emulator": {"shell", "python"},
     "guide_emulator_rules": {"shell"},
@@ -415,7 +416,7 @@ def test_one_rule_of_the_emulator_is_tested_as_the_guide_says(tmp_path: Path) ->
 
 @pytest.mark.long
 def test_the_guide_to_the_hsm_type(prepared: Ansible) -> None:
-    """Its tasks, before and after the change, and its playbook; the requests of AWS CloudHSM are made by the emulator's control."""
+    """Its tasks, before and after the change, and its playbook."""
     look, seen, task = (yaml.safe_load(block) for block in blocks("guide_hsm_type", "yaml"))
     *_modify, replace = (block for block in blocks("guide_hsm_type", "shell") if "replace_cluster" in block)
     control = prepared.control

@@ -14,6 +14,7 @@ import pytest
 import urllib3
 
 from tests.integration.harness import Ansible
+from tests.unit.plugins.test_permissions import ALARMS
 from tests.unit.plugins.test_permissions import POLICIES
 from tests.unit.plugins.test_permissions import actions
 
@@ -66,3 +67,21 @@ def test_a_window(ansible: Ansible, operator: Callable[[list[str]], None], missi
         assert "proved" in done.output
     else:
         assert f"Allow {missing} in an IAM policy of the caller." in " ".join(done.output.split())
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("missing", [None, *actions(POLICIES[ALARMS])])
+def test_alarms(ansible: Ansible, operator: Callable[[list[str]], None], missing: str | None) -> None:
+    """moto calls the actions of Amazon CloudWatch monitoring:…, after the host that they are sent to."""
+    ansible.control.create_store(custom_key_store_name="payments", connection_state="CONNECTED")
+    allowed = [action for action in actions(POLICIES[ALARMS]) if action != missing]
+    operator([action.replace("cloudwatch:", "monitoring:") for action in allowed])
+    for state in ("present", "absent"):
+        role = {"name": "keyops.aws.key_store_alarms"}
+        variables = {"key_store_alarms_state": state}
+        done = ansible.playbook([{"name": "Set alarms", "ansible.builtin.include_role": role, "vars": variables}])
+        if done.exit_code != 0:
+            break
+    assert (done.exit_code == 0) is (missing is None), done.output
+    if missing is not None:
+        assert missing.partition(":")[2] in done.output
