@@ -141,6 +141,7 @@ class WindowHistories(Making):
         options = {
             "stores": self._stores(window["stores"], by_id=window["by_id"]),
             "min_active_hsms": 0,
+            "predict_connect": False,
             **{name: window[name] for name in ("keeper", "lease_minutes", "verify", "wait_timeout")},
         }
         if window["in_aws"] == "all":
@@ -156,6 +157,7 @@ class WindowHistories(Making):
         options = {
             "stores": self._stores(window["stores"], by_id=window["by_id"]),
             "min_active_hsms": 0,
+            "predict_connect": False,
             "verify": window["verify"],
         }
         if window["in_aws"] != "none":

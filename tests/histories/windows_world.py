@@ -357,7 +357,7 @@ class WindowWorld:
 
 def _short(options: Result) -> Result:
     """Without what is the same in all."""
-    left = ("access_key", "secret_key", "min_active_hsms")
+    left = ("access_key", "secret_key", "min_active_hsms", "predict_connect")
     stores = [{name: each[name] for name in each if name not in left} for each in options.get("stores") or []]
     return {**{name: options[name] for name in options if name not in left}, "stores": stores}
 

@@ -121,7 +121,7 @@ def test_killed_at_each_request_and_run_again(
 def test_a_note_is_told_of_and_foretold_and_does_not_last(run: ModuleRunner, home: Path) -> None:
     begin(run, "change")
     task = {"name": "payments", **SEQUENCES["change"][2]}
-    assert was_killed(run, 2, applied=True, task=task)
+    assert was_killed(run, 3, applied=True, task=task)
     (note,) = home.glob(".keyops-aws/interrupted/cks-*.json")
     foretold = run(check=True, **task)
     assert note.exists()
@@ -137,7 +137,7 @@ def test_a_note_is_told_of_and_foretold_and_does_not_last(run: ModuleRunner, hom
 def test_a_note_of_the_day_before_means_nothing(run: ModuleRunner, home: Path) -> None:
     begin(run, "change")
     task = {"name": "payments", **SEQUENCES["change"][2]}
-    assert was_killed(run, 2, applied=True, task=task)
+    assert was_killed(run, 3, applied=True, task=task)
     (note,) = home.glob(".keyops-aws/interrupted/cks-*.json")
     note.write_text(note.read_text().replace('"time": "20', '"time": "19'))
     assert run(**task)["custom_key_store"]["connection_state"] == "DISCONNECTED"
@@ -145,7 +145,7 @@ def test_a_note_of_the_day_before_means_nothing(run: ModuleRunner, home: Path) -
 
 def test_who_asks_for_disconnected_is_not_reminded_later(run: ModuleRunner, home: Path) -> None:
     begin(run, "change")
-    assert was_killed(run, 2, applied=True, task=SEQUENCES["change"][2])
+    assert was_killed(run, 3, applied=True, task=SEQUENCES["change"][2])
     run(name="payments", state="disconnected")
     assert list(home.glob("*/*/*")) == []
     assert run(name="payments")["changed"] is False

@@ -144,7 +144,7 @@ def restricted(run: ModuleRunner) -> Callable[..., list[dict[str, Any]]]:
         control.freeze_clock()
         control.create_schedule_role(ROLE)
         state, tasks = TASKS[name]
-        store_id = ""
+        store_id = other = ""
         if name == "Verify external stores":
             external = control.create_store(
                 custom_key_store_name="payments",
