@@ -85,9 +85,8 @@ class ActionModule(WaitingAction):
     def _path(self) -> str:
         """A file for this window: each time that the role is included has blocks of its own, and each host a window."""
         within, parts = self._task._parent, [self._host]
-        if (
-            self._task.args.get("step") == "work"
-        ):  # which is in a file of its own, so that it is included with the user's tasks
+        if self._task.args.get("step") == "work":
+            # It is in a file of its own, so that it is included with the user's tasks: the blocks are those of the include.
             while not isinstance(within, TaskInclude):
                 within = within._parent
             within = within._parent

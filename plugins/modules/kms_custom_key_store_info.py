@@ -23,6 +23,7 @@ extends_documentation_fragment:
   - keyops.aws.attributes
   - keyops.aws.attributes.actiongroup_aws
   - keyops.aws.attributes.info_module
+  - keyops.aws.prediction
 options:
   custom_key_store_id:
     description:
@@ -59,33 +60,6 @@ options:
     description: Describe the AWS CloudHSM clusters behind the stores of the type V(AWS_CLOUDHSM).
     type: bool
     default: false
-  predict_connect:
-    description:
-      - Check whether KMS could connect the stores, now or after a disconnect, without a change.
-      - Of a store in AWS CloudHSM, the state of the cluster, its HSMs, subnets and security group are checked, and C(kmsuser) if
-        C(cloudhsm-cli) is on the managed host.
-      - Of an external store, the proxy is asked for its health from the managed host. Its address, TLS, certificate, path,
-        credential, time and key managers are checked, and the VPC endpoint service before it.
-      - What cannot be checked from the managed host is C(unknown), and says why. KMS has the last word.
-    type: bool
-    default: false
-  xks_proxy_credentials:
-    description:
-      - The credentials of external key store proxies, to sign the requests of O(predict_connect=true) with. KMS does not return
-        their secrets.
-      - A store is checked with the credential that has its C(access_key_id). Without one, its proxy is asked without a
-        signature, and whether it accepts the credential of KMS is unknown.
-    type: list
-    elements: dict
-    suboptions:
-      access_key_id:
-        description: The access key id, as KMS describes it in C(xks_proxy_configuration).
-        type: str
-        required: true
-      raw_secret_access_key:
-        description: The secret that belongs to O(xks_proxy_credentials[].access_key_id).
-        type: str
-        required: true
   include_events:
     description:
       - Look up in AWS CloudTrail who has connected, disconnected, updated and deleted the stores.
@@ -595,6 +569,7 @@ import gc
 if __name__ == "__main__":
     gc.disable()  # while all is imported: none of it is ever freed, and looking for what is takes a tenth of a task's time
 
+from functools import partial
 from typing import TYPE_CHECKING
 from typing import Any
 from typing import Collection
@@ -608,6 +583,7 @@ from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.api i
 from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.clients import client_beside
 from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.clock import Clock
 from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.clock import Deadline
+from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.clusters import Cluster
 from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.clusters import describe_clusters
 from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.diagnosis import diagnose
 from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.keys import keys_in_stores
@@ -675,10 +651,9 @@ def look(module: AnsibleAWSModule, clock: Clock) -> dict[str, Any]:
     extra = {}
     if module.params["include_keys"]:
         extra = add_keys(module, kms, results)
-    if module.params["include_cloud_hsm_cluster"]:
-        add_clusters(module, results.values())
+    clusters = add_clusters(module, results.values()) if module.params["include_cloud_hsm_cluster"] else None
     if predictor is not None:
-        for store, prediction in zip(stores, predictor.predict(stores, str(client.meta.region_name))):
+        for store, prediction in zip(stores, predictor.predict(stores, str(client.meta.region_name), clusters)):
             results[store.id]["connect_prediction"] = prediction
     if module.params["include_events"]:
         extra.update(add_events(module, results, Deadline(clock, EVENTS_PATIENCE)))
@@ -706,12 +681,9 @@ def make_predictor(module: AnsibleAWSModule) -> Optional[Predictor]:
     """
     if not (module.params["predict_connect"] or module.params["xks_proxy_credentials"]):
         return None
-    from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.predict import (
-        Predictor,  # few tasks need it
-    )
-    from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.predict import credentials_of
+    from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store import predict  # few tasks need it
 
-    return Predictor(lambda service: client_beside(module, service, timeout=10), credentials_of(module.params))
+    return predict.Predictor(partial(client_beside, module, timeout=10), predict.credentials_of(module.params))
 
 
 def describe(store: CustomKeyStore) -> dict[str, Any]:
@@ -762,13 +734,14 @@ def add_keys(module: AnsibleAWSModule, kms: Kms, results: Mapping[str, dict[str,
     return {"keys_not_described": found.missing()}
 
 
-def add_clusters(module: AnsibleAWSModule, results: Collection[dict[str, Any]]) -> None:
-    """Add C(cloud_hsm_cluster) to each of the stores that are in AWS CloudHSM."""
+def add_clusters(module: AnsibleAWSModule, results: Collection[dict[str, Any]]) -> Mapping[str, Cluster]:
+    """Add C(cloud_hsm_cluster) to each of the stores that are in AWS CloudHSM. Returns the clusters by their ids."""
     ids = {result["cloud_hsm_cluster_id"] for result in results if "cloud_hsm_cluster_id" in result}
     clusters = describe_clusters(client_beside(module, "cloudhsmv2"), ids)
     for result in results:
         if "cloud_hsm_cluster_id" in result:
             result["cloud_hsm_cluster"] = clusters[result["cloud_hsm_cluster_id"]].to_result()
+    return clusters
 
 
 def add_events(module: AnsibleAWSModule, results: Mapping[str, dict[str, Any]], deadline: Deadline) -> dict[str, Any]:

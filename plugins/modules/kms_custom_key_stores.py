@@ -26,6 +26,7 @@ extends_documentation_fragment:
   - amazon.aws.boto3
   - keyops.aws.attributes
   - keyops.aws.attributes.actiongroup_aws
+  - keyops.aws.prediction
 attributes:
   check_mode:
     support: full
@@ -180,33 +181,6 @@ options:
     description: Describe the CloudHSM cluster behind each store, as M(keyops.aws.kms_custom_key_store_info) does.
     type: bool
     default: false
-  predict_connect:
-    description:
-      - Check whether KMS could connect each store, now or after a disconnect, without a change.
-      - Of a store in AWS CloudHSM, the state of the cluster, its HSMs, subnets and security group are checked, and C(kmsuser) if
-        C(cloudhsm-cli) is on the managed host.
-      - Of an external store, the proxy is asked for its health from the managed host. Its address, TLS, certificate, path,
-        credential, time and key managers are checked, and the VPC endpoint service before it.
-      - What cannot be checked from the managed host is C(unknown), and says why. KMS has the last word.
-    type: bool
-    default: false
-  xks_proxy_credentials:
-    description:
-      - The credentials of external key store proxies, to sign the requests of O(predict_connect=true) with. KMS does not return
-        their secrets.
-      - A store is checked with the credential that has its C(access_key_id). Without one, its proxy is asked without a
-        signature, and whether it accepts the credential of KMS is unknown.
-    type: list
-    elements: dict
-    suboptions:
-      access_key_id:
-        description: The access key id, as KMS describes it in C(xks_proxy_configuration).
-        type: str
-        required: true
-      raw_secret_access_key:
-        description: The secret that belongs to O(xks_proxy_credentials[].access_key_id).
-        type: str
-        required: true
   include_keys:
     description:
       - Describe the KMS keys in each store and their last use, as M(keyops.aws.kms_custom_key_store_info) does.
@@ -417,50 +391,11 @@ stores:
         - CONNECTING
         - CONNECTED
     connect_prediction:
-      description: Whether KMS could connect the store.
+      description:
+        - Whether KMS could connect the store, with C(fails), C(codes) and C(checks), in the shape of
+          RV(keyops.aws.kms_custom_key_store_info#module:custom_key_stores[].connect_prediction).
       returned: when O(predict_connect=true)
       type: dict
-      contains:
-        fails:
-          description: Did a check find what a connect would fail with?
-          returned: always
-          type: bool
-          sample: true
-        codes:
-          description: The connection error codes that the connect could end with.
-          returned: always
-          type: list
-          elements: str
-          sample:
-            - XKS_PROXY_INVALID_TLS_CONFIGURATION
-        checks:
-          description: What was checked.
-          returned: always
-          type: list
-          elements: dict
-          contains:
-            name:
-              description: What was checked, in a few words.
-              returned: always
-              type: str
-              sample: Certificate of the proxy
-            outcome:
-              description:
-                - V(passed), what KMS needs is there; V(warning), it may soon not be; V(failed), a connect would fail; or
-                  V(unknown), it could not be checked from the managed host.
-              returned: always
-              type: str
-              sample: failed
-            text:
-              description: What was found, and what to do about it; or why it is not known.
-              returned: always
-              type: str
-              sample: The certificate of the proxy expired on 2026-01-31. Renew it.
-            code:
-              description: The connection error code that a connect would end with. V(null) where there is none.
-              returned: always
-              type: str
-              sample: XKS_PROXY_INVALID_TLS_CONFIGURATION
     connection_error:
       description:
         - Why the store is C(FAILED), or was at some time during the task, with C(code), C(cause) and C(remedy), in the shape of

@@ -24,6 +24,16 @@ INFO_MODULE = "keyops.aws.kms_custom_key_store_info"
 GROUP_MODULE = "keyops.aws.kms_custom_key_stores"
 KEY_MODULE = "keyops.aws.kms_custom_key_store_key"
 
+WAIT_FOR_BEGUN: dict[str, Any] = {
+    "name": "Wait",
+    "ansible.builtin.async_status": {"jid": "{{ begun.ansible_job_id }}"},
+    "register": "ended",
+    "until": "ended is finished",
+    "retries": 60,
+    "delay": 1,
+}
+"""A task that waits for the one with C(async) that was registered as C(begun)."""
+
 
 @dataclass
 class PlaybookRun:

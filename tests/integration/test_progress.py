@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import pty
 import re
 import signal
 import subprocess
@@ -20,9 +19,11 @@ from typing import Any
 import pytest
 
 from tests.environment import BIN
+from tests.integration import terminal
 from tests.integration.harness import GROUP_MODULE
 from tests.integration.harness import INFO_MODULE
 from tests.integration.harness import MODULE
+from tests.integration.harness import WAIT_FOR_BEGUN
 from tests.integration.harness import Ansible
 
 EVERY_SECOND = ("-e", "keyops_aws_progress_seconds=1")
@@ -50,22 +51,11 @@ def in_a_terminal(ansible: Ansible, tasks: list[dict[str, Any]], *arguments: str
     """Run tasks in a pseudo-terminal, and return what it showed."""
     play = {"name": "Test", "hosts": "localhost", "gather_facts": False, "tasks": tasks}
     (ansible.folder / "playbook.yml").write_text(json.dumps([play]))
-    ours, theirs = pty.openpty()
-    command = [str(BIN / "ansible-playbook"), "playbook.yml", *arguments]
-    with subprocess.Popen(
-        command, cwd=ansible.folder, env=ansible.environment, stdin=theirs, stdout=theirs, stderr=theirs
-    ) as running:
+    with terminal.in_a_terminal(ansible, "playbook.yml", *arguments) as (running, ours, theirs):
         os.close(theirs)
-        shown = b""
-        while True:
-            try:
-                data = os.read(ours, 65536)
-            except OSError:  # the terminal of a program that has ended
-                break
-            shown += data
-        os.close(ours)
-    assert running.returncode == 0, shown.decode()
-    return shown.decode()
+        shown = terminal.all_of(ours)
+    assert running.returncode == 0, shown
+    return shown
 
 
 def test_a_terminal_shows_a_line_while_a_slow_connect_is_waited_for(ansible: Ansible) -> None:
@@ -185,14 +175,6 @@ def test_async_and_loops_and_defaults_work_as_with_any_module(ansible: Ansible) 
         "loop": ["ledger", "archive"],
         "register": "others",
     }
-    wait = {
-        "name": "Wait",
-        "ansible.builtin.async_status": {"jid": "{{ begun.ansible_job_id }}"},
-        "register": "ended",
-        "until": "ended is finished",
-        "retries": 60,
-        "delay": 1,
-    }
     polled = {"name": "Polled", MODULE: {"name": "payments", "state": "disconnected"}, "async": 60, "poll": 1}
     check = {
         "name": "Check",
@@ -203,7 +185,7 @@ def test_async_and_loops_and_defaults_work_as_with_any_module(ansible: Ansible) 
             ]
         },
     }
-    done = ansible.playbook([{"name": "All", "block": [begin, others, wait, check, polled], **defaults}])
+    done = ansible.playbook([{"name": "All", "block": [begin, others, WAIT_FOR_BEGUN, check, polled], **defaults}])
     assert done.exit_code == 0, done.output
     states = [store["ConnectionState"] for store in ansible.kms().describe_custom_key_stores()["CustomKeyStores"]]
     assert sorted(states) == ["CONNECTED", "CONNECTED", "DISCONNECTED"]

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import os
-import pty
 import re
 import shutil
 import signal
@@ -24,6 +23,9 @@ from tests.environment import COLLECTIONS
 from tests.integration.guides import GUIDES
 from tests.integration.harness import GROUP_MODULE
 from tests.integration.harness import MODULE
+from tests.integration.harness import WAIT_FOR_BEGUN
+from tests.integration.terminal import all_of
+from tests.integration.terminal import in_a_terminal
 from tests.integration.ways import Done
 from tests.integration.ways import environment_of
 from tests.integration.ways import inventory
@@ -189,15 +191,7 @@ def test_the_module_for_several_stores_in_the_background(place: Place, poll: int
     stores = [{"name": name} for name in place.ids]
     asynchronous = {"async": 60, "poll": poll, "register": "begun"}
     begin = {"name": "Begin", GROUP_MODULE: {"stores": stores, "state": "disconnected"}, **asynchronous}
-    wait = {
-        "name": "Wait",
-        "ansible.builtin.async_status": {"jid": "{{ begun.ansible_job_id }}"},
-        "register": "ended",
-        "until": "ended is finished",
-        "retries": 60,
-        "delay": 1,
-    }
-    done = place.ansible.playbook([begin] if poll else [begin, wait])
+    done = place.ansible.playbook([begin] if poll else [begin, WAIT_FOR_BEGUN])
     assert done.exit_code == 0, done.output
     assert {place.state(name) for name in place.ids} == {"DISCONNECTED"}
 
@@ -459,22 +453,14 @@ def test_who_presses_ctrl_c_is_told_what_brings_the_stores_back(place: Place, co
         path = window_of_each(place, [shell(f"touch {place.ansible.folder}/working; sleep 60")])
         (content,) = yaml.safe_load(Path(path).read_text())
         content["tasks"][-1]["vars"][f"{PREFIX}lease_minutes"] = 1
-        ours, theirs = pty.openpty()
-        with subprocess.Popen(
-            [str(BIN / "ansible-playbook"), *arguments, str(place.write("window.yml", [content]))],
-            env=place.ansible.environment,
-            cwd=place.ansible.folder,
-            stdin=theirs,
-            stdout=theirs,
-            stderr=theirs,
-            start_new_session=True,
-        ) as playing:
+        playbook = str(place.write("window.yml", [content]))
+        with in_a_terminal(place.ansible, *arguments, playbook) as (playing, ours, theirs):
             os.close(theirs)
             until(
                 (place.ansible.folder / "working").exists if at == "work" else lambda: place.asked_for(DISCONNECT) == 1
             )
             os.killpg(playing.pid, signal.SIGINT)
-            shown = _all_of(ours)
+            shown = all_of(ours)
         told = " ".join(shown.split())
         until(place.is_back, 90)
         if connection == "local":
@@ -486,21 +472,6 @@ def test_who_presses_ctrl_c_is_told_what_brings_the_stores_back(place: Place, co
         out = "The play has ended, and these key stores are out of service: payments. Their keeper connects them now."
         assert out in told
         assert "payments in us-east-1 is CONNECTED." in told
-
-
-def _all_of(terminal: int) -> str:
-    """What a terminal shows until all programs that have it open have ended."""
-    shown = b""
-    while True:
-        try:
-            data = os.read(terminal, 65536)
-        except OSError:
-            break
-        if not data:
-            break
-        shown += data
-    os.close(terminal)
-    return shown.decode(errors="replace")
 
 
 # ---- what reads the output

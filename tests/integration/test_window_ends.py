@@ -9,11 +9,9 @@ import contextlib
 import json
 import keyword
 import os
-import pty
 import re
 import signal
 import socket
-import subprocess
 import threading
 import time
 from collections.abc import Iterator
@@ -24,10 +22,10 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.environment import BIN
 from tests.environment import ROOT
 from tests.integration.harness import GROUP_MODULE
 from tests.integration.harness import MODULE
+from tests.integration.terminal import in_a_terminal
 from tests.integration.windows import CONNECT
 from tests.integration.windows import DISCONNECT
 from tests.integration.windows import LOST
@@ -452,16 +450,7 @@ def test_what_the_keeper_did_is_in_the_log_of_the_host(place: Place) -> None:
 @pytest.mark.long
 def test_who_presses_ctrl_c_is_told(place: Place) -> None:
     path = place.window([SLOW])
-    ours, theirs = pty.openpty()
-    with subprocess.Popen(
-        [str(BIN / "ansible-playbook"), path],
-        env=place.ansible.environment,
-        cwd=place.ansible.folder,
-        stdin=theirs,
-        stdout=theirs,
-        stderr=theirs,
-        start_new_session=True,
-    ) as playing:
+    with in_a_terminal(place.ansible, path) as (playing, ours, theirs):
         shown = b""
         while b"TASK [keyops.aws.key_store_maintenance : Work]" not in shown:
             shown += os.read(ours, 65536)

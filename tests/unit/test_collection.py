@@ -101,10 +101,23 @@ def as_documented(options: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+def fragment_options(fragment: str) -> dict[str, Any]:
+    """The options that a documentation fragment of this collection adds."""
+    _namespace, _collection, name, *variant = fragment.split(".")
+    file = importlib.import_module(f"ansible_collections.keyops.aws.plugins.doc_fragments.{name}")
+    text = getattr(file.ModuleDocFragment, variant[0].upper() if variant else "DOCUMENTATION")
+    options: dict[str, Any] = yaml.safe_load(text)["options"]
+    return options
+
+
 @pytest.mark.parametrize("name", [name for name in MODULES if name != STEPS])
 def test_the_argument_spec_is_what_the_documentation_says(name: str) -> None:
     module = importlib.import_module(f"ansible_collections.keyops.aws.plugins.modules.{name}")
-    documented = yaml.safe_load(module.DOCUMENTATION)["options"]
+    documentation = yaml.safe_load(module.DOCUMENTATION)
+    fragments = [each for each in documentation["extends_documentation_fragment"] if each.startswith("keyops.aws.")]
+    documented = dict(documentation["options"])
+    for each in fragments:
+        documented.update(fragment_options(each))
     assert as_documented(module.argument_spec()) == as_documented(documented)
 
 

@@ -60,6 +60,7 @@ from .plan import refuse_cluster
 from .plan import refuse_cluster_in_use
 from .plan import refuse_deletion_in_service
 from .plan import refuse_endpoint
+from .prediction import Check
 from .prediction import Outcome
 from .properties import Change
 from .properties import shows
@@ -74,7 +75,6 @@ if TYPE_CHECKING:
     from .clusters import Cluster
     from .diagnosis import ConnectionFailure
     from .keys import Key
-    from .prediction import Check
 
 MAX_DECISIONS = 15
 """How often a task decides anew because others move the store. With the pauses between, that outlasts stale readings."""

@@ -13,11 +13,13 @@ Each store is looked into by the same way as it is moved. What cannot be seen is
 from __future__ import annotations
 
 from typing import Any
+from typing import Mapping
 from typing import Optional
 from typing import Sequence
 
 from .api import Kms
 from .api import KmsError
+from .clusters import Cluster
 from .clusters import describe_clusters
 from .keys import keys_in_stores
 from .keys import told_by_store
@@ -25,19 +27,25 @@ from .keys import usages
 from .model import CustomKeyStore
 
 
-def add_clusters(cloudhsm: Any, stores: Sequence[Optional[CustomKeyStore]], results: Sequence[dict[str, Any]]) -> None:
+def add_clusters(
+    cloudhsm: Any, stores: Sequence[Optional[CustomKeyStore]], results: Sequence[dict[str, Any]]
+) -> Mapping[str, Cluster]:
     """Add C(cloud_hsm_cluster) to the result of each store in AWS CloudHSM.
 
     Args:
         cloudhsm: a boto3 client for C(cloudhsmv2).
         stores: of one account and Region.
         results: of these stores.
+
+    Returns:
+        The clusters by their ids.
     """
     ids = [store.description.get("CloudHsmClusterId") if store else None for store in stores]
     clusters = describe_clusters(cloudhsm, {each for each in ids if each})
     for cluster_id, result in zip(ids, results):
         if cluster_id:
             result["cloud_hsm_cluster"] = clusters[cluster_id].to_result()
+    return clusters
 
 
 def add_keys(kms: Kms, stores: Sequence[Optional[CustomKeyStore]], results: Sequence[dict[str, Any]]) -> None:

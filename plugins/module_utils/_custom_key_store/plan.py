@@ -26,6 +26,7 @@ from .model import ConnectionState
 from .model import CustomKeyStore
 from .model import CustomKeyStoreError
 from .model import DesiredStore
+from .prediction import Check
 from .prediction import Outcome
 from .properties import CLUSTER
 from .properties import Change
@@ -38,7 +39,6 @@ from .properties import with_changes
 if TYPE_CHECKING:
     from .clusters import Cluster
     from .keys import Key
-    from .prediction import Check
 
 CREATE = "CreateCustomKeyStore"
 CONNECT = "ConnectCustomKeyStore"

@@ -9,7 +9,6 @@
 
 from __future__ import annotations
 
-import datetime
 import os
 import subprocess
 import threading
@@ -17,6 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from typing import Callable
 from typing import Mapping
+from typing import Optional
 from typing import Sequence
 from typing import Tuple
 
@@ -25,6 +25,7 @@ from .cluster_checks import check_cluster
 from .clusters import Cluster
 from .clusters import describe_clusters
 from .kmsuser import check_kmsuser
+from .lease import now
 from .model import AWS_CLOUDHSM
 from .model import CustomKeyStore
 from .model import CustomKeyStoreError
@@ -78,17 +79,28 @@ class Predictor:
 
     def __init__(self, client: Callable[[str], Any], credentials: Mapping[str, ProxyCredential]) -> None:
         self._client = client
-        self._lock = threading.Lock()
-        self._ec2: Any = None
         self._credentials = credentials
+        self._lock = threading.Lock()
+        self._made: dict[str, Any] = {}
 
-    def predict(self, stores: Sequence[CustomKeyStore], region: str) -> list[dict[str, Any]]:
-        """What the result has as C(connect_prediction), for each of the stores of a Region."""
+    def predict(
+        self, stores: Sequence[CustomKeyStore], region: str, clusters: Optional[Mapping[str, Cluster]] = None
+    ) -> list[dict[str, Any]]:
+        """Check each store.
+
+        Args:
+            stores: of one Region.
+            region: see there.
+            clusters: behind them, by their ids; None where they were not described yet.
+
+        Returns:
+            What the result has as C(connect_prediction), for each of the stores.
+        """
         if not stores:
             return []
-        clusters = self._clusters(stores)
+        known = self._clusters(stores) if clusters is None else clusters
         with ThreadPoolExecutor(AT_ONCE) as pool:
-            checks = list(pool.map(lambda store: self._checks(store, clusters, region), stores))
+            checks = list(pool.map(lambda store: self._checks(store, known, region), stores))
         return [to_prediction(each) for each in checks]
 
     def _clusters(self, stores: Sequence[CustomKeyStore]) -> Mapping[str, Cluster]:
@@ -102,14 +114,21 @@ class Predictor:
         return self.check_endpoint(store.description["XksProxyConfiguration"], region)
 
     def _network(self, cluster: Cluster) -> Any:
-        return self._amazon_ec2() if cluster.subnets or cluster.security_group else None
+        return self._ec2() if cluster.subnets or cluster.security_group else None
 
-    def _amazon_ec2(self) -> Any:
+    def _ec2(self) -> Any:
         """A client for Amazon EC2, made when it is needed: its model is the largest of AWS."""
+        return self._once("ec2", lambda: self._client("ec2"))
+
+    def _account(self) -> str:
+        return str(self._once("account", lambda: caller_account(self._client("sts")) or ""))
+
+    def _once(self, name: str, make: Callable[[], Any]) -> Any:
+        """Make it for all stores, and no two at a time: a client is made with the options of the module."""
         with self._lock:
-            if self._ec2 is None:
-                self._ec2 = self._client("ec2")
-            return self._ec2
+            if name not in self._made:
+                self._made[name] = make()
+            return self._made[name]
 
     def check_endpoint(self, configuration: Mapping[str, Any], region: str) -> list[Check]:
         """Check an external key store proxy, and the VPC endpoint service before it.
@@ -121,13 +140,8 @@ class Predictor:
         credential = self._credentials.get(configuration.get("AccessKeyId", ""))
         checks = []
         if configuration.get("Connectivity") == "VPC_ENDPOINT_SERVICE":
-            account = caller_account(self._client("sts")) or ""
-            checks += check_vpc_service(self._amazon_ec2(), configuration, store_account=account)
+            checks += check_vpc_service(self._ec2(), configuration, store_account=self._account())
         return checks + check_proxy(configuration, credential, region=region, now=now)
-
-
-def now() -> datetime.datetime:
-    return datetime.datetime.now(datetime.timezone.utc)
 
 
 def run_program(command: Sequence[str]) -> Tuple[int, str, str]:

@@ -13,6 +13,7 @@ import datetime
 from dataclasses import dataclass
 from dataclasses import replace
 from functools import partial
+from typing import TYPE_CHECKING
 from typing import Any
 from typing import Mapping
 from typing import Optional
@@ -51,6 +52,9 @@ from .properties import refuse_two_identities
 from .renewal import Renewal
 from .schedule import ROLE_ARN
 from .terminal import Terminal
+
+if TYPE_CHECKING:
+    from .predict import Predictor
 
 PATIENCE = 600
 """Seconds after which a request about a key is not repeated any more."""
@@ -389,27 +393,25 @@ class Window:
             if task.store is not None:
                 reached.setdefault(task.client, []).append(number)
         for client, numbers in reached.items():
-            stores = [tasks[number].store for number in numbers]
-            if self._params["predict_connect"]:
-                self._predict(
-                    self._stores[numbers[0]], client.meta.region_name, stores, [results[each] for each in numbers]
-                )
+            stores: list[Any] = [tasks[number].store for number in numbers]
+            of_these = [results[number] for number in numbers]
+            way = self._stores[numbers[0]]
+            clusters = None
             if self._params["include_cloud_hsm_cluster"]:
-                cloud_hsm = self._clients.beside(self._stores[numbers[0]], "cloudhsmv2")
-                inside.add_clusters(cloud_hsm, stores, [results[each] for each in numbers])
+                clusters = inside.add_clusters(self._clients.beside(way, "cloudhsmv2"), stores, of_these)
+            if self._params["predict_connect"]:
+                predictions = self._predictor(way).predict(stores, client.meta.region_name, clusters)
+                for result, prediction in zip(of_these, predictions):
+                    result["connect_prediction"] = prediction
             if self._params["include_keys"]:
-                kms = Kms(client, Deadline(Clock(), PATIENCE), lambda: "")
-                inside.add_keys(kms, stores, [results[each] for each in numbers])
+                inside.add_keys(Kms(client, Deadline(Clock(), PATIENCE), lambda: ""), stores, of_these)
 
-    def _predict(self, reached: Store, region: str, stores: Sequence[Any], results: Sequence[dict[str, Any]]) -> None:
-        """Add C(connect_prediction) to the results of stores that are reached in the same way."""
+    def _predictor(self, way: Store) -> Predictor:
+        """For stores that are reached as this one is."""
         from .predict import Predictor  # few tasks need it
         from .predict import credentials_of
 
-        credentials = credentials_of(self._params)
-        predictor = Predictor(partial(self._clients.beside, reached, timeout=10), credentials)
-        for result, prediction in zip(results, predictor.predict(stores, region)):
-            result["connect_prediction"] = prediction
+        return Predictor(partial(self._clients.beside, way, timeout=10), credentials_of(self._params))
 
     def _look_at_roles(self, tasks: Sequence[StoreTask], results: Sequence[dict[str, Any]]) -> None:
         """In check mode, where a lease in AWS would be made: else the attempt to make it tells."""

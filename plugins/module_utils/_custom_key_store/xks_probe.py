@@ -302,18 +302,17 @@ class _Probe:
                 what this host sends may let it in.
             code: that the connect of KMS would end with.
         """
-        if not self.is_vpc and not is_of_proxy:
-            self._note(WAY, Outcome.UNKNOWN, f"{fault} So nothing is known of the proxy. {remedy}")
-            return
-        if not self.is_vpc:
+        if self.is_vpc:
+            self._note(
+                WAY,
+                Outcome.UNKNOWN,
+                f"{fault} It need not: KMS connects through the VPC endpoint service. So nothing is known of the proxy."
+                " To know more, do the check on a host that resolves the name and reaches the proxy, such as one in its VPC.",
+            )
+        elif is_of_proxy:
             self._fail(WAY, code, f"{fault} {remedy}")
-            return
-        self._note(
-            WAY,
-            Outcome.UNKNOWN,
-            f"{fault} It need not: KMS connects through the VPC endpoint service. So nothing is known of the proxy."
-            " To know more, do the check on a host that resolves the name and reaches the proxy, such as one in its VPC.",
-        )
+        else:
+            self._note(WAY, Outcome.UNKNOWN, f"{fault} So nothing is known of the proxy. {remedy}")
 
     # 2. TLS
 

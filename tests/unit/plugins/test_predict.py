@@ -7,12 +7,16 @@ from __future__ import annotations
 
 import sys
 from typing import Any
+from unittest import mock
 
 import pytest
 
+from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store import inside
 from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store import predict
+from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.clusters import describe_clusters
 from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.prediction import Check
 from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.prediction import Outcome
+from ansible_collections.keyops.aws.plugins.modules import kms_custom_key_store_info
 from kms_emulator import Control
 from tests.unit.harness import ModuleRunner
 
@@ -190,3 +194,37 @@ def test_a_plain_disconnect_is_never_kept_from(run: ModuleRunner, control: Contr
     connected(control)
     assert run(name="invoices", state="disconnected")["changed"] is True
     assert "configuration" not in outcome
+
+
+# ---- what is asked for once
+
+
+@pytest.mark.parametrize("one", [True, False])
+def test_clusters_that_are_shown_are_not_described_again(
+    run_info: ModuleRunner, run_stores: ModuleRunner, control: Control, monkeypatch: pytest.MonkeyPatch, one: bool
+) -> None:
+    cluster_id = control.create_cluster()
+    control.create_store(custom_key_store_name="payments", parameters={"CloudHsmClusterId": cluster_id})
+    asks = mock.Mock(side_effect=describe_clusters)
+    for module in (predict, inside, kms_custom_key_store_info):
+        monkeypatch.setattr(module, "describe_clusters", asks)
+    wanted = {"predict_connect": True, "include_cloud_hsm_cluster": True}
+    if one:
+        (store,) = run_info(**wanted)["custom_key_stores"]
+    else:
+        (store,) = run_stores(state="connected", stores=[{"name": "payments"}], check=True, **wanted)["stores"]
+    asks.assert_called_once()
+    assert store["cloud_hsm_cluster"]["cluster_id"] == cluster_id
+    assert "State of the CloudHSM cluster" in checks(store, "passed")
+
+
+def test_clients_are_made_once_for_all_stores(
+    run_info: ModuleRunner, control: Control, asked: list[tuple[Any, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    vpc = {"XksProxyConnectivity": "VPC_ENDPOINT_SERVICE"}
+    for _number in range(3):
+        control.create_store(custom_key_store_type=EXTERNAL, parameters=vpc)
+    account = mock.Mock(return_value="123456789012")
+    monkeypatch.setattr(predict, "caller_account", account)
+    assert len(run_info(predict_connect=True)["custom_key_stores"]) == len(asked) == 3
+    account.assert_called_once()
