@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test long conformance rulebook check docs picture matrix soak bench quick format emulator build clean
+.PHONY: demo test long conformance rulebook check docs picture matrix soak prove bench record replay quick format emulator build clean
 
 demo: $(VENV)/ready
 	@$(BIN)/python -m tests.demo $(KEY_STORE)
@@ -34,9 +34,24 @@ soak: $(VENV)/ready
 	$(BIN)/python -m tests.histories --of windows --histories $(HISTORIES) --seed $(SEED)
 	$(BIN)/python -m pytest tests/soak -n 2
 
+# Not a sample but all: every history of a task about one store, with up to two disturbances. It goes on where it was interrupted.
+# DISTURBANCES=1 takes a minute.
+DISTURBANCES ?= 2
+prove: $(VENV)/ready
+	$(BIN)/python -m tests.prove --disturbances $(DISTURBANCES)
+
 # About three quarters of an hour, on a machine that does nothing else. BENCH="task waiting" measures those alone.
 bench: $(VENV)/ready
 	@$(BIN)/python -m tests.benchmark $(BENCH)
+
+# KMS in your own AWS account, recorded with one key store, which is out of service for some minutes: it tells you, and asks first.
+# RECORDINGS=folder for the file.
+record: $(VENV)/ready
+	@$(BIN)/python -m tests.record record "$(KEY_STORE)" $(if $(RECORDINGS),--folder "$(RECORDINGS)")
+
+# The emulator held against recordings of KMS: RECORDING=file for one alone.
+replay: $(VENV)/ready
+	@$(BIN)/python -m tests.record replay $(RECORDING)
 
 # CHECKS="ruff mypy" runs those alone.
 check: $(VENV)/ready $(VENV)/checks/ready

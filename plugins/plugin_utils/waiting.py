@@ -234,6 +234,7 @@ class WaitingAction(ActionBase):
         told = _seconds(task_vars.get(INTERVAL), default=20)
         interval = min(max(told, 1), 25)
         begin = connected = time.monotonic()
+        shown: list[str] = []
         while True:
             command = wait_command(job, interval, quick=time.monotonic() - begin < QUICK_LOOKS * 0.1)
             status, content, errors = self._asked(command)
@@ -246,7 +247,7 @@ class WaitingAction(ActionBase):
             if status != RUNNING:
                 return self._result(job, status, content, errors)
             if told > 0:
-                self._tell(content, task_vars)
+                shown = self._tell(content, task_vars, shown)
 
     def _asked(self, command: str) -> tuple[str | None, str, str]:
         """What the host says of a job, what comes with that, and its standard error. None where it gave no answer."""
@@ -261,22 +262,24 @@ class WaitingAction(ActionBase):
         status, _newline, content = told.partition("\n")
         return status.strip(), content, str(answer.get("stderr", ""))
 
-    def _tell(self, seen: str, task_vars: dict[str, Any]) -> None:
-        """Show a line for each store that is waited for."""
+    def _tell(self, seen: str, task_vars: dict[str, Any], shown: list[str]) -> list[str]:
+        """Show a line for each store that is waited for, but none of those that were shown last. Returns the lines."""
         now, _newline, content = seen.partition("\n")
         try:
             progress = json.loads(content)
-            age = max(0, int(now) - int(progress[WRITTEN]))
+            age = max(0.0, int(now) - float(progress[WRITTEN]))
             lines = [
                 f"{task_vars.get('inventory_hostname', '')}: custom key store {store['store']} is {store['state']},"
-                f" {store['elapsed'] + age} of at most {store['allowed']} seconds"
+                f" {int(store['elapsed'] + age)} of at most {store['allowed']} seconds"
                 for store in progress[ENTRIES]
             ]
         except (ValueError, KeyError):
-            return  # not begun to wait yet, or just ended
+            return shown  # not begun to wait yet, or just ended
         if not self._task.no_log:
             for line in lines:
-                Display().display(line, stderr=True)  # what reads the standard output may expect JSON there
+                if line not in shown:
+                    Display().display(line, stderr=True)  # what reads the standard output may expect JSON there
+        return lines
 
     def _result(self, job: Job, status: str, content: str, errors: str) -> dict[str, Any]:
         if status == SILENT:

@@ -384,7 +384,7 @@ class Runner:
                 error.message += (
                     _BRING_BACK if isinstance(error, WaitTimeout) or self._last_call == CONNECT else self._put_back()
                 )
-            self._tidy_leases()
+            self._tidy_leases(in_doubt=self._moves()[-1:] == [DISCONNECT])  # a reading may be from before that
             raise
         self._tidy_leases()
 
@@ -415,10 +415,10 @@ class Runner:
             with contextlib.suppress(CustomKeyStoreError):
                 self._leases.open(Lease.on(store))
 
-    def _tidy_leases(self) -> None:
+    def _tidy_leases(self, *, in_doubt: bool = False) -> None:
         """Forget a store that is not out of service any more, or shall be; of one that is FAILED the user is told."""
         store = self._history.store
-        out_of_service = store is not None and store.connection_state in OUT_OF_SERVICE
+        out_of_service = in_doubt or (store is not None and store.connection_state in OUT_OF_SERVICE)
         if self._known_id is not None and not (out_of_service and self._desired.state == "present"):
             self._leases.end(self._known_id)
 
@@ -473,8 +473,9 @@ class Runner:
         kms = self._kms.with_deadline(deadline)
         runner = Runner(kms, connected, self._history, self._clock, deadline, self._leases, self._permit)
         try:
-            runner._wait_for_state(ConnectionState.DISCONNECTED)  # or else a reading from before hides it
-            runner._run(runner.plan())
+            reached = runner._wait_for_state(ConnectionState.DISCONNECTED)  # or else a reading from before hides it
+            store = self._history.store  # not looked at again, as that look may be out of date, too
+            runner._run(make_plan(store, connected) if reached and store is not None else runner.plan())
         except CustomKeyStoreError as error:
             return (
                 f" The store was CONNECTED before and could NOT be connected again, so its KMS keys cannot be used."
@@ -599,7 +600,9 @@ class Runner:
             raise WaitTimeout(
                 f"KMS accepted to create the custom key store {self._desired}, but does not show it yet. Run the task again."
             )
-        return True
+        self._send_nothing_more()
+        store = self._history.store  # the plan takes it to be DISCONNECTED, as KMS creates it
+        return store is None or store.connection_state is ConnectionState.DISCONNECTED
 
     def _sees(self, custom_key_store_id: Optional[str]) -> bool:
         """Does KMS show the new store already?"""

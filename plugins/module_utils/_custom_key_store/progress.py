@@ -63,7 +63,7 @@ class Progress:
                 {
                     "store": f"with the name {desired.name}" if store is None else str(store),
                     "state": "not visible yet" if store is None else store.connection_state.value,
-                    "elapsed": round(elapsed),
+                    "elapsed": elapsed,  # not rounded, as its reader adds the time since then
                     "allowed": round(allowed),
                 },
             )

@@ -18,9 +18,12 @@ from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.apply
 from ansible_collections.keyops.aws.plugins.modules import kms_custom_key_store
 from tests.sdk import KNOWS_OWNER
 from tests.unit.harness import ModuleRunner
+from tests.unit.options import CLOUDHSM
+from tests.unit.options import OTHER_CLUSTER
 from tests.unit.plugins.test_diagnosis import CODES
 from tests.unit.plugins.test_plan import TABLE
 
+CREATE = "CreateCustomKeyStore"
 DESCRIBE = "DescribeCustomKeyStores"
 CONNECT = "ConnectCustomKeyStore"
 DISCONNECT = "DisconnectCustomKeyStore"
@@ -337,6 +340,56 @@ def test_somebody_else_connects_first(run: ModuleRunner) -> None:
     assert run.calls_and_polls == [DESCRIBE, CONNECT, DESCRIBE]
     assert result["changed"] is False
     assert result["custom_key_store"]["connection_state"] == "CONNECTED"
+
+
+@pytest.mark.parametrize(("state", "operations"), [("connected", [CREATE]), ("disconnected", [CREATE, DISCONNECT])])
+def test_somebody_else_connects_a_store_that_was_just_created(
+    run: ModuleRunner, monkeypatch: pytest.MonkeyPatch, state: str, operations: list[str]
+) -> None:
+    """The plan was made when there was no store: its next call would not fit the state that the store is seen in."""
+    create = api.Kms.create
+
+    def create_and_connect(kms: api.Kms, members: Any) -> str:
+        store_id = create(kms, members)
+        run.control.add_intruder(DESCRIBE, action=CONNECT, parameters={"CustomKeyStoreId": store_id})
+        return store_id
+
+    monkeypatch.setattr(api.Kms, "create", create_and_connect)
+    run.control.set_transitions(connect_seconds=10, disconnect_seconds=10)
+    result = run(**CLOUDHSM, state=state, update_credentials="always")
+    assert result["operations"] == operations
+    assert result["custom_key_store"]["connection_state"] == state.upper()
+    expected = [DESCRIBE, CREATE, DESCRIBE, *([DISCONNECT, DESCRIBE] if DISCONNECT in operations else [])]
+    assert run.calls_and_polls == expected
+
+
+def test_putting_back_does_not_rely_on_another_look(run: ModuleRunner, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that shows the store as it was before the disconnect would have it taken for put back."""
+    make_store(run, "CONNECTED")
+    describe = api.Kms.describe
+    shown: list[Any] = []
+
+    def describe_as_at_first(kms: api.Kms, desired: Any) -> Any:
+        shown.append(describe(kms, desired))
+        return shown[0]
+
+    monkeypatch.setattr(api.Kms, "describe", describe_as_at_first)
+    run.control.add_fault("UpdateCustomKeyStore", error="AccessDeniedException")
+    result = run(name="payments", cloud_hsm_cluster_id=OTHER_CLUSTER, allow_disconnect=True)
+    assert "The store is CONNECTED again, with its old settings." in result["msg"]
+    assert result["operations"] == [DISCONNECT, CONNECT]
+    assert result["custom_key_store"]["connection_state"] == "CONNECTED"
+
+
+def test_a_store_that_was_not_seen_after_the_disconnect_is_brought_back_by_the_next_run(run: ModuleRunner) -> None:
+    make_store(run, "CONNECTED")
+    run.control.add_fault(DESCRIBE, error="AccessDeniedException", skip=2, times=2)  # those after the disconnect
+    failed = run(name="payments", cloud_hsm_cluster_id=OTHER_CLUSTER, allow_disconnect=True)
+    assert "could NOT be connected again" in failed["msg"]
+    run.control.advance(60)
+    again = run(name="payments")  # whatever it asks for
+    assert again["operations"] == [CONNECT]
+    assert again["custom_key_store"]["connection_state"] == "CONNECTED"
 
 
 def test_somebody_else_aborts_our_connect(run: ModuleRunner) -> None:

@@ -50,8 +50,8 @@ def test_what_is_waited_for_is_written_down_and_taken_away(tmp_path: Path) -> No
     payments, ledger = DesiredStore(state="connected", name="payments"), DesiredStore(state="connected", name="ledger")
     progress.reporter(payments, history())(61.4, 1800)
     progress.reporter(ledger, History())(0.2, 1800)
-    first = {"store": 'cks-1 ("payments")', "state": "CONNECTING", "elapsed": 61, "allowed": 1800}
-    second = {"store": "with the name ledger", "state": "not visible yet", "elapsed": 0, "allowed": 1800}
+    first = {"store": 'cks-1 ("payments")', "state": "CONNECTING", "elapsed": 61.4, "allowed": 1800}
+    second = {"store": "with the name ledger", "state": "not visible yet", "elapsed": 0.2, "allowed": 1800}
     assert json.loads(path.read_text()) == {"written": 1000.0, "stores": [first, second]}
     progress.done(payments)
     assert json.loads(path.read_text())["stores"] == [second]
@@ -174,10 +174,12 @@ def action(*, no_log: bool = False) -> WaitingAction:
     return made
 
 
-def told(seen: str, *, no_log: bool = False) -> list[str]:
-    """The lines that are shown for what the wait command has printed."""
+def told(*seen: str, no_log: bool = False) -> list[str]:
+    """The lines that are shown for what the wait command has printed, one time after the other."""
+    shown: list[str] = []
     with mock.patch.object(waiting, "Display") as display:
-        action(no_log=no_log)._tell(seen, {"inventory_hostname": "localhost"})
+        for content in seen:
+            shown = action(no_log=no_log)._tell(content, {"inventory_hostname": "localhost"}, shown)
     return [call.args[0] for call in display.return_value.display.call_args_list]
 
 
@@ -192,6 +194,18 @@ def test_a_line_for_each_store_that_counts_on_since_it_was_written() -> None:
         'localhost: custom key store cks-2 ("ledger") is DISCONNECTING, 17 of at most 60 seconds',
     ]
     assert told(seen, no_log=True) == []
+
+
+def test_no_line_twice() -> None:
+    """Two reports of the same second, and one that was written between two full seconds."""
+
+    def seen(now: int, written: float, elapsed: float) -> str:
+        store = {"store": "cks-1", "state": "CONNECTING", "elapsed": elapsed, "allowed": 60}
+        return f"{now}\n" + json.dumps({"written": written, "stores": [store]})
+
+    assert told(seen(1011, 1010.3, 0.4), seen(1011, 1010.9, 1.0), seen(1012, 1011.9, 2.0)) == [
+        f"localhost: custom key store cks-1 is CONNECTING, {elapsed} of at most 60 seconds" for elapsed in (1, 2)
+    ]
 
 
 @pytest.mark.parametrize(
