@@ -413,6 +413,11 @@ connection_error:
       sample:
         - Wait a few minutes.
         - Connect the custom key store again (state=connected); from FAILED that disconnects it first.
+    guide:
+      description: The address of the runbook for this code, with commands for the diagnosis and for the way back into service.
+      returned: always
+      type: str
+      sample: https://example.org/keyops.aws/docs/docsite/runbook_network_errors.html
 error:
   description: The error that AWS returned.
   returned: when the task failed on one
@@ -448,13 +453,13 @@ from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleA
 from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store import result
 from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.api import place
 from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.apply import Handover
-from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.apply import History
 from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.apply import MustWait
 from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.background import Worker
 from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.clients import client_beside
 from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.clock import Clock
 from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.clusters import Cluster
 from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.clusters import describe_clusters
+from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.history import History
 from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.lease import Leases
 from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.model import CustomKeyStoreError
 from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.owner import FOLDER
@@ -529,7 +534,7 @@ def bring_about(
     refuse_two_identities(module.params)
     client = module.client("kms", config=client_config())
 
-    def look_at_cluster(cluster_id: str) -> Cluster:
+    def describe_cluster(cluster_id: str) -> Cluster:
         cloudhsm = client_beside(module, "cloudhsmv2", timeout=10)
         return describe_clusters(cloudhsm, [cluster_id])[cluster_id]
 
@@ -553,7 +558,7 @@ def bring_about(
         leases=leases,
         permit=permit,
         hands_over=worker.can_hand_over and not module.check_mode,
-        look_at_cluster=look_at_cluster,
+        describe_cluster=describe_cluster,
         check_endpoint=check_endpoint,
     )
 

@@ -243,6 +243,11 @@ custom_key_stores:
           sample:
             - Wait a few minutes.
             - Connect the custom key store again (state=connected); from FAILED that disconnects it first.
+        guide:
+          description: The address of the runbook for this code, with commands for the diagnosis and for the way back into service.
+          returned: always
+          type: str
+          sample: https://example.org/keyops.aws/docs/docsite/runbook_network_errors.html
     keys:
       description:
         - The KMS keys in the store.

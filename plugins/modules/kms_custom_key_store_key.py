@@ -309,14 +309,14 @@ def task_of(module: AnsibleAWSModule, history: KeyHistory) -> KeyTask:
     def where() -> str:
         return place(client.meta.region_name, client_beside(module, "sts", timeout=2))
 
-    def look_at_cluster(cluster_id: str) -> Cluster:
+    def describe_cluster(cluster_id: str) -> Cluster:
         return describe_clusters(client_beside(module, "cloudhsmv2"), [cluster_id])[cluster_id]
 
     return KeyTask(
         desired,
         client=client,
         place=where,
-        look_at_cluster=look_at_cluster,
+        describe_cluster=describe_cluster,
         history=history,
         clock=Clock(),
         notes=FOLDER,

@@ -398,8 +398,8 @@ stores:
       type: dict
     connection_error:
       description:
-        - Why the store is C(FAILED), or was at some time during the task, with C(code), C(cause) and C(remedy), in the shape of
-          RV(keyops.aws.kms_custom_key_store#module:connection_error).
+        - Why the store is C(FAILED), or was at some time during the task, with C(code), C(cause), C(remedy) and C(guide),
+          in the shape of RV(keyops.aws.kms_custom_key_store#module:connection_error).
       returned: when the store is or was C(FAILED)
       type: dict
     error:

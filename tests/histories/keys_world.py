@@ -379,7 +379,7 @@ class DirectKeyFront:
                 desired_key({**_DEFAULTS, **options}),
                 client=watch(DirectKms(self.backend)),
                 place=lambda: "the Region us-east-1",
-                look_at_cluster=Cluster,
+                describe_cluster=Cluster,
                 history=history,
                 clock=self.time.clock(),
                 notes=self.folder,

@@ -13,7 +13,7 @@ from typing import Protocol
 from unittest import mock
 
 from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store import result
-from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.apply import History
+from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.history import History
 from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.model import CustomKeyStore
 from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.model import CustomKeyStoreError
 from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.properties import desired_store
@@ -283,9 +283,9 @@ class World(Scene):
         class Watched(History):
             """Tells the world of each look."""
 
-            def saw(self, store: CustomKeyStore) -> CustomKeyStore:
+            def described(self, store: CustomKeyStore) -> CustomKeyStore:
                 looks.append((world.request_count, store.connection_state.value))
-                return super().saw(store)
+                return super().described(store)
 
         begin = self.time.now
         printed = self._front(options, Watched, check=check)

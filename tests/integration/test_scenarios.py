@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.version import DOCUMENTATION
 from tests.integration.harness import Ansible
 
 LOOK = "DescribeCustomKeyStores"
@@ -198,7 +199,9 @@ def test_a_connect_that_fails_tells_cause_and_remedy(ansible: Ansible) -> None:
             "Add at least one HSM to the cluster and wait until it is ACTIVE.",
             "Connect the custom key store again (state=connected); from FAILED that disconnects it first.",
         ],
+        "guide": f"{DOCUMENTATION}/docsite/runbook_insufficient_cloudhsm_hsms.html",
     }
+    assert result["msg"].endswith(f" See {result['connection_error']['guide']}.")
 
 
 def test_a_rescue_block_can_decide(ansible: Ansible) -> None:

@@ -17,7 +17,7 @@ from botocore.exceptions import ClientError
 from botocore.exceptions import ConnectionClosedError
 
 from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store import result
-from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.apply import History
+from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.history import History
 from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.lease import Lease
 from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.lease import Leases
 from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.model import CustomKeyStoreError

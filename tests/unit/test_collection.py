@@ -52,6 +52,12 @@ def test_the_user_agent_has_the_name_and_version_of_the_collection() -> None:
     assert galaxy["version"] == version.COLLECTION_VERSION
 
 
+def test_messages_name_the_documentation_that_galaxy_names() -> None:
+    galaxy = load("galaxy.yml")
+    assert galaxy["documentation"] == version.DOCUMENTATION
+    assert galaxy["documentation"].startswith(f"{galaxy['repository']}/")
+
+
 def test_the_action_group_has_every_module_and_those_of_amazon_aws() -> None:
     group = load("meta", "runtime.yml")["action_groups"]["aws"]
     assert group[0] == {"metadata": {"extend_group": ["amazon.aws.aws"]}}

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store import apply
+from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store import bring_back
 from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store import plan
 from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store import result
 from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store import service
@@ -90,7 +91,7 @@ def disconnects_unasked(patch: pytest.MonkeyPatch) -> None:
 
 
 def is_not_put_back(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(apply.Runner, "_put_back", lambda runner: "")
+    patch.setattr(bring_back.BringBack, "_reconnected", lambda brings_back, reconnect: "")
 
 
 def forgets_what_a_killed_run_left(patch: pytest.MonkeyPatch) -> None:
@@ -112,11 +113,11 @@ def does_not_wait(patch: pytest.MonkeyPatch) -> None:
 
 def goes_on_with_a_plan_for_a_store_that_was_moved(patch: pytest.MonkeyPatch) -> None:
     create = apply.Runner._create
-    patch.setattr(apply.Runner, "_create", lambda runner, step: create(runner, step) or True)
+    patch.setattr(apply.Runner, "_create", lambda runner, call: create(runner, call) or True)
 
 
 def crashes(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(apply.Runner, "_put_back", lambda runner: 1 // 0)
+    patch.setattr(apply.Runner, "_reconnect", lambda runner: 1 // 0)
 
 
 BUGS: dict[Callable[[pytest.MonkeyPatch], None], tuple[Case, int, str]] = {

@@ -20,12 +20,19 @@ from typing import Tuple
 
 from .model import AWS_CLOUDHSM
 from .model import EXTERNAL_KEY_STORE
+from .version import DOCUMENTATION
 
 _DISCONNECT = "Disconnect the custom key store (state=disconnected)."
 _CONNECT = "Connect the custom key store (state=connected)."
 _RECONNECT = "Connect the custom key store again (state=connected); from FAILED that disconnects it first."
 _TELL_KMS = "Tell KMS that password (key_store_password with update_credentials=always)."
 _TELL_CLUSTER = "Tell KMS the id of that cluster (cloud_hsm_cluster_id)."
+_SET_PASSWORD = "As an admin of the cluster, set a new password for kmsuser (cloudhsm-cli user change-password)"  # noqa: S105
+
+
+def address_of(page: str) -> str:
+    """The address of a page of the documentation, by its name in docs/docsite/rst."""
+    return f"{DOCUMENTATION}/docsite/{page}.html"
 
 
 @dataclass(frozen=True)
@@ -37,19 +44,26 @@ class ConnectionFailure:
         cause: one sentence.
         remedy: what to do, step by step.
         may_lock_kmsuser: another attempt with the same password may lock C(kmsuser) out of its cluster (R13).
+        page: the name of the page about it, where that is not the runbook that is named for the code.
     """
 
     code: str
     cause: str
     remedy: Tuple[str, ...]
     may_lock_kmsuser: bool = False
+    page: str = ""
+
+    @property
+    def guide(self) -> str:
+        """The address of the page about it."""
+        return address_of(self.page or f"runbook_{self.code.lower()}")
 
     def to_result(self) -> dict[str, Any]:
-        return {"code": self.code, "cause": self.cause, "remedy": list(self.remedy)}
+        return {"code": self.code, "cause": self.cause, "remedy": list(self.remedy), "guide": self.guide}
 
     def __str__(self) -> str:
         steps = " ".join(f"({number}) {step}" for number, step in enumerate(self.remedy, 1))
-        return f"{self.code}: {self.cause} What to do: {steps}"
+        return f"{self.code}: {self.cause} What to do: {steps} See {self.guide}."
 
 
 def _codes(*failures: ConnectionFailure) -> Mapping[str, ConnectionFailure]:
@@ -109,18 +123,19 @@ _CLOUDHSM = _codes(
         "The password that KMS has for kmsuser is not the one that kmsuser has in the CloudHSM cluster.",
         (
             _DISCONNECT,
-            "As a crypto officer, set a new password for kmsuser on all HSMs of the cluster (changePswd).",
+            f"{_SET_PASSWORD}.",
             _TELL_KMS,
             _CONNECT,
         ),
         may_lock_kmsuser=True,
+        page="runbook_invalid_credentials_cloudhsm",
     ),
     ConnectionFailure(
         "USER_LOCKED_OUT",
         "kmsuser is locked out of the CloudHSM cluster after too many logins with a wrong password.",
         (
             _DISCONNECT,
-            "As a crypto officer, set a new password for kmsuser on all HSMs of the cluster (changePswd), which unlocks it.",
+            f"{_SET_PASSWORD}, which unlocks it.",
             _TELL_KMS,
             _CONNECT,
         ),
@@ -142,7 +157,8 @@ _CLOUDHSM = _codes(
         "There is no crypto user kmsuser in the CloudHSM cluster.",
         (
             _DISCONNECT,
-            "Create a crypto user (CU) named kmsuser, without second factor, on all HSMs of the cluster.",
+            "As an admin of the cluster, create the crypto user kmsuser on all HSMs (cloudhsm-cli user create), without a second"
+            " factor.",
             _TELL_KMS,
             _CONNECT,
         ),
@@ -160,6 +176,7 @@ _EXTERNAL = _codes(
             " only the secret is another).",
             _CONNECT,
         ),
+        page="runbook_invalid_credentials_external",
     ),
     ConnectionFailure(
         "XKS_PROXY_ACCESS_DENIED",
@@ -236,6 +253,7 @@ def diagnose(code: str, store_type: str) -> ConnectionFailure:
         code,
         "KMS gives a reason that this version of keyops.aws does not know.",
         ("Look the code up in the KMS developer guide, under troubleshooting custom key stores.", _RECONNECT),
+        page="guide_failed",
     )
     return _FAILURES[store_type].get(code, unknown)
 
@@ -412,12 +430,65 @@ _OF_OPERATIONS: Mapping[Tuple[str, str], str] = {
 """What an error code means to one operation, where that is not what it means to the others."""
 
 
+_RUNBOOKS: Mapping[str, str] = {
+    **{
+        code: f"runbook_{code.lower()}"
+        for code in (
+            *("AccessDeniedException", "CustomKeyStoreHasCMKsException", "CustomKeyStoreNameInUseException"),
+            *("CloudHsmClusterInUseException", "CloudHsmClusterInvalidConfigurationException"),
+            *("CloudHsmClusterNotActiveException", "CloudHsmClusterNotFoundException"),
+            *("CloudHsmClusterNotRelatedException", "IncorrectTrustAnchorException", "LimitExceededException"),
+            *("XksProxyIncorrectAuthenticationCredentialException", "XksProxyUriUnreachableException"),
+        )
+    },
+    **dict.fromkeys(
+        ("CustomKeyStoreInvalidStateException", "CustomKeyStoreNotFoundException"),
+        "runbook_customkeystoreinvalidstateexception",
+    ),
+    **dict.fromkeys(
+        ("ExpiredToken", "ExpiredTokenException", "RequestExpired")
+        + ("InvalidClientTokenId", "InvalidSignatureException", "UnrecognizedClientException"),
+        "runbook_expiredtokenexception",
+    ),
+    **dict.fromkeys(
+        ("KMSInternalException", "DependencyTimeoutException", "KMSInvalidStateException"), "runbook_kmsinternalexception"
+    ),
+    **dict.fromkeys(
+        ("XksKeyNotFoundException", "XksKeyInvalidConfigurationException", "XksKeyAlreadyInUseException"),
+        "runbook_xkskeynotfoundexception",
+    ),
+    **dict.fromkeys(
+        ("XksProxyInvalidConfigurationException", "XksProxyInvalidResponseException"),
+        "runbook_xksproxyinvalidconfigurationexception",
+    ),
+    **dict.fromkeys(
+        ("XksProxyUriInUseException", "XksProxyUriEndpointInUseException", "XksProxyVpcEndpointServiceInUseException"),
+        "runbook_xksproxyuriinuseexception",
+    ),
+    **dict.fromkeys(
+        ("XksProxyVpcEndpointServiceInvalidConfigurationException", "XksProxyVpcEndpointServiceNotFoundException"),
+        "runbook_xksproxyvpcendpointserviceinvalidconfigurationexception",
+    ),
+}
+"""The page about each error code that takes a person, by its name. Codes with the same remedy share one."""
+
+_OTHER_QUOTAS = ("CreateAlias", "CreateKey")
+"""Operations whose C(LimitExceededException) is about another quota than that of custom key stores."""
+
+
+def runbook_of(code: str, operation: str) -> str:
+    """The name of the page about an error code of an operation; empty where there is none."""
+    if code == "LimitExceededException" and operation in _OTHER_QUOTAS:
+        return ""
+    return _RUNBOOKS.get(code, "")
+
+
 _ELSEWHERE = re.compile(r"\b(?:cloudhsm|iam|ec2):[A-Z][A-Za-z]+")
 """Actions of other services."""
 
 
 def explain_exception(code: str, operation: str, said: str = "") -> str:
-    """Cause and remedy of an error code that an operation was answered with.
+    """Cause and remedy of an error code that an operation was answered with, and the page about it if there is one.
 
     Args:
         code: C(Error.Code) of the answer.
@@ -425,6 +496,12 @@ def explain_exception(code: str, operation: str, said: str = "") -> str:
         said: C(Error.Message) of the answer. It may name another action that the caller lacks: KMS looks at the clusters with
             the caller's permissions (R21).
     """
+    page = runbook_of(code, operation)
+    text = _explained(code, operation, said)
+    return f"{text} See {address_of(page)}." if page else text
+
+
+def _explained(code: str, operation: str, said: str) -> str:
     action = _ELSEWHERE.search(said)
     if code == "AccessDeniedException" and action:
         return _EXCEPTIONS[code].replace("{action}", action[0])

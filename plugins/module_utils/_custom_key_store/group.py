@@ -29,8 +29,8 @@ from . import result
 from .api import Client
 from .api import NotFound
 from .apply import Handover
-from .apply import History
 from .clock import Clock
+from .history import History
 from .lease import Lease
 from .lease import Leases
 from .lease import Report
@@ -69,8 +69,8 @@ class TimedHistory(History):
 
     times: list[datetime.datetime] = field(default_factory=list)
 
-    def saw(self, store: CustomKeyStore) -> CustomKeyStore:
-        super().saw(store)
+    def described(self, store: CustomKeyStore) -> CustomKeyStore:
+        super().described(store)
         if len(self.times) < len(self.connection_states):
             self.times.append(datetime.datetime.now(datetime.timezone.utc))
         return store

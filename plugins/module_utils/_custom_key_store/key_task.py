@@ -147,7 +147,7 @@ class KeyTask:
         desired: what is asked for.
         client: a boto3 client for KMS, made with C(client_config()).
         place: names Region and account; asked only when there is no such store.
-        look_at_cluster: describes the CloudHSM cluster with an id.
+        describe_cluster: describes the CloudHSM cluster with an id.
         history: is kept up to date.
         clock: see there. The time that the task may wait begins now.
         notes: the folder of C(noted()); None: nothing is remembered.
@@ -159,7 +159,7 @@ class KeyTask:
         *,
         client: Client,
         place: Callable[[], str],
-        look_at_cluster: Callable[[str], Cluster],
+        describe_cluster: Callable[[str], Cluster],
         history: KeyHistory,
         clock: Clock,
         notes: Optional[str] = None,
@@ -170,7 +170,7 @@ class KeyTask:
         self._clock = clock
         self._deadline = Deadline(clock, desired.wait_timeout)
         self._kms = Kms(client, self._deadline, place)
-        self._look_at_cluster = look_at_cluster
+        self._describe_cluster = describe_cluster
         self._notes = notes
         self._found: Optional[Found] = None
 
@@ -276,7 +276,7 @@ class KeyTask:
         store = plan.store
         if store is None or store.type != AWS_CLOUDHSM:
             return
-        cluster = self._look_at_cluster(store.description["CloudHsmClusterId"])
+        cluster = self._describe_cluster(store.description["CloudHsmClusterId"])
         refuse_cluster(cluster, store)
         if cluster.problem is not None:
             self._history.warn(f"Whether the CloudHSM cluster allows a new KMS key is not known. {cluster.problem}")

@@ -20,7 +20,7 @@ from typing import Mapping
 from typing import Optional
 
 if TYPE_CHECKING:  # the controller imports this file for each task, and none of what these need
-    from .apply import History
+    from .history import History
     from .model import DesiredStore
 
 ENTRIES = "stores"

@@ -14,7 +14,7 @@ from typing import Optional
 
 from ansible.module_utils.common.dict_transformations import dict_merge
 
-from .apply import History
+from .history import History
 from .model import CustomKeyStore
 from .model import CustomKeyStoreError
 from .plan import Plan

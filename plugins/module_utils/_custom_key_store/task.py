@@ -10,30 +10,26 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
 from typing import Any
 from typing import Callable
 from typing import ContextManager
-from typing import Mapping
 from typing import Optional
-from typing import Sequence
 
 from . import result
 from .api import Client
 from .api import Kms
 from .apply import Handover
-from .apply import History
 from .apply import Runner
 from .clock import Clock
 from .clock import Deadline
+from .history import History
 from .lease import Leases
 from .model import DesiredStore
 from .owner import Permit
 from .plan import Plan
-
-if TYPE_CHECKING:
-    from .clusters import Cluster
-    from .prediction import Check
+from .prechecks import CheckEndpoint
+from .prechecks import DescribeCluster
+from .prechecks import Prechecks
 
 
 class Task:
@@ -48,7 +44,7 @@ class Task:
         leases: of stores that a task was to bring back, should it be killed before it has.
         permit: see there.
         hands_over: may it raise C(MustWait) where another process could go on?
-        look_at_cluster: describes the CloudHSM cluster with an id; None: no cluster is looked at.
+        describe_cluster: describes the CloudHSM cluster with an id; None: no cluster is described.
         check_endpoint: checks an external key store proxy with a configuration; None: none is checked.
     """
 
@@ -63,8 +59,8 @@ class Task:
         leases: Optional[Leases] = None,
         permit: Optional[Permit] = None,
         hands_over: bool = False,
-        look_at_cluster: Optional[Callable[[str], Cluster]] = None,
-        check_endpoint: Optional[Callable[[Mapping[str, Any]], Sequence[Check]]] = None,
+        describe_cluster: Optional[DescribeCluster] = None,
+        check_endpoint: Optional[CheckEndpoint] = None,
     ) -> None:
         self._check_outside = clock.check
         clock = replace(clock, check=self._check)
@@ -81,8 +77,7 @@ class Task:
             leases or Leases(None),
             permit or Permit(),
             hands_over,
-            look_at_cluster,
-            check_endpoint,
+            Prechecks(self.kms, history, describe_cluster, check_endpoint),
         )
 
     def _may_change(self, custom_key_store_id: str, operation: str) -> ContextManager[None]:

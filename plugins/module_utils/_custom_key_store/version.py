@@ -5,9 +5,12 @@
 # This file is private to the keyops.aws collection: it may change in any release without notice.
 
 
-"""The name and version of the collection, which KMS's logs show as the user agent. Kept equal to galaxy.yml by a test."""
+"""What galaxy.yml says of the collection, to which a test keeps it equal. KMS's logs show name and version as the user agent."""
 
 from __future__ import annotations
 
 COLLECTION_NAME = "keyops.aws"
 COLLECTION_VERSION = "0.1.0"
+
+DOCUMENTATION = "https://example.org/keyops.aws/docs"
+"""Where the pages of docs/docsite are, in the folder docsite. Addresses in results and messages begin with it."""

@@ -9,8 +9,8 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 
-from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.apply import History
 from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.clock import Clock
+from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.history import History
 from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.model import DesiredStore
 from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.task import Task
 from kms_emulator import Control

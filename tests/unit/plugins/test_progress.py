@@ -19,8 +19,8 @@ from unittest import mock
 import pytest
 from ansible.errors import AnsibleConnectionFailure
 
-from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.apply import History
 from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.background import Job
+from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.history import History
 from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.model import CustomKeyStore
 from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.model import DesiredStore
 from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.progress import Progress
@@ -40,7 +40,7 @@ DESCRIBED = {
 
 def history() -> History:
     seen = History()
-    seen.saw(CustomKeyStore(DESCRIBED))
+    seen.described(CustomKeyStore(DESCRIBED))
     return seen
 
 

@@ -1,0 +1,110 @@
+# Copyright: Contributors to the keyops.aws collection
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# This file is private to the keyops.aws collection: it may change in any release without notice.
+
+
+"""Bringing a store back into service that a task took out of service for a change."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import Callable
+from typing import Optional
+
+from .history import History
+from .lease import Lease
+from .lease import Leases
+from .model import IN_SERVICE
+from .model import OUT_OF_SERVICE
+from .model import CustomKeyStore
+from .model import CustomKeyStoreError
+from .plan import CONNECT
+from .plan import DISCONNECT
+from .plan import UPDATE
+from .wait import WaitTimeout
+
+_RUN_CONNECTED = " The store was in service before: to bring it back, run the task with state=connected."
+
+
+class BringBack:
+    """Remembers a store that a task disconnects for a change, until it is in service again.
+
+    A process that is killed leaves a lease, by which the next task brings the store back. A lease that cannot be read or written
+    keeps nobody from anything: it is for a rare case.
+
+    Args:
+        state: C(state) of the task. Only C(present) leaves the connection as it was found.
+        history: what the task has described and changed.
+        leases: where the leases are kept.
+    """
+
+    def __init__(self, state: str, history: History, leases: Leases) -> None:
+        self._state = state
+        self._history = history
+        self._leases = leases
+
+    @property
+    def is_due(self) -> bool:
+        """Must the task connect the store, though C(state) does not ask for it?"""
+        return self._state == "present" and self._history.took_out_of_service(self._state)
+
+    def find_interrupted(self, store: CustomKeyStore) -> None:
+        """Find the lease that a task left that was killed before it had brought the store back."""
+        if self._state != "present" or store.connection_state not in OUT_OF_SERVICE or self._history.interrupted:
+            return
+        with contextlib.suppress(CustomKeyStoreError):
+            self._history.interrupted = self._leases.of(store.id)
+
+    def before_disconnect(self) -> None:
+        """Open a lease for a store that is about to be disconnected for a change."""
+        store = self._history.store
+        if self._state == "present" and store is not None and store.connection_state in IN_SERVICE:
+            with contextlib.suppress(CustomKeyStoreError):
+                self._leases.open(Lease.on(store))
+
+    def after_success(self, custom_key_store_id: Optional[str]) -> None:
+        """End the lease of a store that is in service again, or that is to stay out of service."""
+        store = self._history.store
+        self._tidy(custom_key_store_id, is_out=store is not None and store.connection_state in OUT_OF_SERVICE)
+
+    def after_failure(
+        self,
+        error: CustomKeyStoreError,
+        custom_key_store_id: Optional[str],
+        *,
+        last_request: str,
+        reconnect: Callable[[], None],
+    ) -> None:
+        """Bring the store back where the task has taken it out of service, and add to the error how that went.
+
+        Args:
+            error: why the task failed.
+            custom_key_store_id: None where the store was not found.
+            last_request: the operation that was sent last.
+            reconnect: connects the store with the settings that it has; raises C(CustomKeyStoreError) where it cannot.
+        """
+        if self._history.took_out_of_service(self._state) and self._history.last_move != CONNECT:
+            # After a timeout, KMS still works on the store. After a connect that was refused, another one would be.
+            is_left = isinstance(error, WaitTimeout) or last_request == CONNECT
+            error.message += _RUN_CONNECTED if is_left else self._reconnected(reconnect)
+        store = self._history.store
+        is_in_doubt = self._history.last_move == DISCONNECT  # the description may be from before that
+        is_out = store is not None and store.connection_state in OUT_OF_SERVICE
+        self._tidy(custom_key_store_id, is_out=is_out or is_in_doubt)
+
+    def _reconnected(self, reconnect: Callable[[], None]) -> str:
+        try:
+            reconnect()
+        except CustomKeyStoreError as error:
+            return (
+                f" The store was CONNECTED before and could NOT be connected again, so its KMS keys cannot be used."
+                f" Mend that first: {error.message}"
+            )
+        return f" The store is CONNECTED again, with its {'new' if UPDATE in self._history.operations else 'old'} settings."
+
+    def _tidy(self, custom_key_store_id: Optional[str], *, is_out: bool) -> None:
+        """A store that is FAILED needs no lease: the user is told of it."""
+        if custom_key_store_id is not None and not (is_out and self._state == "present"):
+            self._leases.end(custom_key_store_id)

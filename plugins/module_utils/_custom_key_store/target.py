@@ -1,0 +1,98 @@
+# Copyright: Contributors to the keyops.aws collection
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# This file is private to the keyops.aws collection: it may change in any release without notice.
+
+
+"""The store that a task is about: which one it is, and its description."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Optional
+
+from .api import Kms
+from .api import NotFound
+from .history import History
+from .model import CustomKeyStore
+from .model import DesiredStore
+
+
+class Target:
+    """The store that a task is about.
+
+    Once its id is known, it is described by that alone: somebody may give its name to another store.
+
+    Args:
+        kms: the operations.
+        desired: what the task asks for; its id or name selects the store.
+        history: records each description.
+
+    Attributes:
+        known_id: the id of the store; None while there is no such store.
+    """
+
+    def __init__(self, kms: Kms, desired: DesiredStore, history: History) -> None:
+        self._kms = kms
+        self._desired = desired
+        self._history = history
+        self.known_id = desired.custom_key_store_id
+
+    @property
+    def id(self) -> str:
+        """The id of a store that was found.
+
+        Raises:
+            RuntimeError: it was not found yet.
+        """
+        if self.known_id is None:
+            raise RuntimeError("plan() comes before run(): it finds the store first")
+        return self.known_id
+
+    def find(self) -> CustomKeyStore:
+        """Describe the store, found by its id or name.
+
+        Raises:
+            NotFound: there is none.
+            KmsError: KMS could not be asked.
+        """
+        return self._find(self.known_id)
+
+    def find_new(self, custom_key_store_id: Optional[str]) -> bool:
+        """Does KMS show a store that was just created?
+
+        Args:
+            custom_key_store_id: None where the answer with the id was lost: the store is found by its name.
+        """
+        try:
+            self._find(custom_key_store_id)
+        except NotFound:
+            return False
+        return True
+
+    def _find(self, custom_key_store_id: Optional[str]) -> CustomKeyStore:
+        try:
+            store = self._kms.describe(replace(self._desired, custom_key_store_id=custom_key_store_id))
+        except NotFound:
+            self._history.store = None
+            raise
+        self.known_id = store.id
+        return self._history.described(store)
+
+    def describe(self) -> CustomKeyStore:
+        """Describe the store once more.
+
+        Raises:
+            NotFound: somebody has deleted it.
+            KmsError: KMS could not be asked.
+        """
+        return self._history.described(self._kms.describe_by_id(self.id))
+
+    def is_gone(self) -> bool:
+        """Does KMS show a deleted store no more?"""
+        try:
+            self._kms.describe_by_id(self.id)
+        except NotFound:
+            return True
+        return False
