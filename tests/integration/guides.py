@@ -52,7 +52,11 @@ class Block:
 
 def all_blocks(guide: str) -> list[Block]:
     """The code blocks of a guide, in order."""
-    text = (GUIDES / f"{guide}.rst").read_text("utf-8")
+    return blocks_of((GUIDES / f"{guide}.rst").read_text("utf-8"))
+
+
+def blocks_of(text: str) -> list[Block]:
+    """The code blocks of a text, in order."""
     return [
         Block(language, "".join(re.findall(r":caption: (.*)", options)), textwrap.dedent(body).strip("\n") + "\n")
         for _indent, language, options, body in _BLOCK.findall(text)

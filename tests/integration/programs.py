@@ -10,10 +10,14 @@ and the emulator's control does what they would. CloudHSM's own command line doe
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
+
+import boto3
 
 from kms_emulator import HttpControl
 from tests.environment import BIN
@@ -23,6 +27,9 @@ FOLDER = Path(os.environ["GUIDE_FOLDER"])
 
 CLUSTER = FOLDER / "cluster"
 """A file with the id of the cluster that was created last; CloudHSM's own command line is set up for one cluster, too."""
+
+KMSUSER = FOLDER / "kmsuser.json"
+"""What C(user list) tells of kmsuser that is unusual, or null where there is no such user. Without the file, all is well."""
 
 REQUEST = FOLDER / "cluster.request"
 """The cluster's own request for a certificate."""
@@ -93,8 +100,31 @@ def initialize_cluster(arguments: list[str]) -> None:
     control().set_cluster(option(arguments, "--cluster-id"), state="INITIALIZED", certificate=anchor.read_text())
 
 
+def hsm_count(cluster_id: str) -> int:
+    """How many HSMs a cluster has."""
+    cloudhsm = boto3.client("cloudhsmv2", endpoint_url=os.environ["AWS_URL"], region_name=os.environ["AWS_REGION"])
+    (cluster,) = cloudhsm.describe_clusters(Filters={"clusterIds": [cluster_id]})["Clusters"]
+    return len(cluster["Hsms"])
+
+
+def without_login(command: list[str]) -> dict[str, Any] | None:
+    """What CloudHSM's command line tells of a cluster to everybody; None for another command."""
+    if command == ["cluster", "hsm-info"]:
+        return {"hsms": [{"vendor": "Marvell", "serial-number": "5.3G1"}] * hsm_count(CLUSTER.read_text())}
+    if command == ["user", "list"]:
+        admin = {"username": "admin", "role": "admin", "locked": "false", "mfa": [], "cluster-coverage": "full"}
+        kmsuser = {**admin, "username": "kmsuser", "role": "crypto-user"}
+        told = json.loads(KMSUSER.read_text()) if KMSUSER.exists() else {}
+        return {"users": [admin] if told is None else [admin, {**kmsuser, **told}]}
+    return None
+
+
 def cloudhsm_cli(arguments: list[str]) -> int:
-    """The two or three commands of CloudHSM's command line that guides use, with the options that these have there."""
+    """The commands of CloudHSM's command line that guides use, with the options that these have there."""
+    told = without_login(arguments)
+    if told is not None:
+        print(json.dumps({"error_code": 0, "data": told}, indent=2))
+        return 0
     cluster_id = CLUSTER.read_text()
     if arguments == ["cluster", "activate"]:
         control().set_cluster(cluster_id, state="ACTIVE")
@@ -108,10 +138,13 @@ def cloudhsm_cli(arguments: list[str]) -> int:
     parser.add_argument("--password", required=True)
     given = parser.parse_args(arguments)
     if given.command == ["user", "create"]:
-        control().delete_kmsuser(cluster_id)
+        if not KMSUSER.exists() or json.loads(KMSUSER.read_text()) is not None:
+            control().delete_kmsuser(cluster_id)  # an emulated cluster has one from the start
         control().create_kmsuser(cluster_id, given.password)
+        KMSUSER.unlink(missing_ok=True)
     elif given.command == ["user", "change-password"]:
         control().change_kmsuser_password(cluster_id, given.password)
+        KMSUSER.unlink(missing_ok=True)
     else:
         raise ValueError(f"There is no command {given.command}.")
     return 0

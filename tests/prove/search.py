@@ -239,7 +239,11 @@ class Search:
         is_last = number == self._last
         every = self._every if is_last else 1
         firsts = itertools.accumulate(self._next.values(), initial=0)
-        units = [Unit(parent, first, every, is_last) for parent, first in zip(self._next, firsts, strict=False)]
+        units = [
+            Unit(parent, first, every, is_last)
+            for (parent, count), first in zip(self._next.items(), firsts, strict=False)
+            if -first % every < count  # or else none of them is run
+        ]
         of = sum(self._next.values())
         level = Level(number, of, -(-of // every))
         self._report(level)
