@@ -414,7 +414,7 @@ connection_error:
         - Wait a few minutes.
         - Connect the custom key store again (state=connected); from FAILED that disconnects it first.
     guide:
-      description: The address of the runbook for this code, with commands for the diagnosis and for the way back into service.
+      description: The address of the runbook for this code, with commands for the diagnosis and for what to do.
       returned: always
       type: str
       sample: https://example.org/keyops.aws/docs/docsite/runbook_network_errors.html
@@ -451,7 +451,6 @@ from ansible_collections.amazon.aws.plugins.module_utils.common import set_colle
 from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleAWSModule
 
 from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store import result
-from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.api import place
 from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.apply import Handover
 from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.apply import MustWait
 from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.background import Worker
@@ -460,6 +459,7 @@ from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.clock
 from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.clusters import Cluster
 from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.clusters import describe_clusters
 from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.history import History
+from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.kms import place
 from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.lease import Leases
 from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.model import CustomKeyStoreError
 from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.owner import FOLDER

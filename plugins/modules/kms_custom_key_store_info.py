@@ -244,7 +244,7 @@ custom_key_stores:
             - Wait a few minutes.
             - Connect the custom key store again (state=connected); from FAILED that disconnects it first.
         guide:
-          description: The address of the runbook for this code, with commands for the diagnosis and for the way back into service.
+          description: The address of the runbook for this code, with commands for the diagnosis and for what to do.
           returned: always
           type: str
           sample: https://example.org/keyops.aws/docs/docsite/runbook_network_errors.html
@@ -584,7 +584,6 @@ from typing import Optional
 from ansible_collections.amazon.aws.plugins.module_utils.common import set_collection_info
 from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleAWSModule
 
-from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.api import Kms
 from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.clients import client_beside
 from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.clock import Clock
 from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.clock import Deadline
@@ -595,6 +594,7 @@ from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.keys 
 from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.keys import told_by_store
 from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.keys import unused_among
 from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.keys import usages
+from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.kms_stores import Kms
 from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.model import ConnectionState
 from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.model import CustomKeyStore
 from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.model import CustomKeyStoreError
@@ -715,8 +715,8 @@ def add_keys(module: AnsibleAWSModule, kms: Kms, results: Mapping[str, dict[str,
     """
     if not results:
         return {"keys_not_described": []}
-    found = keys_in_stores(kms, results)
-    uses = usages(kms, found.keys)
+    found = keys_in_stores(kms.keys, results)
+    uses = usages(kms.keys, found.keys)
     keys = found.keys
     if module.params["unused_for_days"] is not None:
         keys = unused_among(keys, uses, days=module.params["unused_for_days"], now=kms.now())

@@ -262,7 +262,6 @@ from typing import Any
 from ansible_collections.amazon.aws.plugins.module_utils.common import set_collection_info
 from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleAWSModule
 
-from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.api import place
 from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.clients import client_beside
 from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.clock import Clock
 from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.clusters import Cluster
@@ -271,6 +270,7 @@ from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.key_n
 from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.key_plan import desired_key
 from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.key_task import KeyHistory
 from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.key_task import KeyTask
+from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.kms import place
 from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.model import CustomKeyStoreError
 from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.properties import refuse_two_identities
 from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.service import client_config

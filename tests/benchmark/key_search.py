@@ -20,11 +20,11 @@ from typing import Any
 
 import boto3
 
-from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.api import Kms
 from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.clock import Clock
 from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.clock import Deadline
 from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.keys import keys_in_stores
 from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.keys import usages
+from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.kms_stores import Kms
 from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.service import client_config
 
 
@@ -56,8 +56,8 @@ def sequential(client: Any, custom_key_store_id: str) -> int:
 def ours(client: Any, custom_key_store_id: str) -> int:
     """What include_keys does."""
     kms = Kms(client, Deadline(Clock(), 600), lambda: "")
-    found = keys_in_stores(kms, [custom_key_store_id])
-    return len(usages(kms, found.keys).by_key)
+    found = keys_in_stores(kms.keys, [custom_key_store_id])
+    return len(usages(kms.keys, found.keys).by_key)
 
 
 def measure(contender: Callable[[Any, str], int], url: str, custom_key_store_id: str) -> Measurement:

@@ -18,12 +18,12 @@ from typing import Iterator
 from typing import Optional
 from typing import Tuple
 
-from .api import Kms
-from .api import NotFound
 from .bring_back import BringBack
 from .clock import Clock
 from .clock import Deadline
 from .history import History
+from .kms import NotFound
+from .kms_stores import Kms
 from .lease import Leases
 from .model import ConnectionState
 from .model import CustomKeyStoreError

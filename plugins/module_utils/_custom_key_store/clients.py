@@ -18,8 +18,8 @@ from typing import Optional
 
 from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleAWSModule
 
-from .api import place
 from .clock import Clock
+from .kms import place
 from .looks import SharedLooks
 from .schedule import AwsLeases
 from .service import client_config

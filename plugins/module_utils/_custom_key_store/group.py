@@ -26,11 +26,11 @@ from typing import Optional
 from typing import Sequence
 
 from . import result
-from .api import Client
-from .api import NotFound
 from .apply import Handover
 from .clock import Clock
 from .history import History
+from .kms import Client
+from .kms import NotFound
 from .lease import Lease
 from .lease import Leases
 from .lease import Report

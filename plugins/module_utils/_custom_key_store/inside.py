@@ -17,13 +17,13 @@ from typing import Mapping
 from typing import Optional
 from typing import Sequence
 
-from .api import Kms
-from .api import KmsError
 from .clusters import Cluster
 from .clusters import describe_clusters
 from .keys import keys_in_stores
 from .keys import told_by_store
 from .keys import usages
+from .kms import KmsError
+from .kms_stores import Kms
 from .model import CustomKeyStore
 
 
@@ -57,12 +57,12 @@ def add_keys(kms: Kms, stores: Sequence[Optional[CustomKeyStore]], results: Sequ
         results: of these stores.
     """
     try:
-        found = keys_in_stores(kms, {store.id for store in stores if store})
+        found = keys_in_stores(kms.keys, {store.id for store in stores if store})
     except KmsError as error:
         for result in results:
             result["keys_problem"] = error.message
         return
-    told = told_by_store(found.keys, usages(kms, found.keys))
+    told = told_by_store(found.keys, usages(kms.keys, found.keys))
     for store, result in zip(stores, results):
         result["keys"] = told.get(store.id, []) if store else []
         result["keys_not_described"] = found.missing()

@@ -23,9 +23,6 @@ from typing import Mapping
 from typing import Optional
 from typing import Tuple
 
-from .api import Client
-from .api import Kms
-from .api import KmsError
 from .clock import Clock
 from .clock import Deadline
 from .clusters import Cluster
@@ -48,6 +45,9 @@ from .key_plan import with_spare
 from .keys import Key
 from .keys import aliases_of
 from .keys import keys_in_stores
+from .kms import Client
+from .kms import KmsError
+from .kms_stores import Kms
 from .model import AWS_CLOUDHSM
 from .model import EXTERNAL_KEY_STORE
 from .model import CustomKeyStore
@@ -223,7 +223,7 @@ class KeyTask:
             before = replace(
                 self._desired,
                 description=plan.key.metadata.get("Description") or None,
-                policy=self._desired.policy or self._kms.key_policy(plan.key.id),
+                policy=self._desired.policy or self._kms.keys.key_policy(plan.key.id),
                 tags=self._tags_of(plan.key) if self._desired.tags is None else self._desired.tags,
             )
         except KmsError as error:
@@ -237,7 +237,7 @@ class KeyTask:
 
     def _tags_of(self, key: Key) -> dict[str, str]:
         """Those that a task may give."""
-        tags = self._kms.list_tags(key.id)
+        tags = self._kms.keys.list_tags(key.id)
         return {name: value for name, value in tags.items() if name != MARK and not name.lower().startswith("aws:")}
 
     def _spare(self, plan: KeyPlan) -> Optional[Key]:
@@ -249,7 +249,7 @@ class KeyTask:
 
     def _look(self) -> Found:
         key = self._described()
-        now = self._kms.now()
+        now = self._kms.keys.now()
         found = Found(key, None, now)
         if self._found is None:
             self._history.found = key
@@ -262,7 +262,7 @@ class KeyTask:
     def _described(self) -> Optional[Key]:
         """The key that the alias stands for."""
         try:
-            return Key(self._kms.describe_key(self._desired.alias))
+            return Key(self._kms.keys.describe_key(self._desired.alias))
         except KmsError as error:
             if error.code == NOT_FOUND:
                 return None
@@ -286,12 +286,12 @@ class KeyTask:
         store = plan.store
         if store is None:
             return {}
-        keys = keys_in_stores(self._kms, [store.id]).keys
+        keys = keys_in_stores(self._kms.keys, [store.id]).keys
         if store.type == EXTERNAL_KEY_STORE:
             keys = tuple(key for key in keys if key.xks_key_id == self._desired.xks_key_id)
         if not keys:
             return {}
-        aliases = aliases_of(self._kms, [key.id for key in keys])
+        aliases = aliases_of(self._kms.keys, [key.id for key in keys])
         if store.type == AWS_CLOUDHSM:
             keys = tuple(key for key in keys if not aliases[key.id] and self._has_mark(key))
         return {key.id: (key, tuple(aliases[key.id])) for key in keys}
@@ -300,7 +300,7 @@ class KeyTask:
         if key.metadata["KeyState"] != ENABLED:
             return False
         try:
-            return self._kms.list_tags(key.id).get(MARK) == self._desired.alias
+            return self._kms.keys.list_tags(key.id).get(MARK) == self._desired.alias
         except KmsError as error:
             self._history.warn(
                 f"Whether the KMS key {key.id}, which has no alias, was made for {self._desired.alias} is not known, and this"
@@ -352,7 +352,7 @@ class KeyTask:
             turn += 1
             note.creates()
             try:
-                key = Key(self._kms.create_key(plan.members or {}))
+                key = Key(self._kms.keys.create_key(plan.members or {}))
                 break
             except KmsError as error:
                 is_unclear = error.maybe_applied and not self._deadline.passed()
@@ -400,7 +400,7 @@ class KeyTask:
         while True:
             attempt += 1
             try:
-                self._kms.point_alias(operation, self._desired.alias, key.id)
+                self._kms.keys.point_alias(operation, self._desired.alias, key.id)
                 break
             except KmsError as error:
                 error.maybe_applied = maybe_applied = maybe_applied or error.maybe_applied
@@ -534,7 +534,7 @@ class KeyTask:
         if key is None:
             raise ValueError("there is no key to delete")
         try:
-            self._kms.schedule_deletion(key.id, self._desired.pending_window_in_days)
+            self._kms.keys.schedule_deletion(key.id, self._desired.pending_window_in_days)
         except KmsError as error:
             lost = error.code != KEY_STATE
             if lost and not (error.maybe_applied and self._find_out(SCHEDULE_DELETION, self._is_pending, error)):

@@ -31,8 +31,8 @@ from typing import Optional
 from typing import Tuple
 from typing import TypeVar
 
-from .api import Kms
-from .api import KmsError
+from .kms import KmsError
+from .kms_keys import KmsKeys
 from .model import plain
 from .service import CONNECTIONS
 
@@ -160,7 +160,7 @@ class Usages:
 
 
 def keys_in_stores(
-    kms: Kms, custom_key_store_ids: Collection[str], *, enough: Callable[[Key], bool] = lambda key: False
+    kms: KmsKeys, custom_key_store_ids: Collection[str], *, enough: Callable[[Key], bool] = lambda key: False
 ) -> KeysInStores:
     """Find the keys of some stores, in one pass over all keys of the account and Region.
 
@@ -185,7 +185,7 @@ def keys_in_stores(
     return KeysInStores(tuple(keys), not_described)
 
 
-def keys_in_store(kms: Kms, custom_key_store_id: str) -> Tuple[Key, ...]:
+def keys_in_store(kms: KmsKeys, custom_key_store_id: str) -> Tuple[Key, ...]:
     """Prove which keys a store holds.
 
     Raises:
@@ -197,7 +197,7 @@ def keys_in_store(kms: Kms, custom_key_store_id: str) -> Tuple[Key, ...]:
     return found.keys
 
 
-def keys_in_words(kms: Kms, custom_key_store_id: str) -> str:
+def keys_in_words(kms: KmsKeys, custom_key_store_id: str) -> str:
     """The keys of a store for a message, in sentences, as far as the caller may see them."""
     try:
         found = keys_in_stores(kms, [custom_key_store_id])
@@ -210,7 +210,7 @@ def keys_in_words(kms: Kms, custom_key_store_id: str) -> str:
     return told
 
 
-def usages(kms: Kms, keys: Collection[Key]) -> Usages:
+def usages(kms: KmsKeys, keys: Collection[Key]) -> Usages:
     """Find out what may depend on some keys. What KMS does not tell is said to be unknown, and nothing is raised for it."""
     if not keys:
         return Usages()
@@ -259,7 +259,7 @@ def _each_of(ask: Callable[[Item], Answer], items: Iterable[Item]) -> Iterator[I
         pool.shutdown(cancel_futures=True)  # after an error, what was not asked yet need not be
 
 
-def _describe(kms: Kms, key_id: str) -> Any:
+def _describe(kms: KmsKeys, key_id: str) -> Any:
     """C(KeyMetadata), empty for a key that was deleted since it was listed; or why it is not known."""
     try:
         return kms.describe_key(key_id)
@@ -267,7 +267,7 @@ def _describe(kms: Kms, key_id: str) -> Any:
         return {} if error.code == "NotFoundException" else error
 
 
-def _usage(kms: Kms, key_id: str) -> Usage:
+def _usage(kms: KmsKeys, key_id: str) -> Usage:
     """The last use of a key, its aliases still to be found."""
     try:
         answer = kms.key_last_usage(key_id)
@@ -287,7 +287,7 @@ _OF_USE = {
 """What is told of a use, by the members of C(KeyLastUsageData)."""
 
 
-def _aliases(kms: Kms, key_ids: Collection[str]) -> Any:
+def _aliases(kms: KmsKeys, key_ids: Collection[str]) -> Any:
     """What C(aliases_of()) returns, without C(alias/); or why it is not known."""
     try:
         return {key_id: [name[len("alias/") :] for name in names] for key_id, names in aliases_of(kms, key_ids).items()}
@@ -295,7 +295,7 @@ def _aliases(kms: Kms, key_ids: Collection[str]) -> Any:
         return error
 
 
-def aliases_of(kms: Kms, key_ids: Collection[str]) -> dict[str, list[str]]:
+def aliases_of(kms: KmsKeys, key_ids: Collection[str]) -> dict[str, list[str]]:
     """The aliases of each of these keys, out of all aliases of the account and Region.
 
     Raises:

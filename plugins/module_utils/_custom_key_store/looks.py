@@ -17,8 +17,8 @@ import threading
 from concurrent.futures import Future
 from typing import Any
 
-from .api import Client
 from .clock import Clock
+from .kms import Client
 
 SPACING = 0.25
 """Seconds between two looks: four a second, which leaves one for others."""

@@ -28,7 +28,7 @@ from typing import Iterator
 from typing import Optional
 from typing import Tuple
 
-from .api import KmsError
+from .kms import KmsError
 from .model import IN_SERVICE
 from .model import CustomKeyStore
 from .run import Run

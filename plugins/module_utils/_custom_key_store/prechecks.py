@@ -16,9 +16,9 @@ from typing import Mapping
 from typing import Optional
 from typing import Sequence
 
-from .api import Kms
-from .api import KmsError
 from .history import History
+from .kms import KmsError
+from .kms_stores import Kms
 from .model import IN_SERVICE
 from .model import CustomKeyStore
 from .plan import Plan
@@ -114,10 +114,10 @@ class Prechecks:
         from .keys import keys_in_stores
 
         if store.connection_state in IN_SERVICE:
-            return keys_in_store(self._kms, store.id)
+            return keys_in_store(self._kms.keys, store.id)
         unseen: Optional[KmsError]
         try:
-            found = keys_in_stores(self._kms, [store.id])
+            found = keys_in_stores(self._kms.keys, [store.id])
             keys, unseen = found.keys, found.worst_error
         except KmsError as error:
             keys, unseen = (), error

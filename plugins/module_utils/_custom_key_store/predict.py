@@ -20,10 +20,10 @@ from typing import Optional
 from typing import Sequence
 from typing import Tuple
 
-from .api import caller_account
 from .cluster_checks import check_cluster
 from .clusters import Cluster
 from .clusters import describe_clusters
+from .kms import caller_account
 from .kmsuser import check_kmsuser
 from .lease import now
 from .model import AWS_CLOUDHSM

@@ -14,10 +14,10 @@ from dataclasses import dataclass
 from typing import Optional
 from typing import Tuple
 
-from .api import Kms
-from .api import KmsError
 from .keys import DENIED
 from .keys import keys_in_stores
+from .kms import KmsError
+from .kms_stores import Kms
 from .model import AWS_CLOUDHSM
 from .model import CustomKeyStore
 from .model import CustomKeyStoreError
@@ -67,7 +67,7 @@ def _encrypt(kms: Kms, store: CustomKeyStore, wanted: Optional[str]) -> Proof:
         key_id, why_not = _named_key(kms, store, wanted) if wanted else _first_key(kms, store)
         if key_id is None:
             return Proof(False, why_not)
-        kms.encrypt(key_id)
+        kms.keys.encrypt(key_id)
     except KmsError as error:
         if error.code == DENIED:
             return Proof(False, error.message)
@@ -77,7 +77,7 @@ def _encrypt(kms: Kms, store: CustomKeyStore, wanted: Optional[str]) -> Proof:
 
 def _named_key(kms: Kms, store: CustomKeyStore, wanted: str) -> Tuple[Optional[str], str]:
     """The id of the key, which is what GetKeyLastUsage and CloudTrail tell."""
-    key = kms.describe_key(wanted)
+    key = kms.keys.describe_key(wanted)
     if key.get("CustomKeyStoreId") != store.id:
         return None, f"The KMS key {wanted} is not in this store. Correct verify_key_id."
     if key["KeyState"] != ENABLED:
@@ -86,7 +86,7 @@ def _named_key(kms: Kms, store: CustomKeyStore, wanted: str) -> Tuple[Optional[s
 
 
 def _first_key(kms: Kms, store: CustomKeyStore) -> Tuple[Optional[str], str]:
-    found = keys_in_stores(kms, [store.id], enough=lambda key: key.metadata["KeyState"] == ENABLED)
+    found = keys_in_stores(kms.keys, [store.id], enough=lambda key: key.metadata["KeyState"] == ENABLED)
     if found.keys and found.keys[-1].metadata["KeyState"] == ENABLED:
         return found.keys[-1].id, ""
     states = Counter(str(key.metadata["KeyState"]) for key in found.keys)

@@ -13,14 +13,14 @@ from enum import Enum
 from typing import Optional
 from typing import Tuple
 
-from .api import InUse
-from .api import InvalidState
-from .api import Kms
-from .api import KmsError
-from .api import NotFound
 from .clock import Clock
 from .clock import Deadline
 from .history import History
+from .kms import InUse
+from .kms import InvalidState
+from .kms import KmsError
+from .kms import NotFound
+from .kms_stores import Kms
 from .model import ConnectionState
 from .model import CustomKeyStore
 from .plan import CONNECT
@@ -169,7 +169,7 @@ class Requests:
             if error.code == _HAS_KEYS and not self._history.took_out_of_service("absent"):  # it has to come back first
                 from .keys import keys_in_words  # long, and few tasks need it
 
-                error.message += keys_in_words(self._kms, self._target.id)
+                error.message += keys_in_words(self._kms.keys, self._target.id)
             raise
         self._history.store = None
         return Answer.ACCEPTED

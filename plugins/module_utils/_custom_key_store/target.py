@@ -12,9 +12,9 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Optional
 
-from .api import Kms
-from .api import NotFound
 from .history import History
+from .kms import NotFound
+from .kms_stores import Kms
 from .model import CustomKeyStore
 from .model import DesiredStore
 

@@ -16,13 +16,13 @@ from typing import ContextManager
 from typing import Optional
 
 from . import result
-from .api import Client
-from .api import Kms
 from .apply import Handover
 from .apply import Runner
 from .clock import Clock
 from .clock import Deadline
 from .history import History
+from .kms import Client
+from .kms_stores import Kms
 from .lease import Leases
 from .model import DesiredStore
 from .owner import Permit

@@ -21,7 +21,6 @@ from typing import Sequence
 
 from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleAWSModule
 
-from .api import Kms
 from .background import KEEPER
 from .background import Worker
 from .background import result_of
@@ -37,6 +36,7 @@ from .group import Seen
 from .group import StoreTask
 from .keeper import Keeper
 from .keeper import Reason
+from .kms_stores import Kms
 from .lease import Leases
 from .lease import Report
 from .lease import now

@@ -20,10 +20,10 @@ from botocore.exceptions import EndpointConnectionError
 from botocore.stub import Stubber
 
 from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store import keys
-from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.api import Kms
 from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.clock import Clock
 from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.clock import Deadline
 from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.clusters import describe_clusters
+from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.kms_stores import Kms
 from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.trail import read_event
 from kms_emulator import Control
 from tests.sdk import needs_last_usage
@@ -220,7 +220,7 @@ def test_aliases_of_every_page() -> None:
         last = {"Aliases": [{"AliasName": "alias/b"}], "Truncated": False}
         stubber.add_response("list_aliases", last, {"Limit": 100, "Marker": "more"})
         api = Kms(stubbed, Deadline(Clock(), 1), lambda: "")
-        assert [alias["AliasName"] for alias in api.list_aliases()] == ["alias/a", "alias/b"]
+        assert [alias["AliasName"] for alias in api.keys.list_aliases()] == ["alias/a", "alias/b"]
 
 
 def test_without_keys_in_the_stores_nothing_more_is_asked(run_info: ModuleRunner, control: Control) -> None:

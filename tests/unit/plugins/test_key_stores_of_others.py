@@ -13,11 +13,11 @@ import boto3
 import botocore.session
 import pytest
 
-from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.api import VERIFY_SECONDS
 from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.clusters import Cluster
 from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.clusters import describe_clusters
 from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.clusters import remedy_of_state
 from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.diagnosis import explain_exception
+from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.kms import VERIFY_SECONDS
 from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.properties import _RULES
 from ansible_collections.keyops.aws.plugins.modules import kms_custom_key_store
 from ansible_collections.keyops.aws.plugins.modules import kms_custom_key_store_info

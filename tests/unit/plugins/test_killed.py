@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.api import Kms
+from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.kms_stores import Kms
 from tests.unit.harness import ModuleRunner
 from tests.unit.options import CLOUDHSM
 from tests.unit.options import OTHER_CLUSTER

@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 import yaml
 
-from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store import api
+from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store import kms
+from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store import kms_stores
 from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.apply import MAX_DECISIONS
 from ansible_collections.keyops.aws.plugins.modules import kms_custom_key_store
 from tests.sdk import KNOWS_OWNER
@@ -347,14 +348,14 @@ def test_somebody_else_connects_a_store_that_was_just_created(
     run: ModuleRunner, monkeypatch: pytest.MonkeyPatch, state: str, operations: list[str]
 ) -> None:
     """The plan was made when there was no store: its next call would not fit the state that the store is seen in."""
-    create = api.Kms.create
+    create = kms_stores.Kms.create
 
-    def create_and_connect(kms: api.Kms, members: Any) -> str:
+    def create_and_connect(kms: kms_stores.Kms, members: Any) -> str:
         store_id = create(kms, members)
         run.control.add_intruder(DESCRIBE, action=CONNECT, parameters={"CustomKeyStoreId": store_id})
         return store_id
 
-    monkeypatch.setattr(api.Kms, "create", create_and_connect)
+    monkeypatch.setattr(kms_stores.Kms, "create", create_and_connect)
     run.control.set_transitions(connect_seconds=10, disconnect_seconds=10)
     result = run(**CLOUDHSM, state=state, update_credentials="always")
     assert result["operations"] == operations
@@ -366,14 +367,14 @@ def test_somebody_else_connects_a_store_that_was_just_created(
 def test_putting_back_does_not_rely_on_another_look(run: ModuleRunner, monkeypatch: pytest.MonkeyPatch) -> None:
     """One that shows the store as it was before the disconnect would have it taken for put back."""
     make_store(run, "CONNECTED")
-    describe = api.Kms.describe
+    describe = kms_stores.Kms.describe
     shown: list[Any] = []
 
-    def describe_as_at_first(kms: api.Kms, desired: Any) -> Any:
+    def describe_as_at_first(kms: kms_stores.Kms, desired: Any) -> Any:
         shown.append(describe(kms, desired))
         return shown[0]
 
-    monkeypatch.setattr(api.Kms, "describe", describe_as_at_first)
+    monkeypatch.setattr(kms_stores.Kms, "describe", describe_as_at_first)
     run.control.add_fault("UpdateCustomKeyStore", error="AccessDeniedException")
     result = run(name="payments", cloud_hsm_cluster_id=OTHER_CLUSTER, allow_disconnect=True)
     assert "The store is CONNECTED again, with its old settings." in result["msg"]
@@ -622,19 +623,19 @@ def test_no_credentials(run: ModuleRunner, monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_the_account_is_left_out_where_it_is_not_known(run: ModuleRunner, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(api, "caller_account", lambda sts: None)
+    monkeypatch.setattr(kms, "caller_account", lambda sts: None)
     assert "in the Region us-east-1. Check" in run(name="unknown")["msg"]
 
 
 def test_the_user_agent_names_the_collection(run: ModuleRunner, monkeypatch: pytest.MonkeyPatch) -> None:
     agents = []
-    original = api.Kms._call
+    original = kms_stores.Kms._call
 
-    def spy(self: api.Kms, *args: Any) -> Any:
+    def spy(self: kms_stores.Kms, *args: Any) -> Any:
         agents.append(self._client.meta.config.user_agent)  # type: ignore[attr-defined]  # the type is that of no service
         return original(self, *args)
 
-    monkeypatch.setattr(api.Kms, "_call", spy)
+    monkeypatch.setattr(kms_stores.Kms, "_call", spy)
     run(id=make_store(run, "CONNECTED"))
     assert "keyops.aws/0.1.0" in agents[0]
 

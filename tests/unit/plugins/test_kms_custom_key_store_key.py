@@ -11,8 +11,9 @@ from typing import Any
 import boto3
 import pytest
 
-from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store import api
+from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store import kms_keys
 from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.key_plan import MARK
+from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.kms import KmsError
 from kms_emulator import Control
 from tests.unit.harness import ModuleRunner
 
@@ -567,17 +568,17 @@ def test_an_alias_that_somebody_else_creates_while_the_new_key_is_not_found(
 ) -> None:
     theirs = kms.create_key(CustomKeyStoreId=hsm, Origin=HSM)["KeyMetadata"]["KeyId"]
     run_key.control.add_fault("CreateAlias", error="NotFoundException")
-    original = api.Kms.point_alias
+    original = kms_keys.KmsKeys.point_alias
 
     def after(self: Any, *args: Any) -> None:
         try:
             original(self, *args)
-        except api.KmsError:
-            monkeypatch.setattr(api.Kms, "point_alias", original)
+        except KmsError:
+            monkeypatch.setattr(kms_keys.KmsKeys, "point_alias", original)
             kms.create_alias(AliasName="alias/payments", TargetKeyId=theirs)
             raise
 
-    monkeypatch.setattr(api.Kms, "point_alias", after)
+    monkeypatch.setattr(kms_keys.KmsKeys, "point_alias", after)
     result = run_key(**OPTIONS[HSM])
     assert (result["operations"], result["key"]["key_id"]) == (["CreateKey"], theirs)
     assert target_of(kms, "alias/payments") == theirs
@@ -617,13 +618,13 @@ def test_an_alias_that_somebody_else_moves_at_the_same_moment(
     first = run_key(**options)["key"]["key_id"]
     run_key.control.advance(30 * DAY)
     theirs = kms.create_key(CustomKeyStoreId=hsm, Origin=HSM)["KeyMetadata"]["KeyId"]
-    original = api.Kms.point_alias
+    original = kms_keys.KmsKeys.point_alias
 
     def after(self: Any, *args: Any) -> None:
         original(self, *args)
         kms.update_alias(AliasName="alias/payments", TargetKeyId=theirs)
 
-    monkeypatch.setattr(api.Kms, "point_alias", after)
+    monkeypatch.setattr(kms_keys.KmsKeys, "point_alias", after)
     result = run_key(**options)
     (mine,) = {key["KeyId"] for key in keys_of(kms, hsm)} - {first, theirs}
     assert result["key"]["key_id"] == theirs
@@ -632,7 +633,7 @@ def test_an_alias_that_somebody_else_moves_at_the_same_moment(
 
 def intrude(monkeypatch: pytest.MonkeyPatch, method: str, act: Any) -> None:
     """Have somebody else act just before the module's next request of a kind."""
-    original = getattr(api.Kms, "point_alias" if method == "create_alias" else method)
+    original = getattr(kms_keys.KmsKeys, "point_alias" if method == "create_alias" else method)
     acts = [act]
 
     def before(self: Any, *args: Any) -> Any:
@@ -640,19 +641,19 @@ def intrude(monkeypatch: pytest.MonkeyPatch, method: str, act: Any) -> None:
             acts.pop()()
         return original(self, *args)
 
-    monkeypatch.setattr(api.Kms, original.__name__, before)
+    monkeypatch.setattr(kms_keys.KmsKeys, original.__name__, before)
 
 
 def be_killed_after_creating_a_key(run: ModuleRunner, monkeypatch: pytest.MonkeyPatch) -> None:
     """Run a task that ends when KMS has created a key, before it has noted anything of it."""
-    original = api.Kms.create_key
+    original = kms_keys.KmsKeys.create_key
 
     def killed(self: Any, members: Any) -> Any:
         original(self, members)
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(api.Kms, "create_key", killed)
+        patch.setattr(kms_keys.KmsKeys, "create_key", killed)
         with pytest.raises(KeyboardInterrupt):
             run(**OPTIONS[HSM])
 
