@@ -22,11 +22,11 @@ from tests.environment import ROOT
 PICTURE = ROOT / "docs" / "docsite" / "rst" / "window.svg"
 
 TASKS = (
-    "Show what the window does",
+    "Show the plan",
     "Disconnect the key stores",
     "Work, while no key of these stores can be used",
-    "Connect the key stores again",
-    "Show how the window went",
+    "Reconnect the key stores",
+    "Show the summary",
 )
 """Those that are drawn. The others only prepare them, and one names a path of the machine."""
 

@@ -152,7 +152,7 @@ class ActionModule(WaitingAction):
         return {"changed": False, **plan}
 
     def _show(self, variables: dict[str, Any]) -> dict[str, Any]:
-        """Show what the window does, or how it went."""
+        """Show the plan, or how it went."""
         window = self._load()
         if window is None or not window.plans:
             return {"skipped": True, "changed": False}
@@ -342,7 +342,7 @@ class ActionModule(WaitingAction):
         Args:
             variables: see there.
             options: of the module.
-            look: foretell only.
+            look: predict only.
             job_of: is told of the job, should the module go on in the background.
         """
 

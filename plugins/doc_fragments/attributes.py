@@ -14,11 +14,11 @@ class ModuleDocFragment:
 options: {}
 attributes:
   check_mode:
-    description: Can run in check mode and tell what it would change, without changing anything.
+    description: Can run in check mode and report what it would change, without changing anything.
   diff_mode:
-    description: Tells what it has changed, or in check mode would change, when run with C(--diff).
+    description: Shows what it has changed, or what it would change in check mode, when run with C(--diff).
   idempotent:
-    description: Run again with the same options, it changes nothing when nothing else has changed meanwhile.
+    description: Changes nothing when it is run again with the same options, unless something else has changed in between.
 """
 
     ACTIONGROUP_AWS = r"""
@@ -27,8 +27,8 @@ attributes:
   action_group:
     description:
       - Use C(group/keyops.aws.aws) in C(module_defaults) to set connection options for this module.
-      - That group contains the modules of C(group/amazon.aws.aws), too, but not the other way round. Defaults that are set
-        for C(group/aws) or C(group/amazon.aws.aws) do not reach this module.
+      - That group also contains the modules of C(group/amazon.aws.aws). Defaults for C(group/aws) or C(group/amazon.aws.aws) do
+        not apply to this module.
     support: full
     membership:
       - keyops.aws.aws
@@ -39,11 +39,11 @@ options: {}
 attributes:
   check_mode:
     support: full
-    details: It changes nothing.
+    details: The module changes nothing.
   diff_mode:
     support: N/A
-    details: It changes nothing.
+    details: The module changes nothing.
   idempotent:
     support: full
-    details: It changes nothing.
+    details: The module changes nothing.
 """

@@ -14,25 +14,27 @@ class ModuleDocFragment:
 options:
   predict_connect:
     description:
-      - Check whether KMS could connect each store, now or after a disconnect, without a change.
-      - Of a store in AWS CloudHSM, the state of the cluster, its HSMs, subnets and security group are checked, and C(kmsuser) if
-        C(cloudhsm-cli) is on the managed host.
-      - Of an external store, the proxy is asked for its health from the managed host. Its address, TLS, certificate, path,
-        credential, time and key managers are checked, and the VPC endpoint service before it.
-      - What cannot be checked from the managed host is C(unknown), and says why. KMS has the last word.
+      - Predict whether KMS could connect each key store, now or after a disconnect. The prediction changes nothing.
+      - For a key store in AWS CloudHSM, the module checks the state of the cluster, its HSMs, subnets, and security group. If
+        C(cloudhsm-cli) is on the managed host, it also checks C(kmsuser).
+      - For an external key store, the module requests the health status of the proxy from the managed host. It checks the
+        address, TLS, certificate, path, credential, time, and key managers of the proxy, and the VPC endpoint service in front
+        of it.
+      - If a check cannot be made from the managed host, its outcome is C(unknown), with the reason. A connect can have another
+        result than the prediction.
     type: bool
     default: false
   xks_proxy_credentials:
     description:
-      - The credentials of external key store proxies, to sign the requests of O(predict_connect=true) with. KMS does not return
+      - The credentials of external key store proxies, with which O(predict_connect=true) signs its requests. KMS does not return
         their secrets.
-      - A store is checked with the credential that has its C(access_key_id). Without one, its proxy is asked without a
-        signature, and whether it accepts the credential of KMS is unknown.
+      - For each key store, the module uses the credential with its C(access_key_id). If you do not give this credential, the
+        module sends the request without a signature. Whether the proxy accepts the credential of KMS is then C(unknown).
     type: list
     elements: dict
     suboptions:
       access_key_id:
-        description: The access key id, as KMS describes it in C(xks_proxy_configuration).
+        description: The access key ID, as KMS describes it in C(xks_proxy_configuration).
         type: str
         required: true
       raw_secret_access_key:

@@ -7,23 +7,24 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: kms_custom_key_store
-short_description: Manage a custom key store of AWS KMS
+short_description: Manage an AWS KMS custom key store
 version_added: 0.1.0
 description:
-  - Creates, changes, connects, disconnects and deletes a custom key store of AWS KMS, which keeps its KMS keys in an AWS
-    CloudHSM cluster, or in an external key manager behind a proxy.
-  - B(While a custom key store is disconnected, every KMS key in it is unusable.) Whatever is encrypted under such a key cannot
-    be decrypted until the store is connected again. This module never disconnects a connected store unless
-    O(state=disconnected) asks for it or O(allow_disconnect) allows it.
-  - Only properties that differ are sent. Where one can only change while the store is disconnected, and O(allow_disconnect)
-    allows it, the store is disconnected, changed, and connected again. When KMS refuses the change, the store is connected again
-    with its old settings, and the task fails with the reason.
-  - Before that, it keeps a lease in the folder C(~/.keyops-aws) of the managed host. Should the task be killed, or not be done in
-    time, running it again within a day connects the store, also with O(state=present), and warns of it.
-  - On one host, the task that begins last owns a store. An earlier task that still works on it in the background, because its run
-    of Ansible was interrupted, makes no more changes to it.
-  - A transition that is under way already, whoever began it, is joined and not begun again.
-  - A task that changes nothing makes one request.
+  - Creates, changes, connects, disconnects, and deletes an AWS KMS custom key store. A custom key store keeps its KMS keys in an
+    AWS CloudHSM cluster, or in an external key manager behind a proxy.
+  - B(While a custom key store is disconnected, you cannot use any KMS key in it.) Data that is encrypted under these keys cannot
+    be decrypted until the key store is connected again. This module disconnects a connected key store only with
+    O(state=disconnected) or O(allow_disconnect=true).
+  - The module sends only properties that differ. Some properties can change only while the key store is disconnected. With
+    O(allow_disconnect=true), the module disconnects the key store, changes it, and connects it again. If KMS refuses the change,
+    the module connects the key store again with its old settings, and the task fails with the reason.
+  - Before such a disconnect, the module writes a lease to the folder C(~/.keyops-aws) on the managed host. If the task is killed
+    or runs out of time, run it again within a day. It then connects the key store, even with O(state=present), and warns you.
+  - On one host, the task that starts last owns the key store. If the Ansible run of an earlier task was interrupted, that task
+    may still run in the background, but it makes no more changes to the key store.
+  - If the requested transition is already in progress, the task joins it and does not start it again. It does not matter who
+    started the transition.
+  - If nothing has to change, the task makes one request.
 author:
   - Contributors to the keyops.aws collection (!UNKNOWN)
 extends_documentation_fragment:
@@ -42,20 +43,21 @@ attributes:
 options:
   state:
     description:
-      - V(present) means that the store exists and has the given properties. It is created when it is not there and all options
-        for that are given. Its connection is left as it is found, but that one which is C(FAILED) is disconnected where a
-        property must change.
-      - V(connected) connects the store, too, and waits until it is C(CONNECTED). One that is C(FAILED) is disconnected first and
-        then connected, once. Connecting takes up to 20 minutes for a store in AWS CloudHSM, and about 5 for an external one.
-      - With V(connected), a store in AWS CloudHSM that is C(FAILED) with C(INVALID_CREDENTIALS), C(USER_LOCKED_OUT),
-        C(USER_LOGGED_IN) or C(USER_NOT_FOUND) is left alone and the task fails with the remedy, because each further attempt is
-        a login that may lock C(kmsuser) out of the cluster. With O(key_store_password) and O(update_credentials=always) it is
-        connected with the new password.
-      - V(disconnected) disconnects the store, or aborts its connecting, and waits until it is C(DISCONNECTED). All KMS keys in
-        it become unusable at once. Properties are changed then.
-      - V(absent) deletes the store. One that is connected is only disconnected for that with O(allow_disconnect=true), and not
-        before it is proved that it holds no KMS key, one whose deletion is pending included. Of one that is not in service, KMS
-        judges that itself, and the keys that the caller may describe are named.
+      - V(present) ensures that the key store exists and has the given properties. If it does not exist, the task creates it, or
+        fails if you do not give all options that are required to create it. The connection state stays as it is, with one
+        exception. If a property of a C(FAILED) key store must change, the task disconnects the key store.
+      - V(connected) also connects the key store, and waits until it is C(CONNECTED). If the key store is C(FAILED), the task
+        disconnects it first and then connects it, once. Connecting takes up to 20 minutes for a key store in AWS CloudHSM, and
+        about 5 minutes for an external key store.
+      - A key store in AWS CloudHSM can be C(FAILED) with C(INVALID_CREDENTIALS), C(USER_LOCKED_OUT), C(USER_LOGGED_IN) or
+        C(USER_NOT_FOUND). With V(connected), the task then leaves the key store alone and fails with the remedy. Each further
+        attempt is a login that may lock C(kmsuser) out of the cluster. To connect with a new password, set O(key_store_password)
+        and O(update_credentials=always).
+      - V(disconnected) disconnects the key store, or aborts a connect in progress, and waits until it is C(DISCONNECTED). All KMS
+        keys in it become unusable at once. Properties are changed after the disconnect.
+      - V(absent) deletes the key store. If the key store is connected, this needs O(allow_disconnect=true). The task disconnects
+        it only after it has verified that the key store holds no KMS keys. Keys that are pending deletion count, too. If the key
+        store is not in service, KMS makes this check. If KMS refuses, the task names the keys that the caller may describe.
     type: str
     default: present
     choices:
@@ -65,86 +67,90 @@ options:
       - disconnected
   custom_key_store_id:
     description:
-      - The id of the custom key store.
-      - One of O(custom_key_store_id) and O(name) is required.
+      - The ID of the custom key store.
+      - O(custom_key_store_id) or O(name) is required.
     type: str
     aliases:
       - id
   name:
     description:
       - The friendly name of the custom key store.
-      - Alone, it tells which store. With O(custom_key_store_id), it is the name that the store should have, and a store that has
-        another one is renamed.
+      - Without O(custom_key_store_id), the name identifies the key store. With O(custom_key_store_id), a key store that has
+        another name is renamed to this one.
     type: str
     aliases:
       - custom_key_store_name
   custom_key_store_type:
     description:
-      - What backs the store. It can never change.
-      - Where it is not given, a store that is created is one of the type V(AWS_CLOUDHSM).
+      - What backs the key store. It can never change.
+      - If you do not set it, a new key store has the type V(AWS_CLOUDHSM).
     type: str
     choices:
       - AWS_CLOUDHSM
       - EXTERNAL_KEY_STORE
   cloud_hsm_cluster_id:
     description:
-      - The id of the AWS CloudHSM cluster. Required to create a store of the type V(AWS_CLOUDHSM).
-      - It can change to a cluster that was made from a backup of the old one, while the store is disconnected.
+      - The ID of the AWS CloudHSM cluster. Required to create a key store of the type V(AWS_CLOUDHSM).
+      - While the key store is disconnected, it can change to a cluster that was created from a backup of the old cluster.
     type: str
   trust_anchor_certificate:
     description:
-      - The certificate C(customerCA.crt) with which the cluster was initialized, in PEM. Required to create a store of the type
-        V(AWS_CLOUDHSM). It can never change.
+      - The certificate C(customerCA.crt) with which the cluster was initialized, in PEM format. It can never change.
+      - Required to create a key store of the type V(AWS_CLOUDHSM).
     type: str
   key_store_password:
     description:
-      - The password that the crypto user C(kmsuser) has in the cluster. Required to create a store of the type V(AWS_CLOUDHSM).
-      - It tells KMS the password and changes nothing in the cluster. Each successful connect changes the password to one that
-        only KMS knows, so it is sent to an existing store only with O(update_credentials=always).
+      - The password of the crypto user C(kmsuser) in the cluster. Required to create a key store of the type V(AWS_CLOUDHSM).
+      - This option gives KMS the password. It changes nothing in the cluster.
+      - Each successful connect changes the password to one that only KMS knows. For an existing key store, the task therefore
+        sends it only with O(update_credentials=always).
     type: str
   xks_proxy_configuration:
     description:
-      - How KMS reaches the proxy of an external key store. A key that is left out is left as it is.
+      - How KMS reaches the proxy of an external key store. Suboptions that you leave out keep their values.
     type: dict
     suboptions:
       connectivity:
         description:
           - Whether KMS reaches the proxy over the internet or through a VPC endpoint service.
-          - To change it, O(xks_proxy_configuration.uri_endpoint) must change as well, and for V(VPC_ENDPOINT_SERVICE)
-            O(xks_proxy_configuration.vpc_endpoint_service_name) must be given. It changes while the store is disconnected.
+          - To change it, also change O(xks_proxy_configuration.uri_endpoint). For V(VPC_ENDPOINT_SERVICE), also set
+            O(xks_proxy_configuration.vpc_endpoint_service_name). It can change only while the key store is disconnected.
         type: str
         choices:
           - PUBLIC_ENDPOINT
           - VPC_ENDPOINT_SERVICE
       uri_endpoint:
         description:
-          - Scheme and host of the proxy, such as V(https://xks.example.com). It changes while the store is disconnected.
-          - KMS connects to port 443 and no other, so the value has no port.
+          - The scheme and host of the proxy, such as V(https://xks.example.com). It can change only while the key store is
+            disconnected.
+          - KMS connects to port 443 only, so the value has no port.
         type: str
       uri_path:
-        description: The path of the proxy's API, such as V(/example/kms/xks/v1). It can change while the store is connected.
+        description: The path of the proxy's API, such as V(/example/kms/xks/v1). It can change while the key store is connected.
         type: str
       vpc_endpoint_service_name:
-        description: The name of the VPC endpoint service. It changes while the store is disconnected.
+        description: The name of the VPC endpoint service. It can change only while the key store is disconnected.
         type: str
       vpc_endpoint_service_owner:
         description:
-          - The account that owns the VPC endpoint service, when it is another one. It changes while the store is disconnected.
-          - Needs botocore 1.40.70 or newer.
+          - The account that owns the VPC endpoint service, if it differs from the account of the key store. It can change only
+            while the key store is disconnected.
+          - Requires botocore 1.40.70 or newer.
         type: str
       access_key_id:
         description:
-          - The id of the credential that KMS signs its requests to the proxy with. It can change while the store is connected.
-          - The credential is sent when this id is another one than the store has.
+          - The ID of the credential with which KMS signs its requests to the proxy. It can change while the key store is
+            connected.
+          - The task sends the credential if this ID differs from the one that the key store has.
         type: str
       raw_secret_access_key:
-        description: The secret that belongs to O(xks_proxy_configuration.access_key_id). KMS never shows it.
+        description: The secret that belongs to O(xks_proxy_configuration.access_key_id). KMS never returns it.
         type: str
   update_credentials:
     description:
-      - When to send O(key_store_password) and O(xks_proxy_configuration.raw_secret_access_key), which KMS never shows.
-      - V(on_create) sends them when the store is created, and a proxy's credential when its id changes.
-      - V(always) sends them on each run, and each run is a change.
+      - When to send O(key_store_password) and O(xks_proxy_configuration.raw_secret_access_key), which KMS never returns.
+      - V(on_create) sends them when the key store is created. The credential of a proxy is also sent when its ID changes.
+      - V(always) sends them on each run, so each run reports a change.
     type: str
     default: on_create
     choices:
@@ -152,25 +158,28 @@ options:
       - always
   allow_disconnect:
     description:
-      - May a store that is connected, or connecting, be disconnected where a change or its deletion needs that?
-      - It is not needed for O(state=disconnected).
-      - Before a store in AWS CloudHSM is disconnected to be connected again, its cluster is looked at, or the one in
-        O(cloud_hsm_cluster_id). If it is not C(ACTIVE), or has too few active HSMs, the task is refused, and the store stays in
-        service. Where the caller may not look, the task warns and goes on.
+      - Whether the task may disconnect a connected or connecting key store, if a change or its deletion needs that. With
+        V(false), such a task fails before it changes anything.
+      - O(state=disconnected) does not need this option.
+      - Before the task disconnects a key store in AWS CloudHSM to connect it again, it checks the cluster. If
+        O(cloud_hsm_cluster_id) names a new cluster, it checks that one. If the cluster is not C(ACTIVE), or has too few active
+        HSMs, the task fails and the key store stays in service. If the caller may not describe the cluster, the task warns and
+        continues.
     type: bool
     default: false
   wait:
     description:
-      - Wait until the store is in the state that is asked for.
-      - With V(false), waits that the next request needs still happen, such as the one for C(DISCONNECTED) before a store that
-        was C(FAILED) is connected.
+      - Wait until the key store is in the requested state.
+      - With V(false), the task still waits if its next request needs that. For example, it waits for C(DISCONNECTED) before it
+        connects a key store that was C(FAILED).
     type: bool
     default: true
   wait_timeout:
     description:
-      - How many seconds all waiting of the task may take together, that for the end of throttling included.
-      - When the time is up, the task fails, but KMS goes on with what was begun. Running the task again joins the wait.
-      - AWS says that a connect takes up to 20 minutes. Users have seen more than 30; raise this where that is too little.
+      - The timeout in seconds for all waits of the task together, including waits caused by throttling.
+      - When the time is up, the task fails, but KMS continues the operation. Run the task again to resume the wait.
+      - According to AWS, a connect takes up to 20 minutes. Users have seen more than 30 minutes. If the default is too short for
+        you, raise it.
     type: int
     default: 1800
 seealso:
@@ -181,16 +190,17 @@ seealso:
   - module: amazon.aws.kms_key
   - module: amazon.aws.kms_key_info
 notes:
-  - The module needs the permissions C(kms:DescribeCustomKeyStores), and for what is asked for C(kms:ConnectCustomKeyStore) and
-    C(kms:DisconnectCustomKeyStore), C(kms:CreateCustomKeyStore), C(kms:UpdateCustomKeyStore) or C(kms:DeleteCustomKeyStore), in
-    an IAM policy of the caller. To delete a store that is connected, it also needs C(kms:ListKeys) and C(kms:DescribeKey), and
-    to change what needs a disconnect C(cloudhsm:DescribeClusters), to look whether the cluster can connect the store again.
-  - C(CONNECTED) means that the last connect succeeded, and that nobody has disconnected the store since. It does not tell whether
-    the backing key store is healthy.
+  - The caller needs the permission C(kms:DescribeCustomKeyStores) in an IAM policy. Depending on the task, the caller also needs
+    C(kms:ConnectCustomKeyStore) and C(kms:DisconnectCustomKeyStore), C(kms:CreateCustomKeyStore), C(kms:UpdateCustomKeyStore) or
+    C(kms:DeleteCustomKeyStore).
+  - To delete a connected key store, the caller also needs C(kms:ListKeys) and C(kms:DescribeKey). For a change that needs a
+    disconnect, the caller also needs C(cloudhsm:DescribeClusters), to check whether the cluster can connect the key store again.
+  - C(CONNECTED) means that the last connect succeeded, and that nobody has disconnected the key store since. It does not show
+    whether the backing key store is healthy.
 """
 
 EXAMPLES = r"""
-- name: Disconnect the key store before its cluster is worked on
+- name: Disconnect the key store before maintenance on its cluster
   keyops.aws.kms_custom_key_store:
     custom_key_store_id: cks-1234567890abcdef0
     state: disconnected
@@ -200,18 +210,18 @@ EXAMPLES = r"""
     name: payments
     state: connected
 
-- name: Begin to connect, and do other things meanwhile
+- name: Start a connect and do not wait for it
   keyops.aws.kms_custom_key_store:
     name: payments
     state: connected
     wait: false
 
-- name: Fail unless the key store exists, and tell its state
+- name: Return the key store, or fail if it does not exist
   keyops.aws.kms_custom_key_store:
     name: payments
   register: payments
 
-- name: Have a key store in AWS CloudHSM, connected
+- name: Ensure that a key store in AWS CloudHSM exists and is connected
   keyops.aws.kms_custom_key_store:
     name: ledger
     state: connected
@@ -220,7 +230,7 @@ EXAMPLES = r"""
     trust_anchor_certificate: "{{ lookup('ansible.builtin.file', 'customerCA.crt') }}"
     key_store_password: "{{ kmsuser_password }}"
 
-- name: Have an external key store whose proxy is on the internet
+- name: Ensure that an external key store with a public proxy endpoint exists
   keyops.aws.kms_custom_key_store:
     name: invoices
     custom_key_store_type: EXTERNAL_KEY_STORE
@@ -231,7 +241,7 @@ EXAMPLES = r"""
       access_key_id: "{{ proxy_access_key_id }}"
       raw_secret_access_key: "{{ proxy_secret_access_key }}"
 
-- name: Have an external key store behind a VPC endpoint service
+- name: Ensure that an external key store behind a VPC endpoint service exists
   keyops.aws.kms_custom_key_store:
     name: archive
     custom_key_store_type: EXTERNAL_KEY_STORE
@@ -248,15 +258,15 @@ EXAMPLES = r"""
     custom_key_store_id: cks-1234567890abcdef0
     name: card-payments
 
-- name: Replace the cluster by one that was made from its backup, with a short interruption
+- name: Replace the cluster with one that was created from its backup, with a short interruption
   keyops.aws.kms_custom_key_store:
     name: payments
     cloud_hsm_cluster_id: cluster-7f65g4edcba
     allow_disconnect: true
 
-# To rotate the password of kmsuser: disconnect, change the password in the cluster, tell KMS, connect. The last task sends the
-# password each time it is run, so it is not a part of the playbook that describes the key store.
-- name: Disconnect the key store, so that kmsuser is logged out
+# To rotate the password of kmsuser: disconnect, change the password in the cluster, give KMS the new password, and connect. The
+# last task sends the password on each run, so keep it out of the playbook that describes the key store.
+- name: Disconnect the key store to log out kmsuser
   keyops.aws.kms_custom_key_store:
     name: payments
     state: disconnected
@@ -264,23 +274,23 @@ EXAMPLES = r"""
 - name: Change the password on all HSMs of the cluster
   ansible.builtin.include_tasks: change_kmsuser_password.yml
 
-- name: Tell KMS the new password and connect
+- name: Give KMS the new password and connect
   keyops.aws.kms_custom_key_store:
     name: payments
     state: connected
     key_store_password: "{{ new_kmsuser_password }}"
     update_credentials: always
 
-# To rotate the credential of an external key store's proxy without interruption: make the proxy accept the new one beside the
-# old one, tell KMS, and remove the old one when KMS has stopped using it, after five minutes.
-- name: Tell KMS the new credential
+# To rotate the proxy credential of an external key store without interruption: make the proxy accept both credentials, and give
+# KMS the new one. After five minutes, when KMS has stopped using the old one, remove it from the proxy.
+- name: Give KMS the new credential
   keyops.aws.kms_custom_key_store:
     name: invoices
     xks_proxy_configuration:
       access_key_id: "{{ new_proxy_access_key_id }}"
       raw_secret_access_key: "{{ new_proxy_secret_access_key }}"
 
-- name: Delete a key store that holds no keys any more
+- name: Delete a key store that no longer holds any keys
   keyops.aws.kms_custom_key_store:
     name: archive
     state: absent
@@ -290,13 +300,14 @@ EXAMPLES = r"""
 RETURN = r"""
 custom_key_store:
   description:
-    - The custom key store as KMS described it last. In check mode, as it would be; a store that would be created has no id yet.
-    - Empty when there is no such store.
+    - The custom key store as KMS last described it. In check mode, the key store as it would be after the task. A key store that
+      would be created has no ID yet.
+    - Empty if the key store does not exist.
   returned: always
   type: dict
   contains:
     custom_key_store_id:
-      description: The id of the custom key store.
+      description: The ID of the custom key store.
       returned: always
       type: str
       sample: cks-1234567890abcdef0
@@ -316,27 +327,27 @@ custom_key_store:
       type: str
       sample: CONNECTED
     connection_error_code:
-      description: Why the store could not be connected.
+      description: Why KMS could not connect the key store.
       returned: when C(connection_state) is V(FAILED)
       type: str
       sample: NETWORK_ERRORS
     creation_date:
-      description: When the custom key store was created, in ISO 8601.
+      description: When the custom key store was created, in ISO 8601 format.
       returned: always
       type: str
       sample: "2026-01-31T12:00:00+00:00"
     cloud_hsm_cluster_id:
-      description: The id of the CloudHSM cluster.
-      returned: for stores in AWS CloudHSM
+      description: The ID of the CloudHSM cluster.
+      returned: for key stores in AWS CloudHSM
       type: str
       sample: cluster-2a34b5cdefg
     trust_anchor_certificate:
-      description: The certificate that was created when the CloudHSM cluster was initialized, in PEM.
-      returned: for stores in AWS CloudHSM
+      description: The certificate that was created when the CloudHSM cluster was initialized, in PEM format.
+      returned: for key stores in AWS CloudHSM
       type: str
     xks_proxy_configuration:
       description: How KMS reaches the external key store proxy.
-      returned: for external stores
+      returned: for external key stores
       type: dict
       contains:
         connectivity:
@@ -345,17 +356,17 @@ custom_key_store:
           type: str
           sample: PUBLIC_ENDPOINT
         access_key_id:
-          description: The access key id of the credential that KMS signs its requests to the proxy with.
+          description: The access key ID of the credential with which KMS signs its requests to the proxy.
           returned: always
           type: str
           sample: ABCDE12345670EXAMPLE
         uri_endpoint:
-          description: Scheme and host of the proxy.
+          description: The scheme and host of the proxy.
           returned: always
           type: str
           sample: https://xks.example.com
         uri_path:
-          description: Path of the proxy's API.
+          description: The path of the proxy's API.
           returned: always
           type: str
           sample: /example/kms/xks/v1
@@ -371,8 +382,8 @@ custom_key_store:
           sample: "123456789012"
 operations:
   description:
-    - The mutating operations that KMS accepted, in order. In check mode, those that would be made.
-    - RV(ignore:changed) is true if and only if there is one.
+    - The mutating operations that KMS accepted, in order. In check mode, the operations that the task would request.
+    - RV(ignore:changed) is true if and only if the list has an entry.
   returned: always
   type: list
   elements: str
@@ -380,7 +391,7 @@ operations:
     - DisconnectCustomKeyStore
     - ConnectCustomKeyStore
 connection_states:
-  description: The connection states that were seen, in order. The first is the one that the store was found in.
+  description: The connection states that the task saw, in order. The first is the state before the task.
   returned: always
   type: list
   elements: str
@@ -420,7 +431,7 @@ connection_error:
       sample: https://example.org/keyops.aws/docs/docsite/runbook_network_errors.html
 error:
   description: The error that AWS returned.
-  returned: when the task failed on one
+  returned: when an error from AWS made the task fail
   type: dict
   contains:
     code:
@@ -429,7 +440,7 @@ error:
       type: str
       sample: AccessDeniedException
     message:
-      description: The message of AWS.
+      description: The error message from AWS.
       returned: always
       type: str
 """
@@ -517,9 +528,7 @@ NO_PROCESS = (
 MODULE = "ansible_collections.keyops.aws.plugins.modules.kms_custom_key_store"
 
 
-def bring_about(
-    module: AnsibleAWSModule, history: History, clock: Clock, worker: Worker, permit: Permit
-) -> dict[str, Any]:
+def ensure(module: AnsibleAWSModule, history: History, clock: Clock, worker: Worker, permit: Permit) -> dict[str, Any]:
     """Do what the task asks for.
 
     Returns:
@@ -568,7 +577,7 @@ def bring_about(
             task.resume(handover)
         plan = task.plan() if handover is None or handover.plan is None else handover.plan
         warn(module, history)
-        return task.foretell(plan) if module.check_mode else task.run(plan)
+        return task.predict(plan) if module.check_mode else task.run(plan)
     except MustWait:
         job = worker.hand_over(MODULE, lambda: (task.hand_over(), permit.ownership.hand_over()))
         if not job:
@@ -599,7 +608,7 @@ def main(worker: Optional[Worker] = None) -> None:
     permit = Permit(Ownership(FOLDER, worker.run, claims), worker.run)
     finish = module.exit_json
     try:
-        outcome = bring_about(module, history, Clock(), worker, permit)
+        outcome = ensure(module, history, Clock(), worker, permit)
     except CustomKeyStoreError as error:
         finish, outcome = module.fail_json, result.failed(history, error)
     finally:

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: kms_custom_key_store_info
-short_description: Gather information about the custom key stores of AWS KMS
+short_description: Gather information about AWS KMS custom key stores
 version_added: 0.1.0
 description:
-  - Describes one custom key store, or all of an account and Region, and tells why a store is C(FAILED) and what to do.
-  - Before you disconnect a store, look with O(include_keys) at what that would take away. It lists the KMS keys in the store,
-    and when each was last used and for what.
-  - Before you connect one, look with O(include_cloud_hsm_cluster) whether its cluster has an active HSM.
+  - Describes one custom key store, or all custom key stores of an account and Region. For a C(FAILED) key store, it returns the
+    cause and the remedy.
+  - Before you disconnect a key store, check with O(include_keys) which keys would become unusable. It lists the KMS keys in the
+    key store, and when and for which operation each key was last used.
+  - Before you connect a key store, check with O(include_cloud_hsm_cluster) that its cluster has an active HSM.
 author:
   - Contributors to the keyops.aws collection (!UNKNOWN)
 extends_documentation_fragment:
@@ -27,7 +28,7 @@ extends_documentation_fragment:
 options:
   custom_key_store_id:
     description:
-      - The id of the custom key store to describe.
+      - The ID of the custom key store to describe.
       - Without O(custom_key_store_id) and O(name), all custom key stores of the account and Region are described.
     type: str
     aliases:
@@ -41,50 +42,51 @@ options:
       - custom_key_store_name
   include_keys:
     description:
-      - Find the KMS keys in the stores, their aliases, and their last use.
-      - KMS cannot list the keys of a store, so that each KMS key of the account and Region is described, several at a time,
-        in one pass for all stores. An account with 10,000 keys takes about half a minute. KMS allows 2,000 of these requests
-        a second, to all who make them in the account and Region; the module stays below that, and slows down when KMS
-        throttles it.
-      - Keys in other accounts' stores, and who uses a key from another account, cannot be seen.
+      - Find the KMS keys in the key stores, their aliases, and their last use.
+      - KMS cannot list the keys of a key store. The module therefore describes each KMS key of the account and Region, several at
+        a time, in one pass for all key stores. For 10,000 keys, this takes about half a minute.
+      - KMS allows 2,000 of these requests per second for all callers in the account and Region. The module stays below that
+        quota, and slows down if KMS throttles it.
+      - The module cannot see keys in key stores of other accounts, or who uses a key from another account.
     type: bool
     default: false
   unused_for_days:
     description:
-      - Return only the KMS keys that were not used for so many days, 1 or more. It needs O(include_keys=true).
-      - A key that was never used counts from the day on which KMS began to record that, C(tracking_start_date).
-      - A key whose last use is not known is returned, too, with the reason in C(last_usage.unknown), and a warning says so.
-      - KMS may record a use up to an hour late. Before you delete a key, disable it for a while, and look who misses it.
+      - Return only the KMS keys that were not used for this number of days, which is 1 or more. Requires O(include_keys=true).
+      - If a key was never used, the days are counted from C(tracking_start_date), when KMS started to record its use.
+      - If the last use of a key is unknown, the module returns the key with the reason in C(last_usage.unknown), and warns you.
+      - KMS may record a use up to an hour late. Before you delete a key, disable it for a while and see who still needs it.
     type: int
   include_cloud_hsm_cluster:
-    description: Describe the AWS CloudHSM clusters behind the stores of the type V(AWS_CLOUDHSM).
+    description: Describe the AWS CloudHSM clusters behind the key stores of the type V(AWS_CLOUDHSM).
     type: bool
     default: false
   include_events:
     description:
-      - Look up in AWS CloudTrail who has connected, disconnected, updated and deleted the stores.
-      - CloudTrail tells an event up to 15 minutes late, and for 90 days. Requests that KMS refused are left out.
-      - It takes four requests or more. AWS allows two of them a second, to all who make them in the account and Region; the
-        module stays below that.
+      - Look up in AWS CloudTrail who connected, disconnected, updated, and deleted the key stores.
+      - CloudTrail shows an event up to 15 minutes late, and keeps it for 90 days. Requests that KMS refused are left out.
+      - The lookup takes four requests or more. AWS allows two of these requests per second for all callers in the account and
+        Region. The module stays below that quota.
     type: bool
     default: false
 seealso:
   - module: keyops.aws.kms_custom_key_store
   - module: amazon.aws.kms_key_info
   - name: Disconnecting a custom key store
-    description: What AWS advises before a store is disconnected, in the AWS KMS developer guide.
+    description: What AWS advises before you disconnect a key store, in the AWS KMS developer guide.
     link: https://docs.aws.amazon.com/kms/latest/developerguide/disconnect-keystore.html
 notes:
-  - The module needs the permission C(kms:DescribeCustomKeyStores) in an IAM policy of the caller. O(include_keys) needs
-    C(kms:ListKeys) and C(kms:ListAliases) as well, and C(kms:DescribeKey) and C(kms:GetKeyLastUsage) for each key, in its key
-    policy or where that leaves it to IAM. O(include_cloud_hsm_cluster) needs C(cloudhsm:DescribeClusters), and
-    O(include_events) needs C(cloudtrail:LookupEvents). O(predict_connect) needs C(cloudhsm:DescribeClusters),
-    C(ec2:DescribeSubnets) and C(ec2:DescribeSecurityGroups) for stores in AWS CloudHSM, and C(ec2:DescribeVpcEndpointServices)
-    for external ones behind a VPC endpoint service. Without these, what they tell is unknown.
-  - That a store is C(CONNECTED) means that the last connect succeeded, and that nobody has disconnected the store since. It
-    does not tell whether the backing key store is healthy.
-  - The last use is an indication and no proof. KMS records it for some time only, and a data key that was decrypted earlier
-    is used without KMS.
+  - The caller needs the permission C(kms:DescribeCustomKeyStores) in an IAM policy.
+  - O(include_keys) also needs C(kms:ListKeys) and C(kms:ListAliases). For each key, it needs C(kms:DescribeKey) and
+    C(kms:GetKeyLastUsage), in the key policy, or in an IAM policy if the key policy delegates to IAM.
+  - O(include_cloud_hsm_cluster) also needs C(cloudhsm:DescribeClusters), and O(include_events) needs C(cloudtrail:LookupEvents).
+  - O(predict_connect) also needs C(cloudhsm:DescribeClusters), C(ec2:DescribeSubnets) and C(ec2:DescribeSecurityGroups) for key
+    stores in AWS CloudHSM. For external key stores behind a VPC endpoint service, it needs C(ec2:DescribeVpcEndpointServices).
+    Without a permission, the result of its checks is C(unknown).
+  - C(CONNECTED) means that the last connect succeeded, and that nobody has disconnected the key store since. It does not show
+    whether the backing key store is healthy.
+  - The last use is a hint, not proof. KMS records it for a limited time only. An application that has decrypted a data key
+    earlier uses it without KMS.
 """
 
 EXAMPLES = r"""
@@ -92,48 +94,48 @@ EXAMPLES = r"""
   keyops.aws.kms_custom_key_store_info:
   register: all_stores
 
-- name: Tell which are not connected, and what to do where that is a failure
+- name: Show the key stores that are not connected, and why a connect failed
   ansible.builtin.debug:
     msg: "{{ item.custom_key_store_name }}: {{ item.connection_state }} {{ item.connection_error | default('') }}"
   loop: "{{ all_stores.custom_key_stores | rejectattr('connection_state', 'eq', 'CONNECTED') }}"
   loop_control:
     label: "{{ item.custom_key_store_name }}"
 
-- name: Find out what would stop working if the key store were disconnected
+- name: Find the keys that a disconnect would make unusable
   keyops.aws.kms_custom_key_store_info:
     name: payments
     include_keys: true
   register: payments
 
-- name: Tell the keys that are not known to be unused since KMS began to record that
+- name: Show the keys that were used, or whose last use is unknown
   ansible.builtin.debug:
     msg: "{{ item.key_id }} {{ item.aliases }} {{ item.key_state }}: last used {{ item.last_usage }}"
   loop: "{{ payments.custom_key_stores[0]['keys'] | rejectattr('last_usage', 'none') }}"
   loop_control:
     label: "{{ item.key_id }}"
 
-- name: Look at the key store and the cluster behind it
+- name: Describe the key store and the cluster behind it
   keyops.aws.kms_custom_key_store_info:
     custom_key_store_id: "{{ payments.custom_key_stores[0].custom_key_store_id }}"
     include_cloud_hsm_cluster: true
   register: with_cluster
 
-- name: Do not connect while the cluster has no active HSM
+- name: Stop if the cluster has no active HSM
   ansible.builtin.assert:
     that:
       - with_cluster.custom_key_stores[0].cloud_hsm_cluster.state == "ACTIVE"
       - with_cluster.custom_key_stores[0].cloud_hsm_cluster.active_hsms >= 1
     fail_msg: "The cluster is not ready: {{ with_cluster.custom_key_stores[0].cloud_hsm_cluster }}"
 
-- name: Find out who has disconnected the key store
+- name: Find out who disconnected the key store
   keyops.aws.kms_custom_key_store_info:
     name: payments
     include_events: true
   register: with_events
 
-- name: Tell it
+- name: Show who disconnected the key store, and when
   ansible.builtin.debug:
-    msg: "{{ item.user_arn }} has disconnected it at {{ item.time }}."
+    msg: "{{ item.user_arn }} disconnected it at {{ item.time }}."
   loop: "{{ with_events.custom_key_stores[0].events | selectattr('event_name', 'eq', 'DisconnectCustomKeyStore') }}"
   loop_control:
     label: "{{ item.event_id }}"
@@ -141,13 +143,13 @@ EXAMPLES = r"""
 
 RETURN = r"""
 custom_key_stores:
-  description: The custom key stores, oldest first. Empty when there is none, or none with that id or name.
+  description: The custom key stores, oldest first. Empty if there is none, or none with that ID or name.
   returned: always
   type: list
   elements: dict
   contains:
     custom_key_store_id:
-      description: The id of the custom key store.
+      description: The ID of the custom key store.
       returned: always
       type: str
       sample: cks-1234567890abcdef0
@@ -167,27 +169,27 @@ custom_key_stores:
       type: str
       sample: CONNECTED
     connection_error_code:
-      description: Why the store could not be connected.
+      description: Why KMS could not connect the key store.
       returned: when C(connection_state) is V(FAILED)
       type: str
       sample: NETWORK_ERRORS
     creation_date:
-      description: When the custom key store was created, in ISO 8601.
+      description: When the custom key store was created, in ISO 8601 format.
       returned: always
       type: str
       sample: "2026-01-31T12:00:00+00:00"
     cloud_hsm_cluster_id:
-      description: The id of the CloudHSM cluster.
-      returned: for stores in AWS CloudHSM
+      description: The ID of the CloudHSM cluster.
+      returned: for key stores in AWS CloudHSM
       type: str
       sample: cluster-2a34b5cdefg
     trust_anchor_certificate:
-      description: The certificate that was created when the CloudHSM cluster was initialized, in PEM.
-      returned: for stores in AWS CloudHSM
+      description: The certificate that was created when the CloudHSM cluster was initialized, in PEM format.
+      returned: for key stores in AWS CloudHSM
       type: str
     xks_proxy_configuration:
       description: How KMS reaches the external key store proxy.
-      returned: for external stores
+      returned: for external key stores
       type: dict
       contains:
         connectivity:
@@ -196,17 +198,17 @@ custom_key_stores:
           type: str
           sample: PUBLIC_ENDPOINT
         access_key_id:
-          description: The access key id of the credential that KMS signs its requests to the proxy with.
+          description: The access key ID of the credential with which KMS signs its requests to the proxy.
           returned: always
           type: str
           sample: ABCDE12345670EXAMPLE
         uri_endpoint:
-          description: Scheme and host of the proxy.
+          description: The scheme and host of the proxy.
           returned: always
           type: str
           sample: https://xks.example.com
         uri_path:
-          description: Path of the proxy's API.
+          description: The path of the proxy's API.
           returned: always
           type: str
           sample: /example/kms/xks/v1
@@ -250,14 +252,14 @@ custom_key_stores:
           sample: https://example.org/keyops.aws/docs/docsite/runbook_network_errors.html
     keys:
       description:
-        - The KMS keys in the store.
-        - In a template, write C(store['keys']). C(store.keys) is a method of a dictionary.
+        - The KMS keys in the key store.
+        - In a template, write C(store['keys']), because C(store.keys) is a method of the dictionary.
       returned: when O(include_keys=true)
       type: list
       elements: dict
       contains:
         key_id:
-          description: The id of the KMS key.
+          description: The ID of the KMS key.
           returned: always
           type: str
           sample: 1234abcd-12ab-34cd-56ef-1234567890ab
@@ -269,29 +271,29 @@ custom_key_stores:
         key_state:
           description:
             - The state of the key, such as V(Enabled), V(Disabled), V(PendingDeletion) and V(Unavailable).
-            - While the store is not connected, its keys are V(Unavailable), but those that are V(PendingDeletion).
+            - While the key store is not connected, its keys are V(Unavailable), except those that are V(PendingDeletion).
           returned: always
           type: str
           sample: Enabled
         creation_date:
-          description: When the key was created, in ISO 8601.
+          description: When the key was created, in ISO 8601 format.
           returned: always
           type: str
           sample: "2026-01-31T12:00:00+00:00"
         xks_key_id:
-          description: The id of the external key, as the external key store proxy knows it.
-          returned: for keys in external stores
+          description: The ID of the external key, as the external key store proxy knows it.
+          returned: for keys in external key stores
           type: str
           sample: payments-2026
         deletion_date:
-          description: When the key will be deleted, in ISO 8601.
+          description: When the key will be deleted, in ISO 8601 format.
           returned: when C(key_state) is V(PendingDeletion)
           type: str
           sample: "2026-03-02T12:00:00+00:00"
         aliases:
           description:
             - The aliases of the key, without C(alias/).
-            - C(null) when they could not be listed. A warning says why.
+            - C(null) if they could not be listed. A warning gives the reason.
           returned: always
           type: list
           elements: str
@@ -300,7 +302,7 @@ custom_key_stores:
         last_usage:
           description:
             - The last successful cryptographic operation with the key.
-            - C(null) when the key has not been used since C(tracking_start_date).
+            - C(null) if the key has not been used since C(tracking_start_date).
           returned: always
           type: dict
           contains:
@@ -310,52 +312,52 @@ custom_key_stores:
               type: str
               sample: Decrypt
             timestamp:
-              description: When that was, in ISO 8601.
+              description: When the operation took place, in ISO 8601 format.
               returned: when the key was used
               type: str
               sample: "2026-02-13T04:05:06+00:00"
             cloud_trail_event_id:
-              description: The id of the event in CloudTrail that tells who that was.
+              description: The ID of the event in CloudTrail. The event shows who used the key.
               returned: when the key was used
               type: str
               sample: 114b61b9-0ea6-47f5-a9d2-4f2bdd0017d5
             kms_request_id:
-              description: The id that KMS gave that request.
+              description: The ID that KMS gave to the request.
               returned: when the key was used
               type: str
               sample: 8d9b1c2a-5f6e-4a3b-9c0d-1e2f3a4b5c6d
             unknown:
-              description: Why KMS does not tell when the key was last used, and what to do.
-              returned: when it does not
+              description: Why the last use of the key is unknown, and what to do.
+              returned: when the last use is unknown
               type: str
               sample: >-
                 GetKeyLastUsage of 1234abcd-12ab-34cd-56ef-1234567890ab failed with AccessDeniedException. The caller may not
                 do this. Allow kms:GetKeyLastUsage in the key policy, or in an IAM policy of the caller where the key policy
                 leaves that to IAM.
         tracking_start_date:
-          description: Since when KMS has recorded the use of the key, in ISO 8601.
-          returned: when the last use of the key is known, or that there was none
+          description: When KMS started to record the use of the key, in ISO 8601 format.
+          returned: unless the last use is unknown
           type: str
           sample: "2026-01-31T12:00:00+00:00"
     connect_prediction:
-      description: Whether KMS could connect the store.
+      description: Whether KMS could connect the key store.
       returned: when O(predict_connect=true)
       type: dict
       contains:
         fails:
-          description: Did a check find what a connect would fail with?
+          description: Whether a check found a reason for which a connect would fail.
           returned: always
           type: bool
           sample: true
         codes:
-          description: The connection error codes that the connect could end with.
+          description: The connection error codes with which the connect could fail.
           returned: always
           type: list
           elements: str
           sample:
             - XKS_PROXY_INVALID_TLS_CONFIGURATION
         checks:
-          description: What was checked.
+          description: The checks.
           returned: always
           type: list
           elements: dict
@@ -367,40 +369,41 @@ custom_key_stores:
               sample: Certificate of the proxy
             outcome:
               description:
-                - V(passed), what KMS needs is there; V(warning), it may soon not be; V(failed), a connect would fail; or
-                  V(unknown), it could not be checked from the managed host.
+                - V(passed) means that what KMS needs is there, and V(warning) that it may soon be missing.
+                - V(failed) means that a connect would fail.
+                - V(unknown) means that it could not be checked from the managed host.
               returned: always
               type: str
               sample: failed
             text:
-              description: What was found, and what to do about it; or why it is not known.
+              description: What was found and what to do about it, or why the outcome is V(unknown).
               returned: always
               type: str
               sample: The certificate of the proxy expired on 2026-01-31. Renew it.
             code:
-              description: The connection error code that a connect would end with. V(null) where there is none.
+              description: The connection error code with which a connect would fail. V(null) if there is none.
               returned: always
               type: str
               sample: XKS_PROXY_INVALID_TLS_CONFIGURATION
     cloud_hsm_cluster:
-      description: The CloudHSM cluster behind the store.
-      returned: when O(include_cloud_hsm_cluster=true), for stores in AWS CloudHSM
+      description: The CloudHSM cluster behind the key store.
+      returned: when O(include_cloud_hsm_cluster=true), for key stores in AWS CloudHSM
       type: dict
       contains:
         cluster_id:
-          description: The id of the cluster.
+          description: The ID of the cluster.
           returned: always
           type: str
           sample: cluster-2a34b5cdefg
         state:
-          description: The state of the cluster, such as V(ACTIVE). C(null) when C(problem) says why it is not known.
+          description: The state of the cluster, such as V(ACTIVE). C(null) if it is unknown, with the reason in C(problem).
           returned: always
           type: str
           sample: ACTIVE
         hsms:
           description:
-            - How many HSMs the cluster has, by their state and then by Availability Zone.
-            - C(null) when that is not known.
+            - The number of HSMs in the cluster, by state and then by Availability Zone.
+            - C(null) if it is unknown.
           returned: always
           type: dict
           sample:
@@ -409,68 +412,68 @@ custom_key_stores:
               us-east-1b: 1
         active_hsms:
           description:
-            - How many HSMs are V(ACTIVE). KMS needs one to connect a store, and two in different Availability Zones to create
-              or change one. C(null) when that is not known.
+            - The number of HSMs that are V(ACTIVE). C(null) if it is unknown.
+            - KMS needs one to connect a key store, and two in different Availability Zones to create or change a key store.
           returned: always
           type: int
           sample: 2
         hsm_type:
           description:
-            - The type of its HSMs, such as V(hsm2m.medium). While that is being changed, the type that they will have.
-          returned: when AWS CloudHSM tells it
+            - The type of the HSMs, such as V(hsm2m.medium). While the type is being changed, this is the new type.
+          returned: when AWS CloudHSM returns it
           type: str
           sample: hsm2m.medium
         hsm_types:
-          description: How many HSMs there are of each type. While the type is being changed, it tells how far that is.
-          returned: when AWS CloudHSM tells it
+          description: The number of HSMs of each type. While the type is being changed, it shows the progress.
+          returned: when AWS CloudHSM returns it
           type: dict
           sample:
             hsm2m.medium: 2
         mode:
           description: V(FIPS) or V(NON_FIPS).
-          returned: when AWS CloudHSM tells it, and the SDK knows of it
+          returned: when AWS CloudHSM returns it, and the SDK supports it
           type: str
           sample: FIPS
         network_type:
           description: V(IPV4) or V(DUALSTACK). KMS uses IPv4 with both.
-          returned: when AWS CloudHSM tells it, and the SDK knows of it
+          returned: when AWS CloudHSM returns it, and the SDK supports it
           type: str
           sample: IPV4
         hsm_type_rollback_expiration:
-          description: Until when the change of the type of its HSMs can be rolled back.
-          returned: when the type was changed, and the SDK knows of it
+          description: Until when you can roll back the change of the HSM type.
+          returned: when the HSM type was changed, and the SDK supports it
           type: str
           sample: "2026-01-31T12:00:00+00:00"
         subnets:
-          description: The id of its subnet in each Availability Zone.
-          returned: when AWS CloudHSM tells it
+          description: The ID of the cluster's subnet in each Availability Zone.
+          returned: when AWS CloudHSM returns it
           type: dict
           sample:
             us-east-1a: subnet-0123456789abcdef0
             us-east-1b: subnet-0123456789abcdef1
         security_group:
-          description: The id of its security group.
-          returned: when AWS CloudHSM tells it
+          description: The ID of the cluster's security group.
+          returned: when AWS CloudHSM returns it
           type: str
           sample: sg-0123456789abcdef0
         problem:
-          description: Why the cluster is not described. It is gone, or the caller may not see it.
-          returned: when it is not described
+          description: Why the cluster could not be described. It does not exist, or the caller may not describe it.
+          returned: when the cluster could not be described
           type: str
           sample: >-
             There is no CloudHSM cluster cluster-2a34b5cdefg in this account and Region. If it was deleted, create one from a
             recent backup, and tell KMS its id while the store is disconnected (cloud_hsm_cluster_id).
     events:
       description:
-        - What was done to the store, the newest first. Of each operation, there is at least the last one, as far as CloudTrail
-          has it among the last 500 on any stores.
-        - C(null) when RV(events_problem) says why it is not known.
+        - The operations on the key store, newest first. For each kind of operation, the list has at least the last event, if it
+          is among the last 500 that CloudTrail has for any key store.
+        - C(null) if the events are unknown, with the reason in RV(events_problem).
       returned: when O(include_events=true)
       type: list
       elements: dict
       contains: &event
         time:
-          description: When that was, in ISO 8601.
+          description: When the operation took place, in ISO 8601 format.
           returned: always
           type: str
           sample: "2026-02-13T04:05:06+00:00"
@@ -482,71 +485,70 @@ custom_key_stores:
           type: str
           sample: DisconnectCustomKeyStore
         user_arn:
-          description: Who did it, as an ARN. C(null) where CloudTrail does not tell it.
+          description: Who requested the operation, as an ARN. C(null) if CloudTrail does not show it.
           returned: always
           type: str
           sample: arn:aws:iam::123456789012:user/alice
         source_ip:
-          description: From which IP address, or by which service of AWS. C(null) where CloudTrail does not tell it.
+          description: The IP address of the request, or the AWS service that made it. C(null) if CloudTrail does not show it.
           returned: always
           type: str
           sample: 192.0.2.0
         event_id:
-          description: The id of the event in CloudTrail.
+          description: The ID of the event in CloudTrail.
           returned: always
           type: str
           sample: 114b61b9-0ea6-47f5-a9d2-4f2bdd0017d5
 deleted_custom_key_stores:
   description:
-    - The stores that were deleted in the last 90 days, the last one first. With O(custom_key_store_id) or O(name), those with
-      that id or name.
-    - Empty when RV(events_problem) says why it is not known.
+    - The key stores that were deleted in the last 90 days, most recent first. With O(custom_key_store_id) or O(name), only those
+      with that ID or name.
+    - Also empty if the events are unknown, with the reason in RV(events_problem).
   returned: when O(include_events=true)
   type: list
   elements: dict
   contains:
     custom_key_store_id:
-      description: The id of the store.
+      description: The ID of the key store.
       returned: always
       type: str
       sample: cks-1234567890abcdef0
     custom_key_store_name:
-      description: The friendly name that it had. C(null) where CloudTrail does not tell it.
+      description: The friendly name that the key store had. C(null) if CloudTrail does not show it.
       returned: always
       type: str
       sample: payments
     events:
-      description: What was done to the store, the newest first.
+      description: The operations on the key store, newest first.
       returned: always
       type: list
       elements: dict
       contains: *event
 events_problem:
-  description: Why CloudTrail could not be asked.
-  returned: when O(include_events=true), and it could not
+  description: Why the lookup in CloudTrail failed.
+  returned: when O(include_events=true), and the lookup failed
   type: str
   sample: >-
     LookupEvents failed with AccessDeniedException. The caller needs the permission cloudtrail:LookupEvents in an IAM policy.
 region:
-  description: The Region of the stores.
+  description: The Region of the key stores.
   returned: always
   type: str
   sample: us-east-1
 keys_not_described:
   description:
-    - The KMS keys of the account that could not be described, so that they may be in any of the stores. A warning says so,
-      too.
+    - The KMS keys of the account that could not be described. They may be in any of the key stores. A warning reports them, too.
   returned: when O(include_keys=true)
   type: list
   elements: dict
   contains:
     key_id:
-      description: The id of the KMS key.
+      description: The ID of the KMS key.
       returned: always
       type: str
       sample: 1234abcd-12ab-34cd-56ef-1234567890ab
     reason:
-      description: Why it could not be described.
+      description: Why the key could not be described.
       returned: always
       type: str
       sample: >-
@@ -555,7 +557,7 @@ keys_not_described:
         kms:DescribeKey in the key policy, or in an IAM policy of the caller where the key policy leaves that to IAM.
 error:
   description: The error that AWS returned.
-  returned: when the task failed on one
+  returned: when an error from AWS made the task fail
   type: dict
   contains:
     code:
@@ -564,7 +566,7 @@ error:
       type: str
       sample: AccessDeniedException
     message:
-      description: The message of AWS.
+      description: The error message from AWS.
       returned: always
       type: str
 """
@@ -591,7 +593,7 @@ from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.clust
 from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.clusters import describe_clusters
 from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.diagnosis import diagnose
 from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.keys import keys_in_stores
-from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.keys import told_by_store
+from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.keys import results_by_store
 from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.keys import unused_among
 from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.keys import usages
 from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.kms_stores import Kms
@@ -634,7 +636,7 @@ def argument_spec() -> dict[str, dict[str, Any]]:
     }
 
 
-def look(module: AnsibleAWSModule, clock: Clock) -> dict[str, Any]:
+def describe_stores(module: AnsibleAWSModule, clock: Clock) -> dict[str, Any]:
     """Gather what the task asks for.
 
     Returns:
@@ -652,7 +654,7 @@ def look(module: AnsibleAWSModule, clock: Clock) -> dict[str, Any]:
     client = module.client("kms", config=client_config())
     kms = Kms(client, Deadline(clock, PATIENCE), lambda: str(client.meta.region_name))
     stores = kms.describe_all(which)
-    results = {store.id: describe(store) for store in stores}
+    results = {store.id: store_result(store) for store in stores}
     extra = {}
     if module.params["include_keys"]:
         extra = add_keys(module, kms, results)
@@ -691,7 +693,7 @@ def make_predictor(module: AnsibleAWSModule) -> Optional[Predictor]:
     return predict.Predictor(partial(client_beside, module, timeout=10), predict.credentials_of(module.params))
 
 
-def describe(store: CustomKeyStore) -> dict[str, Any]:
+def store_result(store: CustomKeyStore) -> dict[str, Any]:
     """One store for the result, with the reason where it is FAILED."""
     if store.connection_state is not ConnectionState.FAILED:
         return store.to_result()
@@ -726,7 +728,7 @@ def add_keys(module: AnsibleAWSModule, kms: Kms, results: Mapping[str, dict[str,
                 f"Of {unknown} KMS keys it is not known when they were used last, see last_usage.unknown: they may have been used"
                 f" in the last {module.params['unused_for_days']} days, and are returned all the same."
             )
-    told = told_by_store(keys, uses)
+    told = results_by_store(keys, uses)
     for custom_key_store_id, result in results.items():
         result["keys"] = told.get(custom_key_store_id, [])
     if uses.aliases_error is not None:
@@ -786,7 +788,7 @@ def main() -> None:
         supports_check_mode=True,
     )
     try:
-        result = look(module, Clock())
+        result = describe_stores(module, Clock())
     except CustomKeyStoreError as error:
         known = {} if error.error is None else {"error": dict(error.error)}
         module.fail_json(msg=error.message, **known)

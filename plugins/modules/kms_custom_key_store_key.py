@@ -7,20 +7,21 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: kms_custom_key_store_key
-short_description: Manage a KMS key in a custom key store of AWS KMS
+short_description: Manage a KMS key in an AWS KMS custom key store
 version_added: 0.1.0
 description:
-  - Creates a KMS key in a custom key store, replaces it by a new one, and schedules its deletion. M(amazon.aws.kms_key) cannot
-    create a key there. What that can do with a key that is there (policy, grants, tags, enabling and disabling), it does by the
-    alias.
-  - The alias tells which key. Any number of runs create one key for it.
-  - KMS has no way to ask for a key twice and get one. So before it creates a key, this module looks at all keys of the store for
-    one that an earlier task has created for the alias and not named, because it was killed or got no answer, and takes that. In
-    an external store such a key is known by its external key. In a store in AWS CloudHSM it is known by the tag
-    C(keyops.aws:created-for), whose value is the alias, and which each new key gets.
-  - On one host, one task at a time creates a key for an alias. Where tasks on two hosts do so at the same time, one key gets the
-    alias, and the task that created the other one names that in a warning.
-  - A task that changes nothing makes one request, or two where it gives the name of the store and not its id.
+  - Creates a KMS key in a custom key store, replaces it with a new key, and schedules its deletion.
+  - M(amazon.aws.kms_key) cannot create a key in a custom key store. Use it with the alias to manage an existing key, including
+    its policy, grants, and tags, and to enable or disable it.
+  - The alias identifies the key. The module creates one key for an alias, no matter how often you run it.
+  - C(CreateKey) of KMS is not idempotent. An earlier task may have created a key for the alias and left it without the alias,
+    because the task was killed or got no answer. Before the module creates a key, it therefore searches all keys of the key store
+    for such a key, and uses it.
+  - In an external key store, the module recognizes such a key by its external key. In a key store in AWS CloudHSM, it recognizes
+    the key by the tag C(keyops.aws:created-for). Each new key in AWS CloudHSM gets this tag, with the alias as its value.
+  - On one host, only one task at a time creates a key for an alias. If tasks on two hosts do so at the same time, one key gets
+    the alias. The task that created the other key names that key in a warning.
+  - If nothing has to change, the task makes one request. It makes two if you identify the key store by its name.
 author:
   - Contributors to the keyops.aws collection (!UNKNOWN)
 extends_documentation_fragment:
@@ -39,16 +40,17 @@ attributes:
 options:
   alias:
     description:
-      - The alias of the key, with or without C(alias/) at its beginning. It tells which key the task is about.
-      - An alias that stands for a key outside of the store is an error. It is not moved.
+      - The alias that identifies the key, with or without the prefix C(alias/).
+      - If the alias refers to a key outside of the key store, the task fails. It does not move the alias.
     type: str
     required: true
   state:
     description:
-      - V(present) means that the alias stands for a key in the store. A key is created only while the store is C(CONNECTED).
-      - A key that is there is left as it is, but for O(rotate). One whose deletion is scheduled is an error.
-      - V(absent) schedules the deletion of the key, which can be cancelled until then. The alias stays until the key is gone. A
-        key whose deletion is scheduled already, and an alias that is not there, are no change.
+      - V(present) ensures that the alias refers to a key in the key store. KMS creates a key only while the key store is
+        C(CONNECTED).
+      - With V(present), an existing key stays as it is, unless you set O(rotate). If its deletion is scheduled, the task fails.
+      - V(absent) schedules the deletion of the key. You can cancel the deletion until KMS deletes the key. The alias stays until
+        then. If the deletion is already scheduled, or the alias does not exist, nothing changes.
     type: str
     default: present
     choices:
@@ -56,8 +58,8 @@ options:
       - absent
   custom_key_store_id:
     description:
-      - The id of the custom key store.
-      - One of O(custom_key_store_id) and O(custom_key_store_name) is required.
+      - The ID of the custom key store.
+      - O(custom_key_store_id) or O(custom_key_store_name) is required.
     type: str
   custom_key_store_name:
     description:
@@ -65,65 +67,70 @@ options:
     type: str
   xks_key_id:
     description:
-      - The id of the external key, as the external key store proxy knows it. Required to create a key in an external store, and
-        an error for one in AWS CloudHSM.
-      - Where the alias stands for a key with another external key, the task fails, unless O(rotate) is given.
+      - The ID of the external key, as the external key store proxy knows it. Required to create a key in an external key store.
+        For a key in AWS CloudHSM, the task fails if you set it.
+      - If the alias refers to a key with another external key, the task fails, unless you set O(rotate).
     type: str
   description:
     description:
-      - What a new key is for. It is not changed later on. With O(rotate), the default is that of the present key.
+      - The description of a new key. The description of an existing key does not change. With O(rotate), the default is the
+        description of the current key.
     type: str
   policy:
     description:
-      - The key policy of a new key, as a dictionary or in JSON. Without one, KMS lets the account's IAM policies decide.
-      - It is not changed later on. With O(rotate), the default is that of the present key.
+      - The key policy of a new key, as a dictionary or in JSON. Without a policy, KMS uses its default, which delegates to the
+        IAM policies of the account.
+      - The policy of an existing key does not change. With O(rotate), the default is the policy of the current key.
     type: json
   tags:
     description:
-      - Tags of a new key. They are not changed later on. With O(rotate), the default are those of the present key.
+      - The tags of a new key. The tags of an existing key do not change. With O(rotate), the default is the tags of the current
+        key.
     type: dict
   rotate:
     description:
-      - Has a new key take the place of the present one. The alias is moved to it in one step, so that it stands for a key at
-        any time. The old key stays, because what was encrypted under it can be decrypted by it alone.
-      - The new key takes over description, policy and tags of the present one, where the task does not give them. It does not
-        take over grants.
-      - In an external store, a former O(xks_key_id) moves the alias back to the key that has it.
-      - KMS does not rotate keys in custom key stores by itself.
+      - Replace the current key with a new one. The task moves the alias to the new key in one step, so the alias always refers to
+        a key.
+      - The old key stays. Only the old key can decrypt data that was encrypted under it.
+      - The new key takes over the description, policy, and tags of the current key, unless you set them. It does not take over
+        grants.
+      - In an external key store, set an earlier O(xks_key_id) to move the alias back to the key with that external key.
+      - KMS does not rotate keys in custom key stores automatically.
     type: dict
     suboptions:
       older_than_days:
         description:
-          - Only when the present key is so many days old, by the clock of KMS. So the task can run each night.
-          - Required in a store in AWS CloudHSM. In an external store, another O(xks_key_id) is reason enough, and with this
-            option the key must be so old as well.
+          - Rotate only if the current key is at least this number of days old, by the clock of KMS. You can run such a task each
+            night.
+          - Required for a key store in AWS CloudHSM. In an external key store, a new O(xks_key_id) is enough. If you also set
+            this option, the current key must be old enough, too.
         type: int
   pending_window_in_days:
     description:
-      - With O(state=absent), how many days there are to cancel the deletion, from 7 to 30.
+      - With O(state=absent), the number of days until KMS deletes the key, from 7 to 30. You can cancel the deletion until then.
     type: int
     default: 30
   wait:
     description:
-      - Wait until the new key can be used by its alias, which KMS shows after some seconds.
+      - Wait until you can use the new key by its alias. This takes KMS a few seconds.
     type: bool
     default: true
   wait_timeout:
     description:
-      - How many seconds the task may wait altogether.
+      - The timeout in seconds for all waits of the task together.
     type: int
     default: 300
 seealso:
   - module: keyops.aws.kms_custom_key_store
   - module: keyops.aws.kms_custom_key_store_info
-    description: With O(keyops.aws.kms_custom_key_store_info#module:include_keys), lists the keys of a store.
+    description: Lists the keys of a key store, with O(keyops.aws.kms_custom_key_store_info#module:include_keys).
   - module: amazon.aws.kms_key
   - ref: ansible_collections.keyops.aws.docsite.guide_keys
-    description: Make keys in a store, use them, rotate them, retire them.
+    description: How to create, use, rotate, and retire keys in a key store.
 """
 
 EXAMPLES = r"""
-- name: Have a key in a store in AWS CloudHSM
+- name: Ensure that a key in an AWS CloudHSM key store exists
   keyops.aws.kms_custom_key_store_key:
     alias: payments
     custom_key_store_name: payments
@@ -131,13 +138,13 @@ EXAMPLES = r"""
     tags:
       owner: payments-team
 
-- name: Have a key in an external store
+- name: Ensure that a key in an external key store exists
   keyops.aws.kms_custom_key_store_key:
     alias: invoices
     custom_key_store_name: invoices
     xks_key_id: invoices-2026
 
-- name: Have a new key each year, in a playbook that runs each night
+- name: Rotate the key once a year, in a playbook that runs each night
   keyops.aws.kms_custom_key_store_key:
     alias: payments
     custom_key_store_name: payments
@@ -151,7 +158,7 @@ EXAMPLES = r"""
     xks_key_id: invoices-2027
     rotate: {}
 
-- name: Schedule the deletion of a key that nothing is encrypted under any more
+- name: Schedule the deletion of a key under which no data is encrypted
   keyops.aws.kms_custom_key_store_key:
     alias: archive
     custom_key_store_id: cks-1234567890abcdef0
@@ -162,8 +169,9 @@ EXAMPLES = r"""
 RETURN = r"""
 key:
   description:
-    - The key that the alias stands for, as KMS described it last. In check mode, as it would be, without what only KMS can know.
-    - Empty when there is no such alias.
+    - The key that the alias refers to, as KMS last described it. In check mode, the key as it would be after the task, without
+      values that only KMS can set.
+    - Empty if the alias does not exist.
   returned: always
   type: dict
   contains:
@@ -173,43 +181,45 @@ key:
       type: str
       sample: alias/payments
     key_id:
-      description: The id of the key.
-      returned: always, but for a key that check mode would create
+      description: The ID of the key.
+      returned: always, except for a key that would be created in check mode
       type: str
       sample: 1234abcd-12ab-34cd-56ef-1234567890ab
     key_arn:
       description: The ARN of the key.
-      returned: always, but for a key that check mode would create
+      returned: always, except for a key that would be created in check mode
       type: str
       sample: arn:aws:kms:us-east-1:123456789012:key/1234abcd-12ab-34cd-56ef-1234567890ab
     key_state:
-      description: Such as V(Enabled), V(Disabled), V(PendingDeletion), or V(Unavailable) while the store is not connected.
+      description: >-
+        The state of the key, such as V(Enabled), V(Disabled), V(PendingDeletion), or V(Unavailable) while the key store is not
+        connected.
       returned: always
       type: str
       sample: Enabled
     creation_date:
-      description: When the key was created, in ISO 8601.
-      returned: always, but for a key that check mode would create
+      description: When the key was created, in ISO 8601 format.
+      returned: always, except for a key that would be created in check mode
       type: str
       sample: "2026-01-31T12:00:00+00:00"
     deletion_date:
-      description: When the key will be deleted, in ISO 8601.
-      returned: when its deletion is scheduled
+      description: When the key will be deleted, in ISO 8601 format.
+      returned: when the deletion of the key is scheduled
       type: str
       sample: "2026-03-02T12:00:00+00:00"
     custom_key_store_id:
-      description: The id of the custom key store.
+      description: The ID of the custom key store.
       returned: always
       type: str
       sample: cks-1234567890abcdef0
     cloud_hsm_cluster_id:
-      description: The id of the CloudHSM cluster that has the key material.
+      description: The ID of the CloudHSM cluster that has the key material.
       returned: for keys in AWS CloudHSM
       type: str
       sample: cluster-2a34b5cdefg
     xks_key_id:
-      description: The id of the external key.
-      returned: for keys in external stores
+      description: The ID of the external key.
+      returned: for keys in external key stores
       type: str
       sample: invoices-2026
     origin:
@@ -218,18 +228,18 @@ key:
       type: str
       sample: AWS_CLOUDHSM
     description:
-      description: What the key is for.
+      description: The description of the key.
       returned: always
       type: str
       sample: Encrypts the card database
 previous_key:
-  description: The key that the alias stood for before, in the same form.
+  description: The key that the alias referred to before the rotation, in the form of RV(key).
   returned: when the key was rotated
   type: dict
 operations:
   description:
-    - The mutating operations that KMS accepted, in order. In check mode, those that would be made.
-    - RV(ignore:changed) is true if and only if there is one.
+    - The mutating operations that KMS accepted, in order. In check mode, the operations that the task would request.
+    - RV(ignore:changed) is true if and only if the list has an entry.
   returned: always
   type: list
   elements: str
@@ -238,7 +248,7 @@ operations:
     - CreateAlias
 error:
   description: The error that AWS returned.
-  returned: when the task failed on one
+  returned: when an error from AWS made the task fail
   type: dict
   contains:
     code:
@@ -247,7 +257,7 @@ error:
       type: str
       sample: AccessDeniedException
     message:
-      description: The message of AWS.
+      description: The error message from AWS.
       returned: always
       type: str
 """
@@ -335,7 +345,7 @@ def main() -> None:
     finish = module.exit_json
     try:
         task = task_of(module, history)
-        outcome = task.foretell() if module.check_mode else task.run()
+        outcome = task.predict() if module.check_mode else task.run()
     except CustomKeyStoreError as error:
         finish, outcome = module.fail_json, history.failed(error)
     for warning in history.warnings:

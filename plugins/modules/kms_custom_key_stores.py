@@ -7,17 +7,16 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: kms_custom_key_stores
-short_description: Connect or disconnect several custom key stores of AWS KMS at the same time
+short_description: Connect or disconnect several AWS KMS custom key stores at the same time
 version_added: 0.1.0
 description:
-  - Brings several custom key stores, of any Regions and accounts, to the connection state that is asked for, all together. It
-    takes as long as the slowest of them.
-  - Each store is treated as M(keyops.aws.kms_custom_key_store) treats one, with the same states, races and errors.
-  - To disconnect is all or nothing at first. Where one of the stores cannot be found, or KMS cannot be asked for it, none is
-    touched.
-  - To connect is not. A store that cannot be connected does not keep the others from it, and the task fails at the end,
-    naming each.
-  - KMS is asked for the states of all stores of a Region with one request, so that they do not throttle each other.
+  - Connects or disconnects several custom key stores in parallel, in any Regions and accounts. The task takes as long as the
+    slowest key store.
+  - For each key store, the module handles states, races, and errors like M(keyops.aws.kms_custom_key_store).
+  - Before a disconnect, the module describes all key stores. If it cannot find or describe one of them, it disconnects none.
+  - If one key store cannot be connected, the module still connects the others. The task then fails at the end, and names each
+    key store that failed.
+  - One request describes all key stores of a Region, so that they do not throttle each other.
 author:
   - Contributors to the keyops.aws collection (!UNKNOWN)
 extends_documentation_fragment:
@@ -36,7 +35,7 @@ attributes:
     support: full
 options:
   state:
-    description: The connection state that all of the stores shall have.
+    description: The connection state to ensure for all of the key stores.
     type: str
     required: true
     choices:
@@ -44,35 +43,36 @@ options:
       - disconnected
   stores:
     description:
-      - Which stores. Each needs an id or a name.
-      - The connection options of a store are used for it alone. A store that has none is reached with those of the task.
-      - A store with O(stores[].profile) or O(stores[].access_key) uses no credentials of the task.
+      - The key stores. Each needs an ID or a name.
+      - The connection options of a key store apply to that key store only. For a key store without such options, the module uses
+        those of the task.
+      - A key store with O(stores[].profile) or O(stores[].access_key) does not use the credentials of the task.
       - Required, unless O(leased=true).
     type: list
     elements: dict
     suboptions:
       custom_key_store_id:
-        description: The id of the custom key store.
+        description: The ID of the custom key store.
         type: str
         aliases:
           - id
       name:
-        description: The friendly name of the custom key store. With an id, the name is not looked at.
+        description: The friendly name of the custom key store. If you also give an ID, the name is ignored.
         type: str
         aliases:
           - custom_key_store_name
       region:
-        description: The Region of the store.
+        description: The Region of the key store.
         type: str
         aliases:
           - aws_region
       profile:
-        description: A profile of AWS's configuration files, for the account of the store.
+        description: A profile in the AWS configuration files, for the account of the key store.
         type: str
         aliases:
           - aws_profile
       access_key:
-        description: The access key id of a credential for the account of the store.
+        description: The access key ID of a credential for the account of the key store.
         type: str
         aliases:
           - aws_access_key_id
@@ -87,122 +87,123 @@ options:
         aliases:
           - aws_session_token
       endpoint_url:
-        description: Where KMS is, if not at AWS's own address. It is not used for any other service.
+        description: The URL of KMS, if you do not use the default URL of AWS. It applies to KMS only.
         type: str
       assume_role_arn:
         description:
-          - The ARN of an IAM role to assume for the store, such as one of its account. It is assumed with the credentials that
-            the store would be reached with otherwise.
-          - The credentials of the role are renewed for as long as the task and the keeper need them.
+          - The ARN of an IAM role to assume for the key store, such as a role in its account. The module assumes it with the
+            credentials that it would use for the key store without this option.
+          - The module renews the credentials of the role for as long as the task and the keeper need them.
         type: str
       lease_role_arn:
-        description: As O(lease_role_arn), for a store in another account.
+        description: Like O(lease_role_arn), for a key store in another account.
         type: str
       verify_key_id:
         description:
-          - The id, ARN or alias of the KMS key with which O(verify) proves that an external store works. It must be in the store,
-            and C(Enabled).
-          - Without it, the KMS keys of the account are described until one is found.
+          - The ID, ARN or alias of the KMS key with which O(verify) verifies an external key store. The key must be in the key
+            store, and C(Enabled).
+          - If you do not set it, the module describes the KMS keys of the account until it finds such a key.
         type: str
   leased:
     description:
-      - With O(state=connected), connect all stores that a maintenance window has taken out of service and not brought back. Use
-        it instead of O(stores).
-      - The stores are found by their leases in O(memory), and with O(leases_in_aws=true) by those in AWS, in the account and
-        Region of the task.
-      - A store that a window still has is left alone, see RV(left_alone).
+      - With O(state=connected), connect all key stores that a maintenance window has disconnected and not reconnected. Use it
+        instead of O(stores).
+      - The module finds these key stores by their leases in O(memory). With O(leases_in_aws=true), it also finds those with a
+        lease in AWS, in the account and Region of the task.
+      - If a window is still working on a key store, the module leaves that key store alone. See RV(left_alone).
     type: bool
     default: false
   even_in_use:
-    description: With O(leased=true), connect the stores of windows that are still at work, too.
+    description: With O(leased=true), also connect the key stores of windows that are still in progress.
     type: bool
     default: false
   verify:
     description:
-      - Prove that each connected store works.
-      - A random byte is made in the cluster of a store of the type C(AWS_CLOUDHSM). No KMS key is touched. It needs the
-        permission C(kms:GenerateRandom).
-      - One byte is encrypted under a KMS key of a store of the type C(EXTERNAL_KEY_STORE), O(stores[].verify_key_id) or one that
-        is found, never one that is disabled or pending deletion. It needs C(kms:Encrypt) and C(kms:DescribeKey) for that key,
-        and C(kms:ListKeys) and C(kms:DescribeKey) for all keys to find one. Without these, and where the store has no such key,
-        the store is not verified, and RV(stores[].verification) says why.
-      - In check mode it is left out.
+      - Verify that each connected key store works.
+      - For a key store of the type C(AWS_CLOUDHSM), the module generates a random byte in the cluster. It uses no KMS key. The
+        caller needs the permission C(kms:GenerateRandom).
+      - For a key store of the type C(EXTERNAL_KEY_STORE), the module encrypts one byte under a KMS key of the key store. It uses
+        O(stores[].verify_key_id), or a key that it finds. It never uses a key that is disabled or pending deletion.
+      - For that key, the caller needs C(kms:Encrypt) and C(kms:DescribeKey). To find a key, the caller also needs
+        C(kms:ListKeys), and C(kms:DescribeKey) for all keys. Without these permissions or such a key, the key store is not
+        verified, and RV(stores[].verification) gives the reason.
+      - In check mode, this verification is skipped.
     type: bool
     default: false
   memory:
     description:
-      - A folder on the managed host, in which a lease is kept for each store that is taken out of service, from before that is
-        done until the store is C(CONNECTED) again.
-      - A later run, should this one be killed before the store is back, is told of it in RV(stores[].remembered).
+      - A folder on the managed host for leases. The module writes a lease before it disconnects a key store that is in service.
+        The lease stays until the key store is C(CONNECTED) again.
+      - If the run is killed before the key store is connected again, a later run returns the lease in RV(stores[].remembered).
     type: path
   lease_minutes:
     description:
-      - With O(state=disconnected), take the stores out of service for a while only. A process on the managed host, the keeper,
-        stays and connects those that were in service, also if nobody asks for it.
-      - The keeper connects them when the lease is over, that is after so many minutes. Where Ansible runs on the same host
-        (C(connection=local)), the keeper also connects them as soon as Ansible has ended, however that came.
-      - A task with O(state=connected) and the same O(memory) takes the stores over from the keeper.
-      - The keeper holds the credentials of the task in its memory, and never writes them to disk. What it did is in
-        RV(stores[].keeper_report) of the next task, and in the log of the host.
-      - The keeper needs O(memory), and cannot be used in a task with C(async).
+      - With O(state=disconnected), the number of minutes for which the key stores are out of service at most. A process stays on
+        the managed host, the keeper. It reconnects the key stores that were in service, even if no later task does.
+      - The keeper connects them when the lease ends, after this number of minutes. If Ansible runs on the same host
+        (C(connection=local)), the keeper also connects them as soon as Ansible has ended, for any reason.
+      - A task with O(state=connected) and the same O(memory) takes the key stores over from the keeper.
+      - The keeper holds the credentials of the task in memory, and never writes them to disk. RV(stores[].keeper_report) of the
+        next task and the log of the host show what the keeper did.
+      - The keeper requires O(memory), and does not work in a task with C(async).
     type: int
   keeper:
     description:
-      - With V(false), there is no keeper on the managed host. Without O(lease_role_arn), only a task with O(state=connected)
-        brings the stores back.
+      - Whether to run a keeper on the managed host, see O(lease_minutes).
+      - With V(false) and without O(lease_role_arn), only a task with O(state=connected) reconnects the key stores.
     type: bool
     default: true
   lease_role_arn:
     description:
-      - Keep the lease in AWS, too. Before a store is disconnected, a one-time schedule of EventBridge Scheduler is made that
-        connects it at the end of O(lease_minutes). It is in the account and Region of the store, and is deleted when the store is
-        C(CONNECTED) again.
-      - It protects from the loss of the managed host, and of the controller. Any machine can read it, also one with an empty
-        disk. Only one window at a time can have the lease of a store.
-      - This is the ARN of the IAM role with which EventBridge Scheduler connects the store. The playbook
-        C(keyops.aws.prepare_lease) creates it.
-      - With O(state=connected), the lease of each store is deleted.
-      - AWS rounds the end up to a full minute.
+      - The ARN of the IAM role with which EventBridge Scheduler connects the key stores. If you set it, each lease is also kept
+        in AWS. The playbook C(keyops.aws.prepare_lease) creates the role.
+      - Before the module disconnects a key store, it creates a one-time schedule of EventBridge Scheduler, in the account and
+        Region of the key store. The schedule connects the key store at the end of O(lease_minutes). When the key store is
+        C(CONNECTED) again, the module deletes the schedule.
+      - The lease in AWS protects against the loss of the managed host and of the controller. Any machine can read it, even one
+        with an empty disk. Only one window at a time can have the lease of a key store.
+      - With O(state=connected), the module deletes the lease of each key store.
+      - AWS rounds the end of the lease up to a full minute.
     type: str
   leases_in_aws:
     description:
-      - Look at leases in AWS, and with O(state=connected) delete that of each store that is C(CONNECTED) again.
-      - O(lease_role_arn) implies it. Use it where a task makes no lease itself.
+      - Read the leases in AWS. With O(state=connected), also delete the lease of each key store that is C(CONNECTED) again.
+      - O(lease_role_arn) implies this option. Use it in a task that does not create a lease itself.
     type: bool
     default: false
   extend_lease:
     description:
-      - With O(state=disconnected), let the leases of stores in a maintenance window end O(lease_minutes) from now. Nothing is
-        disconnected. Both the keeper on the same host and the lease in AWS follow.
-      - Use it in another terminal, or in the tasks of the window, when the work takes longer than planned.
+      - With O(state=disconnected), extend the leases of key stores in a maintenance window, so that they end O(lease_minutes)
+        from now. The task disconnects nothing. The new end applies to the keeper on the same host and to the lease in AWS.
+      - If the work takes longer than planned, use this option in another terminal, or in the tasks of the window.
     type: bool
     default: false
   include_cloud_hsm_cluster:
-    description: Describe the CloudHSM cluster behind each store, as M(keyops.aws.kms_custom_key_store_info) does.
+    description: Describe the CloudHSM cluster behind each key store, like M(keyops.aws.kms_custom_key_store_info).
     type: bool
     default: false
   include_keys:
     description:
-      - Describe the KMS keys in each store and their last use, as M(keyops.aws.kms_custom_key_store_info) does.
-      - It takes a request for each KMS key of the account and Region.
+      - Describe the KMS keys in each key store and their last use, like M(keyops.aws.kms_custom_key_store_info).
+      - This takes one request for each KMS key of the account and Region.
     type: bool
     default: false
   wait_timeout:
     description:
-      - How many seconds to wait for each of the stores; they are waited for at the same time.
-      - When the time is up, the task fails, but KMS goes on with what was begun. Running the task again joins the wait.
+      - The timeout in seconds for each key store. The task waits for all key stores in parallel.
+      - When the time is up, the task fails, but KMS continues the operation. Run the task again to resume the wait.
     type: int
     default: 1800
 seealso:
   - module: keyops.aws.kms_custom_key_store
   - module: keyops.aws.kms_custom_key_store_info
 notes:
-  - The module needs the permissions C(kms:DescribeCustomKeyStores), and C(kms:ConnectCustomKeyStore) or
-    C(kms:DisconnectCustomKeyStore), in an IAM policy of the caller.
-  - Leases in AWS need the permissions C(scheduler:GetSchedule), C(scheduler:CreateSchedule), C(scheduler:UpdateSchedule),
-    C(scheduler:DeleteSchedule), and C(iam:PassRole) for the role; O(leased=true) needs C(scheduler:ListSchedules).
-  - O(endpoint_url) is the address of KMS. Other services have their own, which the environment variables
-    E(AWS_ENDPOINT_URL_SCHEDULER), E(AWS_ENDPOINT_URL_CLOUDHSM_V2), E(AWS_ENDPOINT_URL_IAM) and E(AWS_ENDPOINT_URL_STS) change.
+  - The caller needs the permission C(kms:DescribeCustomKeyStores), and C(kms:ConnectCustomKeyStore) or
+    C(kms:DisconnectCustomKeyStore), in an IAM policy.
+  - For leases in AWS, the caller also needs C(scheduler:GetSchedule), C(scheduler:CreateSchedule), C(scheduler:UpdateSchedule),
+    C(scheduler:DeleteSchedule), and C(iam:PassRole) for the role. O(leased=true) also needs C(scheduler:ListSchedules).
+  - O(endpoint_url) applies to KMS only. To change the URLs of other services, set the environment variables
+    E(AWS_ENDPOINT_URL_SCHEDULER), E(AWS_ENDPOINT_URL_CLOUDHSM_V2), E(AWS_ENDPOINT_URL_IAM) and E(AWS_ENDPOINT_URL_STS).
 """
 
 EXAMPLES = r"""
@@ -214,7 +215,7 @@ EXAMPLES = r"""
     memory: ~/.keyops-aws/maintenance
     lease_minutes: 60
 
-- name: The same, with a lease that outlives this host
+- name: Disconnect a key store for an hour at most, with a lease that survives the loss of this host
   keyops.aws.kms_custom_key_stores:
     state: disconnected
     stores:
@@ -223,7 +224,7 @@ EXAMPLES = r"""
     lease_minutes: 60
     lease_role_arn: arn:aws:iam::123456789012:role/keyops-aws-lease
 
-- name: The work takes two hours more
+- name: Extend the lease, so that it ends two hours from now
   keyops.aws.kms_custom_key_stores:
     state: disconnected
     stores:
@@ -233,14 +234,14 @@ EXAMPLES = r"""
     lease_minutes: 120
     leases_in_aws: true
 
-- name: Connect all that windows have left out of service
+- name: Reconnect all key stores that windows have left out of service
   keyops.aws.kms_custom_key_stores:
     state: connected
     leased: true
     memory: ~/.keyops-aws/maintenance
     leases_in_aws: true
 
-- name: Connect all key stores of an application, and prove that they work
+- name: Connect all key stores of an application, and verify that they work
   keyops.aws.kms_custom_key_stores:
     state: connected
     verify: true
@@ -261,18 +262,18 @@ EXAMPLES = r"""
 
 RETURN = r"""
 stores:
-  description: How it went with each of the stores, in the order in which they were given.
+  description: The result for each of the key stores, in the order in which you gave them.
   returned: always
   type: list
   elements: dict
   contains:
     custom_key_store_id:
-      description: The id of the custom key store; V(null) where it was not found by its name.
+      description: The ID of the custom key store. V(null) if the module did not find the key store by its name.
       returned: always
       type: str
       sample: cks-1234567890abcdef0
     name:
-      description: The friendly name of the custom key store; V(null) where it was not found by its id.
+      description: The friendly name of the custom key store. V(null) if the module did not find the key store by its ID.
       returned: always
       type: str
       sample: payments
@@ -282,7 +283,7 @@ stores:
       type: str
       sample: eu-central-1
     failed:
-      description: Was there an error with this store?
+      description: Whether the task failed for this key store.
       returned: always
       type: bool
       sample: false
@@ -291,7 +292,7 @@ stores:
       returned: when RV(stores[].failed)
       type: str
     transitions:
-      description: The connection states that were seen, in order, and when each was first seen.
+      description: The connection states that the task saw, in order, and when it first saw each of them.
       returned: always
       type: list
       elements: dict
@@ -302,42 +303,42 @@ stores:
           type: str
           sample: CONNECTING
         time:
-          description: When it was first seen, in ISO 8601.
+          description: When the task first saw this state, in ISO 8601 format.
           returned: always
           type: str
           sample: "2026-01-31T22:00:00+00:00"
     remembered:
       description:
-        - What the folder O(memory), or else the lease in AWS, told of the store when the task began, with
-          C(custom_key_store_id), C(name), the C(connection_state) that it was found in before it was disconnected, the C(time) of
-          that, and C(until), when its lease is over, both in ISO 8601.
-        - V(null) where it told nothing.
+        - The lease of the key store when the task started, from the folder O(memory), or otherwise from AWS. It has
+          C(custom_key_store_id), C(name), C(connection_state), C(time), and C(until).
+        - C(connection_state) is the state before the disconnect. C(time) is when the key store was taken out of service, and
+          C(until) is when the lease ends. Both times are in ISO 8601 format.
+        - V(null) if there was no lease.
       returned: always
       type: dict
     keeper_report:
       description:
-        - What the keeper of an earlier task with O(lease_minutes) did about the store while nobody was there to be told, with
-          C(time), C(since) (when the lease began), C(reason), C(connection_state), and C(msg), the error.
-        - C(reason) is V(gone) where Ansible had ended, V(over) where the lease was over, and V(ended) where the keeper itself was
-          told to end.
-        - V(null) where there is nothing to tell. A task tells it once, unless in check mode.
+        - What the keeper of an earlier task with O(lease_minutes) did with the key store while no task was there to report it. It
+          has C(time), C(since) (the start of the lease), C(reason), C(connection_state), and C(msg) (the error).
+        - C(reason) is V(gone) if Ansible had ended, V(over) if the lease had ended, and V(ended) if the keeper itself was asked
+          to end.
+        - V(null) if there is nothing to report. A report is returned once. In check mode, it is kept for the next task.
       returned: always
       type: dict
     lease_report:
       description:
-        - What there is to know about the end of the store's lease, such as that it was over before the window was, or that
-          somebody has deleted it in AWS.
-        - V(null) where there is nothing to tell.
+        - A message about the end of the lease, for example that it ended before the window, or that somebody deleted it in AWS.
+        - V(null) if there is nothing to report.
       returned: always
       type: str
     lease_not_checked:
-      description: What could not be checked about the lease in AWS before it is made, and why.
-      returned: in check mode, with O(lease_role_arn), for stores that would be disconnected
+      description: What could not be checked about the lease in AWS before its creation, and why.
+      returned: in check mode, with O(lease_role_arn), for key stores that would be disconnected
       type: list
       elements: str
     cloud_hsm_cluster:
       description: As in RV(keyops.aws.kms_custom_key_store_info#module:custom_key_stores[].cloud_hsm_cluster).
-      returned: when O(include_cloud_hsm_cluster=true), for stores in AWS CloudHSM
+      returned: when O(include_cloud_hsm_cluster=true), for key stores in AWS CloudHSM
       type: dict
     keys:
       description: As in RV(keyops.aws.kms_custom_key_store_info#module:custom_key_stores[].keys).
@@ -351,38 +352,41 @@ stores:
       elements: dict
     keys_problem:
       description: Why the keys of the account could not be listed.
-      returned: when O(include_keys=true), and they could not
+      returned: when O(include_keys=true), and the keys of the account could not be listed
       type: str
     verified:
-      description: Was it proved with O(verify) that the store works?
+      description: Whether O(verify) has verified that the key store works.
       returned: always
       type: bool
       sample: true
     verification:
-      description: How that was proved, or why it could not be tried. V(null) where it was not asked for, or failed.
+      description: >-
+        How the key store was verified, or why the verification could not be tried. V(null) if it was not requested, or if it
+        failed.
       returned: always
       type: str
       sample: GenerateRandom has made a random byte in the cluster.
     changed:
-      description: Did KMS accept a mutating operation on this store?
+      description: Whether KMS accepted a mutating operation on this key store.
       returned: always
       type: bool
       sample: true
     custom_key_store:
       description:
-        - The store as KMS described it last, in the shape of RV(keyops.aws.kms_custom_key_store#module:custom_key_store).
-        - In check mode, as it would be.
+        - The key store as KMS last described it, in the form of RV(keyops.aws.kms_custom_key_store#module:custom_key_store).
+        - In check mode, the key store as it would be after the task.
       returned: always
       type: dict
     operations:
-      description: The mutating operations that KMS accepted, in order. In check mode, those that would be made.
+      description: >-
+        The mutating operations that KMS accepted, in order. In check mode, the operations that the task would request.
       returned: always
       type: list
       elements: str
       sample:
         - ConnectCustomKeyStore
     connection_states:
-      description: The connection states that were seen, in order. The first is the one that the store was found in.
+      description: The connection states that the task saw, in order. The first is the state before the task.
       returned: always
       type: list
       elements: str
@@ -392,7 +396,7 @@ stores:
         - CONNECTED
     connect_prediction:
       description:
-        - Whether KMS could connect the store, with C(fails), C(codes) and C(checks), in the shape of
+        - Whether KMS could connect the key store, with C(fails), C(codes), and C(checks), in the form of
           RV(keyops.aws.kms_custom_key_store_info#module:custom_key_stores[].connect_prediction).
       returned: when O(predict_connect=true)
       type: dict
@@ -408,14 +412,15 @@ stores:
       type: dict
 left_alone:
   description:
-    - Stores with a lease that were not connected, as a window still has them, with C(custom_key_store_id), C(name), the C(host)
-      of that window, its begin as C(time), and C(until), when its lease is over. What is not known is V(null).
-    - Where a window on another machine was lost, its lease in AWS says so five minutes later.
+    - The key stores with a lease that the task did not connect, because a window is still working on them. Each has
+      C(custom_key_store_id), C(name), C(host), C(time), and C(until). Unknown values are V(null).
+    - C(host) is the host of that window, C(time) is when the window started, and C(until) is when its lease ends.
+    - If a window on another machine was lost, its lease in AWS shows that five minutes later.
   returned: with O(leased=true)
   type: list
   elements: dict
 leases_problem:
-  description: Why the leases in AWS could not be read. The stores with a lease on this host are connected all the same.
+  description: Why the leases in AWS could not be read. The task still connects the key stores with a lease on this host.
   returned: with O(leased=true), if the leases in AWS could not be read
   type: str
 """

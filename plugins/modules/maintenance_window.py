@@ -7,14 +7,14 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: maintenance_window
-short_description: One step of a maintenance window for custom key stores of AWS KMS
+short_description: Run one step of a maintenance window for AWS KMS custom key stores
 version_added: 0.1.0
 description:
-  - The role P(keyops.aws.key_store_maintenance#role) consists of these steps. Use the role, not this module.
-  - It is an action plugin, which runs M(keyops.aws.kms_custom_key_stores) on the managed host. The steps of a window belong
-    together, and only work in one block of the role.
-  - What one step finds out, the next one needs. It is kept in a temporary file of the run of Ansible, without secrets, so that
-    no variable can change it.
+  - Use the role P(keyops.aws.key_store_maintenance#role), which consists of these steps. Do not use this module directly.
+  - The module is an action plugin. It runs M(keyops.aws.kms_custom_key_stores) on the managed host. The steps of a window depend
+    on each other, and work only in one block of the role.
+  - Each step passes its results to the next one in a temporary file of the Ansible run, so that no variable can change them. The
+    file has no secrets.
 author:
   - Contributors to the keyops.aws collection (!UNKNOWN)
 extends_documentation_fragment:
@@ -33,9 +33,13 @@ attributes:
 options:
   step:
     description:
-      - V(check) looks whether the window may begin, V(show) shows what it does or how it went, V(disconnect) takes the stores out
-        of service, V(work) fails where that was left out, V(note) keeps in mind what failed, V(reconnect) brings the stores back,
-        and V(report) fails where anything has.
+      - V(check) checks whether the window may start.
+      - V(show) shows the plan of the window, or its summary.
+      - V(disconnect) disconnects the key stores.
+      - V(work) fails if the disconnect was skipped.
+      - V(note) records a failure.
+      - V(reconnect) reconnects the key stores.
+      - V(report) fails if anything has failed.
     type: str
     required: true
     choices:
@@ -47,47 +51,47 @@ options:
       - reconnect
       - report
   stores:
-    description: The variable C(key_store_maintenance_stores) of the role. The other options are its other variables.
+    description: The variable C(key_store_maintenance_stores) of the role. The other options are the other variables of the role.
     type: list
     elements: dict
   tasks_file:
-    description: A file of tasks.
+    description: The file with the maintenance tasks.
     type: str
   not_before:
-    description: Nothing is disconnected before this time.
+    description: The earliest time for a disconnect.
     type: str
   not_after:
-    description: Nothing is disconnected after this time.
+    description: The latest time for a disconnect.
     type: str
   min_active_hsms:
-    description: How many active HSMs a cluster must have.
+    description: The number of active HSMs that a cluster must have.
     type: int
   max_recent_use_minutes:
-    description: How long no key may have been used.
+    description: The number of minutes for which no KMS key of the key stores may have been used.
     type: int
   verify:
-    description: Prove that the stores work when they are connected again.
+    description: Verify that the key stores work when they are connected again.
     type: bool
   wait_timeout:
-    description: How many seconds to wait.
+    description: The timeout in seconds for the disconnect, and again for the connect.
     type: int
   memory:
-    description: The folder of the leases, on the managed host.
+    description: The folder for the leases on the managed host.
     type: path
   keeper:
-    description: Leave a process on the managed host that brings the stores back if the play ends early.
+    description: Start a process on the managed host, the keeper, that reconnects the key stores if the play ends early.
     type: bool
   lease_minutes:
-    description: After how many minutes it does so at the latest.
+    description: The number of minutes after which the keeper reconnects the key stores at the latest.
     type: int
   lease_role_arn:
-    description: The IAM role with which EventBridge Scheduler connects the stores, should the host be lost.
+    description: The ARN of the IAM role with which EventBridge Scheduler connects the key stores if the host is lost.
     type: str
   predict_connect:
-    description: Refuse a window after which KMS could not connect the stores again, as far as that can be checked.
+    description: Check whether KMS could connect the key stores again, and refuse the window if it could not.
     type: bool
   xks_proxy_credentials:
-    description: The credentials of external key store proxies, to check them with.
+    description: The credentials with which to check external key store proxies.
     type: list
     elements: dict
 """
@@ -102,17 +106,17 @@ EXAMPLES = r"""
 
 RETURN = r"""
 stores:
-  description: What the window does with each store.
+  description: What the window does with each key store.
   returned: with O(step=check)
   type: list
   elements: dict
 refusals:
-  description: Why nothing may be disconnected.
+  description: Why the window is refused.
   returned: with O(step=check)
   type: list
   elements: str
 summary:
-  description: How the window went for each store.
+  description: The result of the window for each key store.
   returned: with O(step=reconnect)
   type: list
   elements: dict

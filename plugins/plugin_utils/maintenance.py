@@ -289,7 +289,7 @@ def plan_window(looks: Sequence[Store], limits: Limits) -> dict[str, Any]:
     """Decide what the window does.
 
     Args:
-        looks: what M(keyops.aws.kms_custom_key_stores) foretold of a disconnect of each store, in the order of the user, with
+        looks: what M(keyops.aws.kms_custom_key_stores) predicted of a disconnect of each store, in the order of the user, with
             what is behind it and in it, where the limits need that.
         limits: see there.
 

@@ -237,7 +237,7 @@ class WaitingAction(ActionBase):
         shown: list[str] = []
         while True:
             command = wait_command(job, interval, quick=time.monotonic() - begin < QUICK_LOOKS * 0.1)
-            status, content, errors = self._asked(command)
+            status, content, errors = self._ask_host(command)
             if status is None:
                 if time.monotonic() - connected > LOST_AFTER:
                     return {"failed": True, "msg": LOST.format(seconds=LOST_AFTER)}
@@ -247,9 +247,9 @@ class WaitingAction(ActionBase):
             if status != RUNNING:
                 return self._result(job, status, content, errors)
             if told > 0:
-                shown = self._tell(content, task_vars, shown)
+                shown = self._display(content, task_vars, shown)
 
-    def _asked(self, command: str) -> tuple[str | None, str, str]:
+    def _ask_host(self, command: str) -> tuple[str | None, str, str]:
         """What the host says of a job, what comes with that, and its standard error. None where it gave no answer."""
         try:
             answer = self._low_level_execute_command(command)
@@ -262,7 +262,7 @@ class WaitingAction(ActionBase):
         status, _newline, content = told.partition("\n")
         return status.strip(), content, str(answer.get("stderr", ""))
 
-    def _tell(self, seen: str, task_vars: dict[str, Any], shown: list[str]) -> list[str]:
+    def _display(self, seen: str, task_vars: dict[str, Any], shown: list[str]) -> list[str]:
         """Show a line for each store that is waited for, but none of those that were shown last. Returns the lines."""
         now, _newline, content = seen.partition("\n")
         try:

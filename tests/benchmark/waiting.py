@@ -113,7 +113,7 @@ def adaptive(jitter: Callable[[], float]) -> Schedule:
     clock = simulation.clock()
     end = wait_for(
         ConnectionState.CONNECTED,
-        look=simulation.look,
+        describe=simulation.look,
         seen_before=[ConnectionState.DISCONNECTED],
         clock=clock,
         deadline=Deadline(clock, 2 * LONGEST),

@@ -72,23 +72,23 @@ UNCLEAR = ("KMSInternalException", "DependencyTimeoutException")
 
 
 def check_mode_changes_nothing(task: TaskRun) -> None:
-    assert task.foretold.sent == []
+    assert task.predicted.sent == []
 
 
-def check_mode_foretells_what_is_done(task: TaskRun) -> None:
+def check_mode_predicts_what_is_done(task: TaskRun) -> None:
     if task.undisturbed:
-        is_foretold(task.done, task.foretold)
+        is_predicted(task.done, task.predicted)
 
 
-def is_foretold(done: Run, foretold: Run) -> None:
+def is_predicted(done: Run, predicted: Run) -> None:
     """A run that nothing disturbs goes as check mode told."""
-    if foretold.failed:
-        assert done.failed, foretold.message
-        assert foretold.message == done.message
+    if predicted.failed:
+        assert done.failed, predicted.message
+        assert predicted.message == done.message
     if not done.failed:
-        assert not foretold.failed, foretold.message
+        assert not predicted.failed, predicted.message
         for key in ("changed", "operations", "diff"):
-            assert foretold.result[key] == done.result[key], (key, foretold.result[key], done.result[key])
+            assert predicted.result[key] == done.result[key], (key, predicted.result[key], done.result[key])
 
 
 def no_call_is_illegal_in_the_state_last_seen(task: TaskRun) -> None:
@@ -173,7 +173,7 @@ def the_time_is_bounded(task: TaskRun) -> None:
 
 
 def no_secret_is_told(task: TaskRun) -> None:
-    for run in (task.foretold, task.done, task.again):
+    for run in (task.predicted, task.done, task.again):
         told = json.dumps(run.result, default=str) if run is not None else ""
         assert [secret for secret in SECRETS if secret in told] == []
 
@@ -181,7 +181,7 @@ def no_secret_is_told(task: TaskRun) -> None:
 INVARIANTS: tuple[Callable[[TaskRun], None], ...] = (
     changed_is_true_if_and_only_if_kms_accepted_a_change,
     check_mode_changes_nothing,
-    check_mode_foretells_what_is_done,
+    check_mode_predicts_what_is_done,
     no_call_is_illegal_in_the_state_last_seen,
     nothing_is_disconnected_unasked,
     success_means_that_it_is_done,

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-from tests.histories.invariants import is_foretold
+from tests.histories.invariants import is_predicted
 from tests.histories.keys_world import KeyRun
 from tests.histories.keys_world import KeyTaskRun
 from tests.histories.keys_world import Step
@@ -67,7 +67,7 @@ def _falls_due(task: KeyTaskRun) -> bool:
     days = (task.options.get("rotate") or {}).get("older_than_days")
     if days is None:
         return False
-    begin, end = task.foretold.begin // 1, task.again[-1].end
+    begin, end = task.predicted.begin // 1, task.again[-1].end
     return any(begin < key.created // 1 + days * DAY <= end for run in task.real_runs for key in run.after.values())
 
 
@@ -84,13 +84,13 @@ def changed_is_true_if_and_only_if_kms_applied_a_change(task: KeyTaskRun) -> Non
 
 def check_mode_changes_nothing(task: KeyTaskRun) -> None:
     """A run in check mode makes no mutating request."""
-    assert task.foretold.sent == []
+    assert task.predicted.sent == []
 
 
-def check_mode_foretells_what_is_done(task: KeyTaskRun) -> None:
+def check_mode_predicts_what_is_done(task: KeyTaskRun) -> None:
     """Where nothing disturbs, check mode tells the same changed, operations and diff, or the same refusal."""
     if task.undisturbed:
-        is_foretold(task.done, task.foretold)
+        is_predicted(task.done, task.predicted)
 
 
 def a_second_run_changes_nothing(task: KeyTaskRun) -> None:
@@ -209,7 +209,7 @@ KEY_INVARIANTS: tuple[Callable[[KeyTaskRun], None], ...] = (
     as_many_keys_are_made_as_the_task_sets_out_to_make,
     changed_is_true_if_and_only_if_kms_applied_a_change,
     check_mode_changes_nothing,
-    check_mode_foretells_what_is_done,
+    check_mode_predicts_what_is_done,
     a_second_run_changes_nothing,
     nobody_elses_key_is_touched,
     no_key_is_deleted_unasked,

@@ -185,7 +185,7 @@ class KeyTaskRun:
         store_id: of the store that the task names.
         undisturbed: nothing is out of date when it begins, and nothing is to go wrong.
         ideal: what the task says that it would do, if it saw all as it is.
-        foretold: the run in check mode.
+        predicted: the run in check mode.
         done: the run with mishaps.
         again: the same task, run until it has succeeded twice, or cannot succeed, and nothing goes wrong any more.
         made_for: the keys that any task has created so far, each with the alias that it is for.
@@ -196,7 +196,7 @@ class KeyTaskRun:
     store_id: str
     undisturbed: bool
     ideal: KeyRun
-    foretold: KeyRun
+    predicted: KeyRun
     done: KeyRun
     again: list[KeyRun]
     made_for: Mapping[str, str]
@@ -209,7 +209,7 @@ class KeyTaskRun:
     @property
     def runs(self) -> list[KeyRun]:
         """All of them but the ideal."""
-        return [self.foretold, *self.real_runs]
+        return [self.predicted, *self.real_runs]
 
     @property
     def intrusions(self) -> list[dict[str, str]]:
@@ -384,7 +384,7 @@ class DirectKeyFront:
                 clock=self.time.clock(),
                 notes=self.folder,
             )
-            return task.foretell() if check else task.run()
+            return task.predict() if check else task.run()
         except CustomKeyStoreError as error:
             return {"failed": True, **history.failed(error)}
 
@@ -458,7 +458,7 @@ class KeyWorld(Scene):
         }
 
     def task(self, options: Options, store_id: str, mishaps: KeyMishaps, *, pause: float) -> KeyTaskRun:
-        """Foretell a task, do it with mishaps, and do it again without until it has nothing to do any more.
+        """Predict a task, do it with mishaps, and do it again without until it has nothing to do any more.
 
         Args:
             options: of the module.
@@ -471,7 +471,7 @@ class KeyWorld(Scene):
         run = functools.partial(self._run, options, alias, store_id)
         with mock.patch.object(self.backend, "visibility", Visibility(self.backend.clock)):
             ideal = run(KeyMishaps(), check=True)
-        foretold = run(KeyMishaps(), check=True)
+        predicted = run(KeyMishaps(), check=True)
         for fault in mishaps.faults:
             self.control.add_fault(**fault)
         runs = [run(mishaps, check=False)]
@@ -486,7 +486,7 @@ class KeyWorld(Scene):
             store_id=store_id,
             undisturbed=undisturbed,
             ideal=ideal,
-            foretold=foretold,
+            predicted=predicted,
             done=runs[0],
             again=runs[1:],
             made_for=dict(self.made_for),

@@ -30,7 +30,7 @@ def watching(world: WindowWorld) -> Iterator[None]:  # noqa: C901 - small functi
         store = task.store
         store_id = "" if store is None else store.id
         play: Play = world.sim.process.owner
-        in_aws = task._member.looks_into_aws
+        in_aws = task._member.reads_leases_in_aws
         before, error = world.holder(store_id, play, in_aws=in_aws), task.error
         world.note_race(store_id, play)
         opened(task, **how)

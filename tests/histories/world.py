@@ -1,7 +1,7 @@
 # Copyright: Contributors to the keyops.aws collection
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""One KMS, simulated time, and tasks that are run on them: each foretold in check mode, done, and done again."""
+"""One KMS, simulated time, and tasks that are run on them: each predicted in check mode, done, and done again."""
 
 from __future__ import annotations
 
@@ -109,7 +109,7 @@ class TaskRun:
         found: the connection state before; None where there is no store.
         end: the same afterwards, and much later.
         later: see C(end).
-        foretold: the run in check mode.
+        predicted: the run in check mode.
         done: the real run.
         again: the same task much later, without mishaps; None where it was not to be repeated.
         intrusions: what others did meanwhile, and whether KMS let them.
@@ -121,7 +121,7 @@ class TaskRun:
     found: str | None
     end: str | None
     later: str | None
-    foretold: Run
+    predicted: Run
     done: Run
     again: Run | None
     intrusions: list[dict[str, str]]
@@ -129,7 +129,7 @@ class TaskRun:
     @property
     def runs(self) -> list[Run]:
         """All of them."""
-        return [self.foretold, self.done, *([self.again] if self.again is not None else [])]
+        return [self.predicted, self.done, *([self.again] if self.again is not None else [])]
 
     @property
     def was_joined(self) -> bool:
@@ -162,7 +162,7 @@ class DirectFront:
                 clock=self.time.clock(),
             )
             plan = task.plan()
-            return task.foretell(plan) if check else task.run(plan)
+            return task.predict(plan) if check else task.run(plan)
         except CustomKeyStoreError as error:
             return {"failed": True, **result.failed(seen, error)}
 
@@ -229,15 +229,15 @@ class World(Scene):
         return stores[0].custom_key_store_name if stores else None
 
     def task(self, options: Options, mishaps: Mishaps, *, undisturbed: bool) -> TaskRun:
-        """Foretell a task, do it, and, where it has succeeded, do it again much later.
+        """Predict a task, do it, and, where it has succeeded, do it again much later.
 
         Args:
             options: of the module.
-            mishaps: what goes wrong when it is done; nothing does when it is foretold or done again.
-            undisturbed: is there nothing else that would make it go another way than foretold?
+            mishaps: what goes wrong when it is done; nothing does when it is predicted or done again.
+            undisturbed: is there nothing else that would make it go another way than predicted?
         """
         found = self.state
-        foretold = self._run(options, check=True)
+        predicted = self._run(options, check=True)
         if self.state != found:
             found = None  # whatever it was, it was just moving: nothing can be said of it
             undisturbed = False
@@ -264,7 +264,7 @@ class World(Scene):
             found=found,
             end=end,
             later=later,
-            foretold=foretold,
+            predicted=predicted,
             done=done,
             again=again,
             intrusions=intrusions,

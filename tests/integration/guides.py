@@ -120,20 +120,20 @@ class Reader:
     def write(self, block: Block) -> str:
         """Write a file as the guide has it, but for what the reader has decided on differently."""
         path = self._folder / block.caption
-        path.write_text(self._with_names(block.text))
+        path.write_text(self.named(block.text))
         path.chmod(0o755)
         return ""
 
     def run_tasks(self, text: str) -> str:
         """Run tasks in a playbook; they must succeed."""
-        done = self.ansible.playbook(yaml.safe_load(self._with_names(text)), "-e", "@variables.json", "-vvv")
+        done = self.ansible.playbook(yaml.safe_load(self.named(text)), "-e", "@variables.json", "-vvv")
         assert done.exit_code == 0, done.output[-3000:]
         return done.output
 
     def shell(self, text: str, *, succeeds: bool = True) -> str:
         """Run lines in a shell, which keeps its variables for the next time; each must succeed, unless they shall not all."""
         own = self.ansible.environment
-        script = f"[ ! -f state.sh ] || . ./state.sh\nset -a\n{self._with_names(text)}\nexport -p > state.sh\n"
+        script = f"[ ! -f state.sh ] || . ./state.sh\nset -a\n{self.named(text)}\nexport -p > state.sh\n"
         done = subprocess.run(
             ["bash", "-eu", "-o", "pipefail", "-c", script],
             cwd=self._folder,
@@ -146,7 +146,8 @@ class Reader:
         assert (done.returncode == 0) is succeeds, done.stdout[-3000:] + done.stderr[-3000:]
         return done.stdout + done.stderr
 
-    def _with_names(self, text: str) -> str:
+    def named(self, text: str) -> str:
+        """A text of a guide, with the names that things have here."""
         for name, value in self.names.items():
             text = text.replace(name, self._of_the_shell(value[1:]) if value.startswith("$") else value)
         return text

@@ -127,7 +127,7 @@ def test_tags_policy_grants_and_description(ansible: Ansible, store_type: str) -
         ansible,
         {
             "create": own(store_type),
-            "foretell": checked(wanted),
+            "predict": checked(wanted),
             "set": wanted,
             "set again": wanted,
             "set by key_id": {KMS_KEY: {**same, "key_id": "alias/payments"}},
@@ -137,7 +137,7 @@ def test_tags_policy_grants_and_description(ansible: Ansible, store_type: str) -
     )
     assert outcomes(results) == {
         "create": "changed",
-        "foretell": "changed",
+        "predict": "changed",
         "set": "changed",
         "set again": "ok",
         "set by key_id": "ok",
@@ -179,7 +179,7 @@ def test_enabling_and_deleting(ansible: Ansible, store_type: str) -> None:
             "create": own(store_type),
             "disable": key(enabled=False),
             "disable again": key(enabled=False),
-            "foretell a tag": checked(key(tags={"owner": "payments"}, purge_tags=False)),
+            "predict a tag": checked(key(tags={"owner": "payments"}, purge_tags=False)),
             "tag": key(tags={"owner": "payments"}, purge_tags=False),
             "delete": key(state="absent", pending_window=7),
             "delete again": key(state="absent", pending_window=7),
@@ -187,7 +187,7 @@ def test_enabling_and_deleting(ansible: Ansible, store_type: str) -> None:
             "look": info,
             "look at the pending": {KMS_KEY_INFO: {"alias": "payments", "pending_deletion": True}},
             "look by the id": {KMS_KEY_INFO: {"key_id": "alias/payments"}},
-            "foretell the rescue": checked(key()),
+            "predict the rescue": checked(key()),
             "rescue": key(),
             "rescue again": key(),
             "own module then": own(store_type),
@@ -198,7 +198,7 @@ def test_enabling_and_deleting(ansible: Ansible, store_type: str) -> None:
         "create": "changed",
         "disable": "changed",
         "disable again": "ok",
-        "foretell a tag": "changed",
+        "predict a tag": "changed",
         "tag": "changed",
         "delete": "changed",
         "delete again": "ok",
@@ -206,7 +206,7 @@ def test_enabling_and_deleting(ansible: Ansible, store_type: str) -> None:
         "look": "ok",
         "look at the pending": "ok",
         "look by the id": "ok",
-        "foretell the rescue": "changed",
+        "predict the rescue": "changed",
         "rescue": "changed",
         "rescue again": "ok",
         "own module then": "ok",
@@ -244,11 +244,11 @@ def test_rotation_by_kms(ansible: Ansible, store_type: str) -> None:
             "create": own(store_type),
             "rotate": key(enable_key_rotation=True, description="Encrypts cards"),
             "do not rotate": key(enable_key_rotation=False),
-            "foretell": checked(key(enable_key_rotation=False)),
+            "predict": checked(key(enable_key_rotation=False)),
             "say nothing": key(),
         },
     )
-    for name in ("rotate", "do not rotate", "foretell"):
+    for name in ("rotate", "do not rotate", "predict"):
         # Wrong for false: KMS rotates no such key, so there is nothing to do. The option has to be left out.
         assert results[name]["msg"].startswith("Unable to get current key rotation status: ")
         assert results[name]["error"]["code"] == "UnsupportedOperationException"
@@ -292,7 +292,7 @@ def test_while_the_store_is_disconnected(ansible: Ansible, store_type: str) -> N
             "look": {KMS_KEY_INFO: {"alias": "payments"}},
             "set": wanted,
             "set again": wanted,
-            "foretell": checked(wanted),
+            "predict": checked(wanted),
             "delete": key(state="absent"),
             "rescue": key(),
         },
@@ -307,7 +307,7 @@ def test_while_the_store_is_disconnected(ansible: Ansible, store_type: str) -> N
         "look": "ok",
         "set": "changed",
         "set again": "changed",
-        "foretell": "changed",
+        "predict": "changed",
         "delete": "changed",
         "rescue": "changed",
     }

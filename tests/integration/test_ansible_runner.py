@@ -107,7 +107,7 @@ def test_a_window(place: Place) -> None:
     place.ansible.control.set_transitions(connect_seconds=4, disconnect_seconds=4)
     run(place, place.window([DONE]), "window")
     found = events(place, "window")
-    summary = [event for event in found if event.get("event_data", {}).get("task") == "Sum up"][-1]
+    summary = [event for event in found if event.get("event_data", {}).get("task") == "Set the summary"][-1]
     (row,) = summary["event_data"]["res"]["ansible_facts"]["key_store_maintenance_summary"]
     assert (row["before"], row["during"], row["after"]) == ("CONNECTED", "DISCONNECTED", "CONNECTED")
     lines = PROGRESS.findall("\n".join(event["stdout"] for event in found))

@@ -76,7 +76,8 @@ OTHERS = {
 
 def test_no_block_of_a_guide_is_left_out() -> None:
     """A block that is not run is in no language that could be, or is a part of what a test of its own puts together."""
-    found = {path.stem: all_blocks(path.stem) for path in GUIDES.glob("*.rst")}
+    guides = [path for path in GUIDES.glob("*.rst") if not path.stem.startswith("runbook_")]  # test_runbooks.py
+    found = {path.stem: all_blocks(path.stem) for path in guides}
     assert {guide for guide, its_blocks in found.items() if its_blocks} == {*FOLLOWED, *OTHERS}
     parts = [
         (guide, block.text.split(":")[0])
@@ -87,7 +88,7 @@ def test_no_block_of_a_guide_is_left_out() -> None:
     assert parts == [("guide_first_window", "module_defaults")]
     for guide, languages in OTHERS.items():
         assert {block.language for block in found[guide]} == languages
-    for path in GUIDES.glob("*.rst"):
+    for path in guides:
         assert path.read_text("utf-8").count(".. code-block::") == len(found[path.stem]), path.stem
 
 

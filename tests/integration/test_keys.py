@@ -62,14 +62,14 @@ def keys_of(ansible: Ansible, store_id: str) -> list[dict[str, Any]]:
 
 @pytest.mark.parametrize("store_type", [HSM, pytest.param(EXTERNAL, marks=pytest.mark.long)])
 def test_the_life_of_a_key(ansible: Ansible, stores: dict[str, str], store_type: str) -> None:
-    """Each step with its exact requests, foretold by check mode, and no change when it is run again."""
+    """Each step with its exact requests, predicted by check mode, and no change when it is run again."""
     options = OPTIONS[store_type]
-    foretold = ansible.module("--check", "--diff", module=KEY_MODULE, **options)
+    predicted = ansible.module("--check", "--diff", module=KEY_MODULE, **options)
     assert changes(ansible) == []
     made = ansible.module("--diff", module=KEY_MODULE, **options)
     assert ansible.calls == [*LOOK, *LOOK, "ListKeys", "CreateKey", "CreateAlias", "DescribeKey"]
-    assert made["operations"] == foretold["operations"] == ["CreateKey", "CreateAlias"]
-    assert (made["changed"], foretold["changed"], made["diff"]) == (True, True, foretold["diff"])
+    assert made["operations"] == predicted["operations"] == ["CreateKey", "CreateAlias"]
+    assert (made["changed"], predicted["changed"], made["diff"]) == (True, True, predicted["diff"])
     again = ansible.module(module=KEY_MODULE, **options)
     assert (again["changed"], again["key"], ansible.calls) == (False, made["key"], list(LOOK))
     (key,) = keys_of(ansible, stores[store_type])
@@ -81,10 +81,10 @@ def test_the_life_of_a_key(ansible: Ansible, stores: dict[str, str], store_type:
     assert told.get("xks_key_id") == options.get("xks_key_id")
 
     retired = {name: value for name, value in options.items() if name != "xks_key_id"}
-    foretold = ansible.module("--check", module=KEY_MODULE, **retired, state="absent")
+    predicted = ansible.module("--check", module=KEY_MODULE, **retired, state="absent")
     gone = ansible.module(module=KEY_MODULE, **retired, state="absent")
     assert ansible.calls == [*LOOK, "ScheduleKeyDeletion", "DescribeKey"]
-    assert gone["operations"] == foretold["operations"] == ["ScheduleKeyDeletion"]
+    assert gone["operations"] == predicted["operations"] == ["ScheduleKeyDeletion"]
     assert ansible.module(module=KEY_MODULE, **retired, state="absent")["changed"] is False
     store = ansible.module(name=options["custom_key_store_name"], state="absent", allow_disconnect=True)
     assert store["failed"]

@@ -1,7 +1,7 @@
 # Copyright: Contributors to the keyops.aws collection
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The life of a store through ansible-playbook over HTTP, each task foretold, done, and done again; no secret anywhere."""
+"""The life of a store through ansible-playbook over HTTP, each task predicted, done, and done again; no secret anywhere."""
 
 from __future__ import annotations
 
@@ -160,7 +160,7 @@ def test_scenario(ansible: Ansible, name: str) -> None:
         )
         control.set_connect_outcomes(options["id"], ["CONNECTED", "CONNECTED"])  # whatever kmsuser's password is by now
 
-    foretold = kept(ansible, "--check", "--diff", **options)
+    predicted = kept(ansible, "--check", "--diff", **options)
     assert not set(CHANGES) & set(ansible.calls)
     if scenario.fault is not None:
         control.add_fault(scenario.fault[0], error=scenario.fault[1])
@@ -173,12 +173,12 @@ def test_scenario(ansible: Ansible, name: str) -> None:
         assert scenario.message in result["msg"]
         assert result["custom_key_store"]["connection_state"] == scenario.state
         return
-    assert result["operations"] == foretold["operations"] == expected
-    assert result["changed"] is foretold["changed"] is bool(expected)
-    assert result["diff"] == foretold["diff"]
+    assert result["operations"] == predicted["operations"] == expected
+    assert result["changed"] is predicted["changed"] is bool(expected)
+    assert result["diff"] == predicted["diff"]
     if scenario.message is not None:
         assert scenario.message in result["msg"]
-        assert result["msg"] == foretold["msg"]
+        assert result["msg"] == predicted["msg"]
         return
     again = kept(ansible, **options)
     assert again["changed"] is scenario.again

@@ -92,7 +92,7 @@ def test_a_store_that_would_connect(place: Place) -> None:
         assert exit_code == 0, told
         assert "CONNECTED: nothing was found that would keep KMS from connecting it." in told
         for name in (
-            "Way to the proxy",
+            "Connection to the proxy",
             "Certificate of the proxy",
             "Credential of the proxy",
             "External key managers",
@@ -199,7 +199,7 @@ def test_what_cannot_be_checked_from_here_forbids_nothing(place: Place) -> None:
     place.ids = {"elsewhere": ""}
     assert place.play(place.window([DONE])) == 0, place.output
     assert (
-        "elsewhere: not checked from this host: Way to the proxy. The playbook keyops.aws.preflight says why."
+        "elsewhere: not checked from this host: Connection to the proxy. The playbook keyops.aws.preflight says why."
         in place.output
     )
 

@@ -79,15 +79,15 @@ def test_those_that_are_due_and_none_the_second_time(ansible: Ansible, stores: d
         {"alias": "young", "custom_key_store_id": stores["payments"], "older_than_days": 365, "region": "us-east-1"},
     ]
 
-    exit_code, foretold = rotate(ansible, keys, "--check")
+    exit_code, predicted = rotate(ansible, keys, "--check")
     assert exit_code == 0, ansible.output
     assert changes(ansible) == []
-    assert {alias: what for alias, (what, _why) in foretold.items()} == {
+    assert {alias: what for alias, (what, _why) in predicted.items()} == {
         "payments": "due",
         "alias/invoices": "due",
         "young": "not due",
     }
-    assert payments in foretold["payments"][1]
+    assert payments in predicted["payments"][1]
 
     exit_code, told = rotate(ansible, keys)
     assert exit_code == 0, ansible.output

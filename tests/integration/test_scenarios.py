@@ -1,7 +1,7 @@
 # Copyright: Contributors to the keyops.aws collection
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Acceptance scenarios through ansible-playbook over HTTP: each foretold in check mode, done, and done again.
+"""Acceptance scenarios through ansible-playbook over HTTP: each predicted in check mode, done, and done again.
 
 The names of the tests begin with the number of the scenario.
 """
@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.version import DOCUMENTATION
+from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.version import DOCUMENTATION_URL
 from tests.integration.harness import Ansible
 
 LOOK = "DescribeCustomKeyStores"
@@ -100,7 +100,7 @@ def test_scenario(ansible: Ansible, name: str) -> None:
     control.set_transitions(connect_seconds=3600, disconnect_seconds=3600)
     control.set_connection_state(store_id, scenario.start, scenario.failed_code)
 
-    foretold = ansible.module("--check", "--diff", **options)
+    predicted = ansible.module("--check", "--diff", **options)
     assert ansible.calls == [LOOK]
     assert ansible.request_count == 1
 
@@ -120,8 +120,8 @@ def test_scenario(ansible: Ansible, name: str) -> None:
     assert all(request["outcome"] == "ok" for request in control.requests())
 
     for key in ("changed", "operations", "diff", "custom_key_store"):
-        assert foretold[key] == result[key], key
-    assert foretold["connection_states"] == scenario.states[:1]
+        assert predicted[key] == result[key], key
+    assert predicted["connection_states"] == scenario.states[:1]
 
     control.set_visibility_delay(0)
     again = ansible.module(**options)
@@ -199,9 +199,9 @@ def test_a_connect_that_fails_tells_cause_and_remedy(ansible: Ansible) -> None:
             "Add at least one HSM to the cluster and wait until it is ACTIVE.",
             "Connect the custom key store again (state=connected); from FAILED that disconnects it first.",
         ],
-        "guide": f"{DOCUMENTATION}/docsite/runbook_insufficient_cloudhsm_hsms.html",
+        "guide": f"{DOCUMENTATION_URL}/docsite/runbook_insufficient_cloudhsm_hsms.html",
     }
-    assert result["msg"].endswith(f" See {result['connection_error']['guide']}.")
+    assert f" See {result['connection_error']['guide']}." in result["msg"]
 
 
 def test_a_rescue_block_can_decide(ansible: Ansible) -> None:

@@ -334,7 +334,7 @@ def test_an_interpreter_without_boto3(place: Place, with_role: bool) -> None:
 STEPS_OF_ROLE = (
     "Validating arguments against arg spec main",
     "Check the window before anything is disconnected",
-    "Show what the window does",
+    "Show the plan",
     "Disconnect the key stores",
     "Run the maintenance tasks",
     "Check that the window has begun",
@@ -363,7 +363,7 @@ def test_step_by_step_and_no_to_the_reconnect(place: Place) -> None:
 @pytest.mark.parametrize(
     "step",
     [
-        long("Show what the window does"),
+        long("Show the plan"),
         "Disconnect the key stores",
         "Run the maintenance tasks",
     ],

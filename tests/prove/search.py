@@ -71,7 +71,7 @@ class History:
         undisturbed = base(self.case, control)
         if not self.disturbances:
             return undisturbed
-        return ProofWorld(control, self.case, self.disturbances).play(undisturbed.task.foretold)
+        return ProofWorld(control, self.case, self.disturbances).play(undisturbed.task.predicted)
 
     def next(self, played: Played) -> list[History]:
         """Those with one disturbance more, which comes last, in a fixed order."""

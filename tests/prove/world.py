@@ -192,17 +192,17 @@ class ProofWorld(World):
         self._looks = self.backend.visibility = Looks(self.backend.clock)
         self.options = case.options(self.store_id)
 
-    def play(self, foretold: Run | None = None) -> Played:
+    def play(self, predicted: Run | None = None) -> Played:
         """Carry the history out.
 
         Args:
-            foretold: the run in check mode of the same case, which comes before all disturbances and so is the same each time;
+            predicted: the run in check mode of the same case, which comes before all disturbances and so is the same each time;
                 None to make it.
         """
-        foretold = foretold or self._run(self.options, check=True)
+        predicted = predicted or self._run(self.options, check=True)
         killed: list[TaskRun] = []
         while True:
-            task = self._task(foretold, is_first=not killed)
+            task = self._task(predicted, is_first=not killed)
             if task.done.result["changed"] is not None:
                 break
             killed.append(task)
@@ -227,13 +227,13 @@ class ProofWorld(World):
             left=self._left(),
         )
 
-    def _task(self, foretold: Run, *, is_first: bool) -> TaskRun:
+    def _task(self, predicted: Run, *, is_first: bool) -> TaskRun:
         """One real run, to its end or to that of its process."""
         found = self.state
         rest = [each for each in self.disturbances if each.number > len(self.steps)]
         undisturbed = not rest and self._looks.left == 0 and not any(each.kind == FAILS for each in self.disturbances)
         if undisturbed and not is_first:
-            foretold = self._run(self.options, check=True)
+            predicted = self._run(self.options, check=True)
         done = self._run(self.options, check=False)
         return TaskRun(
             options=self.options,
@@ -242,7 +242,7 @@ class ProofWorld(World):
             found=found,
             end=self.state,
             later=self.state,
-            foretold=foretold,
+            predicted=predicted,
             done=done,
             again=None,
             intrusions=self.control.intrusions(),  # also before a kill: a store may have another name since
@@ -283,7 +283,7 @@ class ProofWorld(World):
                 leases=self.leases,
             )
             plan = task.plan()
-            return task.foretell(plan) if check else task.run(plan)
+            return task.predict(plan) if check else task.run(plan)
         except CustomKeyStoreError as error:
             return {"failed": True, **result.failed(seen, error)}
         except Killed:

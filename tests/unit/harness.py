@@ -42,6 +42,9 @@ CREDENTIALS = {
 LOADER = create_loader()
 """Reads botocore's models once, not for each client, which is most of the time that a run takes."""
 
+MOST_SLEEPS = 10_000
+"""More than any test needs, as a wait of half an hour takes less than 170."""
+
 
 @dataclass
 class SimulatedTime:
@@ -57,6 +60,7 @@ class SimulatedTime:
     sleeps: list[float] = field(default_factory=list)
 
     def sleep(self, seconds: float) -> None:
+        assert len(self.sleeps) < MOST_SLEEPS, "It waits without end."
         self.sleeps.append(seconds)
         self.now += seconds
         self.control.advance(seconds)

@@ -54,7 +54,7 @@ def test_the_user_agent_has_the_name_and_version_of_the_collection() -> None:
 
 def test_messages_name_the_documentation_that_galaxy_names() -> None:
     galaxy = load("galaxy.yml")
-    assert galaxy["documentation"] == version.DOCUMENTATION
+    assert galaxy["documentation"] == version.DOCUMENTATION_URL
     assert galaxy["documentation"].startswith(f"{galaxy['repository']}/")
 
 

@@ -119,7 +119,7 @@ def test_the_picture_has_the_chosen_tasks_and_no_other() -> None:
     tasks = [*picture.TASKS, "Read the work"]
     printed = "".join(f"TASK [keyops.aws.key_store_maintenance : {task}] ***\nok: {task}\n\n" for task in tasks)
     drawn = picture.chosen(f"$ ansible-playbook playbooks/window.yml -e @/some/where\n\n{printed}PLAY RECAP ***\n")
-    assert drawn.startswith("$ ansible-playbook playbooks/window.yml\n\nTASK [Show what the window does] ***\n")
+    assert drawn.startswith("$ ansible-playbook playbooks/window.yml\n\nTASK [Show the plan] ***\n")
     assert drawn.count("TASK [") == len(picture.TASKS)
     assert "Read the work" not in drawn
     with pytest.raises(ValueError, match="does not print each of these tasks once"):

@@ -120,7 +120,7 @@ def crashes(patch: pytest.MonkeyPatch) -> None:
 
 BUGS: dict[Callable[[pytest.MonkeyPatch], None], tuple[Case, int, str]] = {
     disconnects_unasked: (FORBIDDEN, 0, "nothing_is_disconnected_unasked"),
-    does_not_wait: (CONNECT, 0, "is_foretold"),
+    does_not_wait: (CONNECT, 0, "is_predicted"),
     is_not_put_back: (CHANGE, 1, "what_was_taken_out_of_service_is_back"),
     forgets_what_a_killed_run_left: (CHANGE, 1, "the_store_ends_where_it_would_have"),
     takes_each_fault_for_one_without_effect: (CONNECT, 1, "changed_is_true_if_and_only_if"),
@@ -234,7 +234,7 @@ def after(quick: Quick, case: Case, disturbances: tuple[Disturbance, ...] = ()) 
     """All that can be seen of a history, but for what is different each time."""
     played: Played = ProofWorld(quick, case, disturbances).play()
     task = played.task
-    runs = [*(each.done for each in played.killed), task.foretold, task.done, *played.repeats]
+    runs = [*(each.done for each in played.killed), task.predicted, task.done, *played.repeats]
     seen = [(run.result["changed"], run.result["operations"], run.failed, run.looks) for run in runs]
     return played.steps, seen, task.found, task.end, task.later, played.left
 

@@ -364,7 +364,7 @@ class Runner:
     def _wait_for_state(self, state: ConnectionState) -> bool:
         end = wait_for(
             state,
-            look=self._target.describe,
+            describe=self._target.describe,
             seen_before=self._history.connection_states,
             clock=self._clock,
             deadline=self._deadline,

@@ -20,13 +20,13 @@ from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleA
 
 from .clock import Clock
 from .kms import place
-from .looks import SharedLooks
 from .schedule import AwsLeases
 from .service import client_config
+from .shared_descriptions import SharedDescriptions
 
 CREDENTIALS = ("profile", "access_key", "secret_key", "session_token")
 CONNECTION = ("region", "endpoint_url", *CREDENTIALS)
-WAY = (*CONNECTION, "assume_role_arn")
+REACHED_BY = (*CONNECTION, "assume_role_arn")
 """The options that lead to a store."""
 
 Store = Mapping[str, Any]
@@ -34,7 +34,7 @@ Store = Mapping[str, Any]
 
 
 class Clients:
-    """A client for each way to reach stores, which all stores that are reached in the same way share.
+    """One client for each set of connection options, shared by all stores that use it.
 
     Args:
         module: its options are those of each store that does not say otherwise.
@@ -49,7 +49,9 @@ class Clients:
 
     def for_store(self, store: Store) -> Any:
         """The client for KMS, for a store with these options."""
-        return self._shared("kms", store, lambda: SharedLooks(self._client(store, "kms", timeout=30), self._clock))
+        return self._shared(
+            "kms", store, lambda: SharedDescriptions(self._client(store, "kms", timeout=30), self._clock)
+        )
 
     def leases_in_aws(self, store: Store, *, role_arn: str = "") -> AwsLeases:
         """The leases of the account and Region of a store with these options."""
@@ -57,11 +59,11 @@ class Clients:
         return AwsLeases(client, role_arn=role_arn)
 
     def _shared(self, service: str, store: Store, make: Callable[[], Any]) -> Any:
-        way = (service, *(store.get(option) for option in WAY))
+        connection = (service, *(store.get(option) for option in REACHED_BY))
         with self._lock:
-            if way not in self._clients:
-                self._clients[way] = make()
-            return self._clients[way]
+            if connection not in self._clients:
+                self._clients[connection] = make()
+            return self._clients[connection]
 
     def beside(self, store: Store, service: str, *, timeout: int = 30) -> Any:
         """A client for another service, reached as the store is."""

@@ -20,7 +20,7 @@ from typing import Tuple
 
 from .model import AWS_CLOUDHSM
 from .model import EXTERNAL_KEY_STORE
-from .version import DOCUMENTATION
+from .version import DOCUMENTATION_URL
 
 _DISCONNECT = "Disconnect the custom key store (state=disconnected)."
 _CONNECT = "Connect the custom key store (state=connected)."
@@ -32,7 +32,7 @@ _SET_PASSWORD = "As an admin of the cluster, set a new password for kmsuser (clo
 
 def address_of(page: str) -> str:
     """The address of a page of the documentation, by its name in docs/docsite/rst."""
-    return f"{DOCUMENTATION}/docsite/{page}.html"
+    return f"{DOCUMENTATION_URL}/docsite/{page}.html"
 
 
 @dataclass(frozen=True)
@@ -451,7 +451,8 @@ _RUNBOOKS: Mapping[str, str] = {
         "runbook_expiredtokenexception",
     ),
     **dict.fromkeys(
-        ("KMSInternalException", "DependencyTimeoutException", "KMSInvalidStateException"), "runbook_kmsinternalexception"
+        ("KMSInternalException", "DependencyTimeoutException", "KMSInvalidStateException"),
+        "runbook_kmsinternalexception",
     ),
     **dict.fromkeys(
         ("XksKeyNotFoundException", "XksKeyInvalidConfigurationException", "XksKeyAlreadyInUseException"),

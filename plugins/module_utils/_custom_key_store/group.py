@@ -52,8 +52,8 @@ from .schedule import schedule_name
 from .task import Task
 
 if TYPE_CHECKING:
-    from .proof import Proof
     from .schedule import AwsLeases
+    from .verify import Proof
 
 AT_ONCE = 100
 """How many stores at most are worked on at the same time. A thread that waits costs little."""
@@ -116,7 +116,7 @@ class Member:
         region: where the store is.
         place: names Region and account; asked only when there is no such store.
         leases_in_aws: makes what keeps its lease in AWS; None where that cannot be.
-        looks_into_aws: does the task look at its lease in AWS?
+        reads_leases_in_aws: does the task look at its lease in AWS?
         makes_lease_in_aws: does it make one?
         reached: the connection options that lead to the store, without secrets.
         verify_key_id: the KMS key with which an external store is proved to work; None to find one.
@@ -127,7 +127,7 @@ class Member:
     region: str
     place: Callable[[], str]
     leases_in_aws: Optional[Callable[[], AwsLeases]] = None
-    looks_into_aws: bool = False
+    reads_leases_in_aws: bool = False
     makes_lease_in_aws: bool = False
     reached: Mapping[str, str] = field(default_factory=dict)
     verify_key_id: Optional[str] = None
@@ -143,7 +143,7 @@ class StoreTask:
         permit: see there.
         clock: see there.
         progress: see there.
-        looks_only: is nothing done, as in check mode?
+        read_only: is nothing done, as in check mode?
         extends: is it about the lease of the store alone?
         may_be_gone: was the store found by its lease in AWS, so that somebody may have deleted it?
 
@@ -161,12 +161,12 @@ class StoreTask:
         permit: Permit,
         clock: Clock,
         progress: Progress,
-        looks_only: bool = False,
+        read_only: bool = False,
         extends: bool = False,
         may_be_gone: bool = False,
     ) -> None:
         self._member = member
-        self._looks_only = looks_only
+        self._read_only = read_only
         self._extends = extends
         self._may_be_gone = may_be_gone
         self._desired = member.desired
@@ -227,7 +227,7 @@ class StoreTask:
                 self._seen.lease = self._leases.of(self._history.store.id)
                 self._seen.report = self._leases.report(self._history.store.id)
                 self._refuse_second_window(self._seen.lease)
-                if self._looks_into_aws:
+                if self._reads_leases_in_aws:
                     self._seen.in_aws = self._find_in_aws(self._history.store.id)
         except CustomKeyStoreError as error:
             self._seen.error = error
@@ -235,13 +235,13 @@ class StoreTask:
             self._seen.error = _unexpected(error)
 
     @property
-    def _looks_into_aws(self) -> bool:
+    def _reads_leases_in_aws(self) -> bool:
         """Not where the store is to be connected: it must not stay out of service while EventBridge Scheduler has a fault."""
-        return self._desired.state == "disconnected" or self._looks_only
+        return self._desired.state == "disconnected" or self._read_only
 
     def _find_in_aws(self, custom_key_store_id: str) -> Optional[Lease]:
         """The lease of an earlier window. Raises CustomKeyStoreError where it may not be taken over."""
-        if self._member.leases_in_aws is None or not self._member.looks_into_aws:
+        if self._member.leases_in_aws is None or not self._member.reads_leases_in_aws:
             return None
         leases = self._member.leases_in_aws()
         try:
@@ -318,7 +318,7 @@ class StoreTask:
             if lease is None and in_aws is None:
                 raise CustomKeyStoreError(
                     f"The custom key store {store} is in no maintenance window that this host"
-                    f"{' or AWS' if self._member.looks_into_aws else ''} knows of, so there is no lease to extend."
+                    f"{' or AWS' if self._member.reads_leases_in_aws else ''} knows of, so there is no lease to extend."
                 )
             until = (now() + datetime.timedelta(minutes=minutes)).isoformat(timespec="seconds")
             if in_aws is not None and self._member.leases_in_aws is not None:
@@ -337,7 +337,7 @@ class StoreTask:
         store_id = str(self._desired.custom_key_store_id)
         self._seen.error, self._seen.plan = None, Plan((), None)
         self._lease_report = "There is no such custom key store any more, so its lease in AWS is of no use."
-        if not self._looks_only:
+        if not self._read_only:
             try:
                 self._member.leases_in_aws().end(store_id)
             except CustomKeyStoreError as error:
@@ -392,7 +392,7 @@ class StoreTask:
             return  # which has not disconnected it yet
         self._leases.end(store.id)
         left_over = self._end_in_aws(store)
-        self._prove(store)
+        self._verify_store(store)
         if left_over is not None:
             raise left_over
 
@@ -409,7 +409,7 @@ class StoreTask:
     def _end_in_aws(self, store: CustomKeyStore) -> Optional[CustomKeyStoreError]:
         """Delete the lease in AWS. Returns what is to be mended where that fails: a lease that stays connects the store again."""
         known = self._seen.lease is not None and bool(self._seen.lease.schedule)  # it was made by an earlier window
-        if self._member.leases_in_aws is None or not (self._member.looks_into_aws or known):
+        if self._member.leases_in_aws is None or not (self._member.reads_leases_in_aws or known):
             return None
         leases = self._member.leases_in_aws()
         try:
@@ -424,25 +424,25 @@ class StoreTask:
             )
         return None
 
-    def _prove(self, store: CustomKeyStore) -> None:
+    def _verify_store(self, store: CustomKeyStore) -> None:
         if not self._verify:
             return
-        from .proof import prove  # few tasks need it
+        from .verify import verify  # few tasks need it
 
-        self._proof = prove(self._task.kms, store, self._member.verify_key_id)
+        self._proof = verify(self._task.kms, store, self._member.verify_key_id)
 
-    def to_result(self, *, foretold: bool) -> dict[str, Any]:
+    def to_result(self, *, predicted: bool) -> dict[str, Any]:
         """What the task returns about this store.
 
         Args:
-            foretold: what would be done, instead of what was.
+            predicted: what would be done, instead of what was.
         """
         if self.error is not None:
             outcome = result.failed(self._history, self.error)
         elif self._seen.plan is None:
             raise RuntimeError("plan() comes before to_result()")
-        elif foretold:
-            outcome = self._task.foretell(self._seen.plan)
+        elif predicted:
+            outcome = self._task.predict(self._seen.plan)
         else:
             outcome = result.reached(self._history, self._seen.plan, waited=self._desired.wait)
         lease, report = self._remembered(), self._seen.report
@@ -477,13 +477,13 @@ class Group:
 
     Args:
         tasks: one for each store.
-        takes_away: shall they be disconnected? That is all or nothing at first: where one store cannot be found or is refused,
+        disconnects: shall they be disconnected? That is all or nothing at first: where one store cannot be found or is refused,
             none is touched. To connect is not: one store that cannot be connected does not keep the others from it.
     """
 
-    def __init__(self, tasks: Sequence[StoreTask], *, takes_away: bool) -> None:
+    def __init__(self, tasks: Sequence[StoreTask], *, disconnects: bool) -> None:
         self._tasks = tasks
-        self._takes_away = takes_away
+        self._disconnects = disconnects
 
     def plan(self) -> None:
         """Look at all stores."""
@@ -503,7 +503,7 @@ class Group:
 
     @property
     def _is_refused(self) -> bool:
-        return self._takes_away and any(task.error is not None for task in self._tasks)
+        return self._disconnects and any(task.error is not None for task in self._tasks)
 
     def run(self, *, until: Optional[datetime.datetime] = None, minutes: float = 0.0, holder: str = "") -> None:
         """Do it.
@@ -527,16 +527,16 @@ class Group:
         for task in self._tasks:
             task.forget_report()
 
-    def to_results(self, *, foretold: bool) -> list[dict[str, Any]]:
+    def to_results(self, *, predicted: bool) -> list[dict[str, Any]]:
         """What the task returns about each store, in their order.
 
         Args:
-            foretold: what would be done, instead of what was.
+            predicted: what would be done, instead of what was.
         """
-        if foretold and self._is_refused:
+        if predicted and self._is_refused:
             for task in self._tasks:
                 task.hold_back()
-        return [task.to_result(foretold=foretold) for task in self._tasks]
+        return [task.to_result(predicted=predicted) for task in self._tasks]
 
 
 def _all_at_once(jobs: Sequence[Callable[[], None]]) -> None:

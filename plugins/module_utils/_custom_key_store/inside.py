@@ -20,7 +20,7 @@ from typing import Sequence
 from .clusters import Cluster
 from .clusters import describe_clusters
 from .keys import keys_in_stores
-from .keys import told_by_store
+from .keys import results_by_store
 from .keys import usages
 from .kms import KmsError
 from .kms_stores import Kms
@@ -62,7 +62,7 @@ def add_keys(kms: Kms, stores: Sequence[Optional[CustomKeyStore]], results: Sequ
         for result in results:
             result["keys_problem"] = error.message
         return
-    told = told_by_store(found.keys, usages(kms.keys, found.keys))
+    told = results_by_store(found.keys, usages(kms.keys, found.keys))
     for store, result in zip(stores, results):
         result["keys"] = told.get(store.id, []) if store else []
         result["keys_not_described"] = found.missing()

@@ -174,7 +174,7 @@ class KeyTask:
         self._notes = notes
         self._found: Optional[Found] = None
 
-    def foretell(self) -> dict[str, Any]:
+    def predict(self) -> dict[str, Any]:
         """The result in check mode.
 
         Raises:
@@ -208,7 +208,7 @@ class KeyTask:
     # ---- looking
 
     def _plan(self, *, looks_around: bool = True) -> KeyPlan:
-        found = self._look()
+        found = self._describe()
         plan = decide(found, self._desired)
         if plan.members is None or not looks_around:
             return plan
@@ -247,7 +247,7 @@ class KeyTask:
         taken = with_spare(plan, self._candidates(plan), self._desired, self._found)
         return taken.adopted or (taken.key if not taken.operations else None)
 
-    def _look(self) -> Found:
+    def _describe(self) -> Found:
         key = self._described()
         now = self._kms.keys.now()
         found = Found(key, None, now)

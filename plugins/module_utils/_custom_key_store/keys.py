@@ -231,7 +231,7 @@ def unused_among(keys: Collection[Key], uses: Usages, *, days: int, now: datetim
     return tuple(key for key in keys if uses.by_key[key.id].was_unused_since(moment))
 
 
-def told_by_store(keys: Collection[Key], uses: Usages) -> dict[str, list[dict[str, Any]]]:
+def results_by_store(keys: Collection[Key], uses: Usages) -> dict[str, list[dict[str, Any]]]:
     """Keys and their use for a task's result, by the ids of their stores."""
     told: dict[str, list[dict[str, Any]]] = {}
     for key in keys:

@@ -225,10 +225,10 @@ def _lock(cluster: Cluster, entry: Mapping[str, Any]) -> list[Check]:
 
 
 def _second_factor(cluster: Cluster, entry: Mapping[str, Any]) -> list[Check]:
-    ways = entry.get("mfa")
-    if not isinstance(ways, list):
+    factors = entry.get("mfa")
+    if not isinstance(factors, list):
         raise _NotKnownError(_not_understood("user list"))
-    if not any(not isinstance(way, Mapping) or way.get("status") != "disabled" for way in ways):
+    if not any(not isinstance(factor, Mapping) or factor.get("status") != "disabled" for factor in factors):
         return []
     text = (
         f"{USER} in the CloudHSM cluster {cluster.id} has a second factor, which KMS cannot give. Take it away ({PROGRAM} user"

@@ -79,7 +79,7 @@ class Lease:
     def is_in_use(self) -> bool:
         """Is the play still there whose window it is?"""
         run = Run(self.run)
-        return run.can_be_seen and not run.is_gone()
+        return run.is_visible and not run.is_gone()
 
     def is_kept(self, at: datetime.datetime) -> bool:
         """Is somebody on this host still there who brings the store back: the play, or the keeper until the lease is over?
@@ -88,10 +88,10 @@ class Lease:
             at: the time.
         """
         run, keeper = Run(self.run), Run(self.keeper)
-        if run.can_be_seen:
+        if run.is_visible:
             return not run.is_gone()
         is_over = self.until is not None and at >= datetime.datetime.fromisoformat(self.until)
-        return keeper.can_be_seen and not keeper.is_gone() and not is_over
+        return keeper.is_visible and not keeper.is_gone() and not is_over
 
     def to_result(self) -> dict[str, Any]:
         """For the result of a task: what a user is told of it."""

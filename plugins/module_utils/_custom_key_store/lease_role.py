@@ -48,7 +48,7 @@ HOW_TO_MEND = "The playbook keyops.aws.prepare_lease creates such a role."
 
 
 @dataclass
-class RoleLook:
+class RoleCheck:
     """What was seen.
 
     Attributes:
@@ -60,7 +60,7 @@ class RoleLook:
     unknown: list[str] = field(default_factory=list)
 
 
-def look_at_role(role_arn: str, *, store_id: str, client: Any, iam: Any, sts: Any) -> RoleLook:
+def check_role(role_arn: str, *, store_id: str, client: Any, iam: Any, sts: Any) -> RoleCheck:
     """Look at the role of a lease in AWS.
 
     Args:
@@ -70,7 +70,7 @@ def look_at_role(role_arn: str, *, store_id: str, client: Any, iam: Any, sts: An
         iam: one for IAM.
         sts: one for AWS STS.
     """
-    look = RoleLook()
+    look = RoleCheck()
     matched = ROLE_ARN.fullmatch(role_arn)
     role = {} if matched is None else matched.groupdict()
     partition, region = client.meta.partition, client.meta.region_name
@@ -106,7 +106,7 @@ def principal(arn: str) -> str:
     return f"{head.replace(':sts:', ':iam:')}:role/{rest.partition('/')[0]}"
 
 
-def _is_there_and_trusted(look: RoleLook, role_arn: str, name: str, iam: Any) -> bool:
+def _is_there_and_trusted(look: RoleCheck, role_arn: str, name: str, iam: Any) -> bool:
     """False where it is known not to be."""
     answer = _asked(
         look,
@@ -150,7 +150,7 @@ def _as_list(value: Any) -> list[Any]:
 
 
 def _simulate(
-    look: RoleLook,
+    look: RoleCheck,
     iam: Any,
     source: str,
     actions: Sequence[str],
@@ -178,7 +178,7 @@ def _simulate(
         look.problems.append(f"{who} lacks the permission {', '.join(denied)}, see the guide to permissions.")
 
 
-def _asked(look: RoleLook, what: str, action: str, ask: Any, *, missing: str = "") -> Optional[dict[str, Any]]:
+def _asked(look: RoleCheck, what: str, action: str, ask: Any, *, missing: str = "") -> Optional[dict[str, Any]]:
     """Ask, or note what could not be seen.
 
     Args:

@@ -55,7 +55,7 @@ def leased_stores(
             reached = of_host[store_id].reached if store_id in of_host else {}
             found.append({"custom_key_store_id": store_id, **reached})
         else:
-            left.append(_told(lease))
+            left.append(_result(lease))
     return found, left, list(of_aws), problem
 
 
@@ -71,6 +71,6 @@ def _held(on_host: Optional[Lease], in_aws: Optional[Lease], leases: Optional[Aw
     return on_host if on_host is not None and on_host.is_kept(datetime.datetime.now(datetime.timezone.utc)) else None
 
 
-def _told(lease: Lease) -> dict[str, Any]:
+def _result(lease: Lease) -> dict[str, Any]:
     names = ("custom_key_store_id", "name", "host", "time", "until")
     return {name: getattr(lease, name) or None for name in names}

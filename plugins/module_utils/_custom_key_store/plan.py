@@ -104,7 +104,7 @@ _TO_CONNECTED: Mapping[ConnectionState, Tuple[Step, ...]] = {
     ConnectionState.CONNECTED: (),
     ConnectionState.FAILED: (_DISCONNECT, _AWAIT_DISCONNECTED, _CONNECT, _AWAIT_CONNECTED),
 }
-_WAYS = {"disconnected": _TO_DISCONNECTED, "connected": _TO_CONNECTED}
+_STEPS = {"disconnected": _TO_DISCONNECTED, "connected": _TO_CONNECTED}
 
 ENDS = {"disconnected": ConnectionState.DISCONNECTED, "connected": ConnectionState.CONNECTED}
 """The connection states that a task can ask for."""
@@ -153,7 +153,7 @@ def make_plan(store: CustomKeyStore, desired: DesiredStore, *, in_place: bool = 
     wanted = changes(store, desired)
     if desired.state == "connected":
         _refuse_lockout(store, wanted)
-    steps = _change_steps(store, desired, wanted, in_place) if wanted else _way(store, desired)
+    steps = _change_steps(store, desired, wanted, in_place) if wanted else _steps_to(store, desired)
     if not desired.wait:
         steps = _without_last_wait(steps)
     secrets = tuple(change.secret for change in wanted if change.secret is not None)
@@ -238,8 +238,8 @@ def refuse_cluster_in_use(cluster_id: str, store: CustomKeyStore, others: Sequen
             )
 
 
-def _way(store: CustomKeyStore, desired: DesiredStore) -> Tuple[Step, ...]:
-    return _WAYS[desired.state][store.connection_state] if desired.state in _WAYS else ()
+def _steps_to(store: CustomKeyStore, desired: DesiredStore) -> Tuple[Step, ...]:
+    return _STEPS[desired.state][store.connection_state] if desired.state in _STEPS else ()
 
 
 def _change_steps(

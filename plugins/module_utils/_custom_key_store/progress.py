@@ -58,7 +58,7 @@ class Progress:
 
         def announce(elapsed: float, allowed: float) -> None:
             store = history.store
-            self._tell(
+            self._record(
                 str(desired),
                 {
                     "store": f"with the name {desired.name}" if store is None else str(store),
@@ -72,14 +72,14 @@ class Progress:
 
     def done(self, desired: DesiredStore) -> None:
         """Nobody waits for this store any more."""
-        self._tell(str(desired), None)
+        self._record(str(desired), None)
 
     def close(self) -> None:
         """Remove the file: the task has ended."""
         if self._path is not None:
             _quietly(os.unlink, self._path)
 
-    def _tell(self, which: str, entry: Optional[Mapping[str, object]]) -> None:
+    def _record(self, which: str, entry: Optional[Mapping[str, object]]) -> None:
         if self._path is None:
             return
         with self._lock:

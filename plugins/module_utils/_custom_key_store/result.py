@@ -21,7 +21,7 @@ from .plan import Plan
 from .properties import masked_secrets
 
 
-def foretold(history: History, plan: Plan) -> dict[str, Any]:
+def predicted(history: History, plan: Plan) -> dict[str, Any]:
     """The result in check mode: what the plan would make of the store that was found."""
     return _result(history, operations=plan.operations, store=plan.predicted, diff=_diff(history, plan, plan.predicted))
 

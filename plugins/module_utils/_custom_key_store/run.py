@@ -43,12 +43,12 @@ class Run:
         return self._pid
 
     @property
-    def can_be_seen(self) -> bool:
+    def is_visible(self) -> bool:
         return self._pid != 0
 
     def is_gone(self) -> bool:
         """Has it ended, however that came? False where that cannot be seen."""
-        return self.can_be_seen and began_of(self._pid) != self._began
+        return self.is_visible and began_of(self._pid) != self._began
 
 
 def token_of(pid: int) -> Optional[str]:

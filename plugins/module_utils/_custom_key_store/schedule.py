@@ -122,7 +122,7 @@ def is_in_use(lease: Lease, at: datetime.datetime) -> bool:
     if lease.until is not None and at >= datetime.datetime.fromisoformat(lease.until):
         return False
     run = Run(lease.run)
-    if lease.machine == machine() and run.can_be_seen:
+    if lease.machine == machine() and run.is_visible:
         return not run.is_gone()
     if lease.seen is not None:
         return (at - datetime.datetime.fromisoformat(lease.seen)).total_seconds() < LOST_SECONDS

@@ -103,9 +103,9 @@ class Task:
         """Go on in place of another process, whose C(history) this task was made with."""
         self._runner.resume(handover)
 
-    def foretell(self, plan: Plan) -> dict[str, Any]:
+    def predict(self, plan: Plan) -> dict[str, Any]:
         """The result in check mode."""
-        return result.foretold(self._history, plan)
+        return result.predicted(self._history, plan)
 
     def begin(self, plan: Plan) -> None:
         """Become the owner of the store, see C(Runner)."""

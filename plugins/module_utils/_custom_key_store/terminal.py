@@ -32,7 +32,7 @@ class Terminal:
             else:
                 os.close(file)
 
-    def say(self, line: str) -> None:
+    def write_line(self, line: str) -> None:
         """Show a line. Nothing is done where there is no terminal any more."""
         if self._file is not None:
             with contextlib.suppress(OSError):

@@ -12,5 +12,5 @@ from __future__ import annotations
 COLLECTION_NAME = "keyops.aws"
 COLLECTION_VERSION = "0.1.0"
 
-DOCUMENTATION = "https://example.org/keyops.aws/docs"
+DOCUMENTATION_URL = "https://example.org/keyops.aws/docs"
 """Where the pages of docs/docsite are, in the folder docsite. Addresses in results and messages begin with it."""

@@ -23,7 +23,7 @@ from .model import CustomKeyStoreError
 STALE_SECONDS = 90.0
 """How long KMS may go on showing the state from before a change: usually seconds, at times more than a minute (R31)."""
 
-STALE_LOOKS = 3
+STALE_POLLS = 3
 """How often it may do so when it has shown the store on its way already."""
 
 VISIBLE_SECONDS = 300.0
@@ -57,7 +57,7 @@ class WaitTimeout(CustomKeyStoreError):
     """The deadline passed before the state was reached."""
 
 
-def pause_before_next_look(elapsed: float, clock: Clock) -> float:
+def pause_before_next_poll(elapsed: float, clock: Clock) -> float:
     """Seconds to sleep: a tenth of the time that has passed, so that the end is noticed that much later at most.
 
     At least 1 s and at most 15 s, less up to a tenth of it as jitter, which spreads the tasks that wait together.
@@ -72,7 +72,7 @@ def pause_before_next_look(elapsed: float, clock: Clock) -> float:
 def wait_for(
     target: ConnectionState,
     *,
-    look: Callable[[], CustomKeyStore],
+    describe: Callable[[], CustomKeyStore],
     seen_before: Collection[ConnectionState],
     clock: Clock,
     deadline: Deadline,
@@ -81,7 +81,7 @@ def wait_for(
 
     Args:
         target: CONNECTED or DISCONNECTED.
-        look: describes the store.
+        describe: describes the store.
         seen_before: the states that this task saw it in before; any of them may be shown again, out of date.
         clock: see there.
         deadline: see there.
@@ -93,7 +93,7 @@ def wait_for(
     maybe_stale = (_BEFORE[target] | set(seen_before)) - {_MOVING[target]}
     moves, contradictions = False, 0
     while True:
-        store = look()
+        store = describe()
         state = store.connection_state
         if state is target:
             return End.REACHED
@@ -105,13 +105,13 @@ def wait_for(
                 maybe_stale = maybe_stale - {ConnectionState.CONNECTING}
         else:
             contradictions += moves
-            if state not in maybe_stale or elapsed >= STALE_SECONDS or contradictions > STALE_LOOKS:
+            if state not in maybe_stale or elapsed >= STALE_SECONDS or contradictions > STALE_POLLS:
                 return End.FAILED if state is ConnectionState.FAILED else End.MOVED
         if state is ConnectionState.CONNECTING:  # what comes after that is not from before it
             maybe_stale = maybe_stale - {ConnectionState.CONNECTED}
         if deadline.passed():
             raise _timeout(store, target, deadline)
-        deadline.pause(pause_before_next_look(elapsed, clock))
+        deadline.pause(pause_before_next_poll(elapsed, clock))
 
 
 def wait_until(condition: Callable[[], bool], *, clock: Clock, deadline: Deadline) -> bool:
@@ -130,7 +130,7 @@ def wait_until(condition: Callable[[], bool], *, clock: Clock, deadline: Deadlin
         elapsed = clock.monotonic() - begin
         if elapsed >= VISIBLE_SECONDS or deadline.passed():
             return False
-        deadline.pause(pause_before_next_look(elapsed, clock))
+        deadline.pause(pause_before_next_poll(elapsed, clock))
     return True
 
 

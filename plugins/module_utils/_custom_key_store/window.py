@@ -206,14 +206,14 @@ class Window:
             client.meta.region_name,
             partial(self._clients.place, store),
             partial(self._clients.leases_in_aws, store, role_arn=role_arn),
-            looks_into_aws=in_aws,
+            reads_leases_in_aws=in_aws,
             makes_lease_in_aws=bool(role_arn),
             reached=self._clients.reached(store),
             verify_key_id=store.get("verify_key_id"),
         )
 
     @property
-    def _takes_away(self) -> bool:
+    def _disconnects(self) -> bool:
         return bool(self._params["state"] == "disconnected")
 
     def run(self) -> None:
@@ -229,7 +229,7 @@ class Window:
         tasks = self._tasks(self._members, clock, self._worker.progress)
         if self._params["extend_lease"]:
             self._extend(tasks)
-        group = Group(tasks, takes_away=self._takes_away)
+        group = Group(tasks, disconnects=self._disconnects)
         check_mode = self._module.check_mode
         if self._handed_over is None:
             group.plan()
@@ -244,8 +244,8 @@ class Window:
                 minutes=self._params["lease_minutes"] or 0,
                 holder=keeper.holder if keeper else "",
             )
-        results = group.to_results(foretold=check_mode)
-        self._add_looks(tasks, results)
+        results = group.to_results(predicted=check_mode)
+        self._add_descriptions(tasks, results)
         if keeper is not None and not check_mode:
             self._stay(keeper, tasks)
         self._finish(results)
@@ -278,7 +278,7 @@ class Window:
                 permit=self._permit,
                 clock=clock,
                 progress=progress,
-                looks_only=self._module.check_mode,
+                read_only=self._module.check_mode,
                 extends=self._params["extend_lease"],
                 may_be_gone=member.desired.custom_key_store_id in self._chosen.in_aws,
             )
@@ -294,7 +294,7 @@ class Window:
                 task.extend_lease(self._params["lease_minutes"])
         for task in tasks:
             task.hold_back()
-        self._finish([task.to_result(foretold=False) for task in tasks])
+        self._finish([task.to_result(predicted=False) for task in tasks])
 
     def _stay(self, keeper: Keeper, tasks: Sequence[StoreTask]) -> None:
         """When the result is there, keep the stores until they must come back.
@@ -329,7 +329,7 @@ class Window:
             return
         if reason is Reason.GONE:
             names = ", ".join(sorted(lease.name for lease in keeper.stores.values()))
-            self._say(
+            self._write_line(
                 f"The play has ended, and these key stores are out of service: {names}. Their keeper connects them now."
             )
         timeout = self._params["wait_timeout"]
@@ -341,14 +341,14 @@ class Window:
             for each in keeper.stores
         ]
         tasks = self._tasks(back, self._clock, progress)
-        group = Group(tasks, takes_away=False)
+        group = Group(tasks, disconnects=False)
         with result_of(job):
             group.plan()
             group.run()
-            results = group.to_results(foretold=False)
+            results = group.to_results(predicted=False)
             self._report(keeper, results, reason)
             for result in results if reason is Reason.GONE else ():
-                self._say(f"{_label(result)} is {_last_state(result)}. {result.get('msg', '')}".rstrip())
+                self._write_line(f"{_label(result)} is {_last_state(result)}. {result.get('msg', '')}".rstrip())
             self._finish(results, wanted="connected")
         self.close()
         progress.close()
@@ -358,10 +358,10 @@ class Window:
             for each in keeper.stores:
                 self._leases.forget_report(each)
 
-    def _say(self, line: str) -> None:
+    def _write_line(self, line: str) -> None:
         """Tell whoever has ended the play."""
         if self._terminal is not None:
-            self._terminal.say(line)
+            self._terminal.write_line(line)
 
     def _report(self, keeper: Keeper, results: Sequence[Mapping[str, Any]], reason: Reason) -> None:
         """Leave word of what was done. Where the play has asked for it, it is told by the result, unless it is gone by then."""
@@ -380,9 +380,9 @@ class Window:
             if reason is not Reason.ASKED:
                 self._module.log(f"{_label(result)}: {report}")
 
-    def _add_looks(self, tasks: Sequence[StoreTask], results: Sequence[dict[str, Any]]) -> None:
+    def _add_descriptions(self, tasks: Sequence[StoreTask], results: Sequence[dict[str, Any]]) -> None:
         """Add what is behind each store, and in it, and whether its lease will work, where the task asks for that."""
-        self._look_at_roles(tasks, results)
+        self._check_roles(tasks, results)
         wanted = [self._params[option] for option in ("include_cloud_hsm_cluster", "include_keys", "predict_connect")]
         if not any(wanted):
             return
@@ -395,25 +395,25 @@ class Window:
         for client, numbers in reached.items():
             stores: list[Any] = [tasks[number].store for number in numbers]
             of_these = [results[number] for number in numbers]
-            way = self._stores[numbers[0]]
+            connection = self._stores[numbers[0]]
             clusters = None
             if self._params["include_cloud_hsm_cluster"]:
-                clusters = inside.add_clusters(self._clients.beside(way, "cloudhsmv2"), stores, of_these)
+                clusters = inside.add_clusters(self._clients.beside(connection, "cloudhsmv2"), stores, of_these)
             if self._params["predict_connect"]:
-                predictions = self._predictor(way).predict(stores, client.meta.region_name, clusters)
+                predictions = self._predictor(connection).predict(stores, client.meta.region_name, clusters)
                 for result, prediction in zip(of_these, predictions):
                     result["connect_prediction"] = prediction
             if self._params["include_keys"]:
                 inside.add_keys(Kms(client, Deadline(Clock(), PATIENCE), lambda: ""), stores, of_these)
 
-    def _predictor(self, way: Store) -> Predictor:
+    def _predictor(self, connection: Store) -> Predictor:
         """For stores that are reached as this one is."""
         from .predict import Predictor  # few tasks need it
         from .predict import credentials_of
 
-        return Predictor(partial(self._clients.beside, way, timeout=10), credentials_of(self._params))
+        return Predictor(partial(self._clients.beside, connection, timeout=10), credentials_of(self._params))
 
-    def _look_at_roles(self, tasks: Sequence[StoreTask], results: Sequence[dict[str, Any]]) -> None:
+    def _check_roles(self, tasks: Sequence[StoreTask], results: Sequence[dict[str, Any]]) -> None:
         """In check mode, where a lease in AWS would be made: else the attempt to make it tells."""
         if not self._module.check_mode:
             return
@@ -421,9 +421,9 @@ class Window:
             role_arn = store.get("lease_role_arn") or self._params["lease_role_arn"]
             if not role_arn or task.to_lease is None:
                 continue
-            from .lease_role import look_at_role
+            from .lease_role import check_role
 
-            look = look_at_role(
+            look = check_role(
                 role_arn,
                 store_id=task.to_lease.custom_key_store_id,
                 client=self._clients.leases_in_aws(store).client,

@@ -75,7 +75,7 @@ ACCESS_DENIED = "XKS_PROXY_ACCESS_DENIED"
 SERVICE_NOT_FOUND = "XKS_VPC_ENDPOINT_SERVICE_NOT_FOUND"
 SERVICE_INVALID = "XKS_VPC_ENDPOINT_SERVICE_INVALID_CONFIGURATION"
 
-WAY = "Way to the proxy"
+CONNECTION = "Connection to the proxy"
 TLS = "TLS of the proxy"
 CERTIFICATE = "Certificate of the proxy"
 TIME = "Time of the proxy"
@@ -142,7 +142,7 @@ def check_proxy(
         text = (
             "The URI endpoint of the store is not https:// and a host name. Give the store the endpoint of its proxy."
         )
-        return [Check(WAY, Outcome.FAILED, text, NOT_REACHABLE)]
+        return [Check(CONNECTION, Outcome.FAILED, text, NOT_REACHABLE)]
     path = str(configuration.get("UriPath"))
     if _URI_PATH.fullmatch(path) is None:
         text = "The URI path of the store is not one that KMS takes. Give the store the path that its proxy serves."
@@ -157,7 +157,7 @@ def check_proxy(
         now=now,
         limits=limits or Limits(),
     )
-    probe.look()
+    probe.probe()
     return probe.found
 
 
@@ -221,7 +221,7 @@ class _Probe:
     limits: Limits
     found: list[Check] = field(default_factory=list)
 
-    def look(self) -> None:
+    def probe(self) -> None:
         connection = self._reach()
         if connection is None:
             return
@@ -232,18 +232,18 @@ class _Probe:
         try:
             secure = _within(self.limits.handshake, lambda: context.wrap_socket(connection, server_hostname=self.host))
         except (OSError, ValueError) as error:
-            self._note_failed_handshake(error)
+            self._record_failed_handshake(error)
             return
         handshake = time.monotonic() - begun
-        self._note_way()
-        self._note_certificate(secure)
+        self._record_reachable()
+        self._record_certificate(secure)
         answers, fault = self._ask(secure)
         if answers:
             self._judge(answers, handshake)
         else:
-            self._note_no_answer(fault)
+            self._record_no_answer(fault)
 
-    def _note(self, name: str, outcome: Outcome, text: str) -> None:
+    def _record(self, name: str, outcome: Outcome, text: str) -> None:
         self.found.append(Check(name, outcome, self._without_secret(text)))
 
     def _fail(self, name: str, code: str, text: str) -> None:
@@ -271,7 +271,7 @@ class _Probe:
                 self.limits.resolve, lambda: socket.getaddrinfo(self.host, self.port, type=socket.SOCK_STREAM)
             )
         except (OSError, ValueError) as error:
-            self._note_no_way(
+            self._record_unreachable(
                 f"This host cannot resolve the name {self.host} ({_reason(error)}).",
                 "Check the URI endpoint of the store, and the DNS entry of the proxy.",
                 is_of_proxy=False,
@@ -280,7 +280,7 @@ class _Probe:
         try:
             connection = _connect(addresses, self.limits.connect)
         except (OSError, ValueError) as error:
-            self._note_no_way(
+            self._record_unreachable(
                 f"This host cannot connect to {self.host}, port {self.port} ({_reason(error)}).",
                 "See that the proxy runs, and what a firewall or load balancer before it lets in; if that is KMS and not this"
                 " host, do the check on a host that may connect.",
@@ -289,10 +289,12 @@ class _Probe:
             return None
         return connection
 
-    def _note_way(self) -> None:
-        self._note(WAY, Outcome.PASSED, f"{self.host} takes connections on port {self.port}.")
+    def _record_reachable(self) -> None:
+        self._record(CONNECTION, Outcome.PASSED, f"{self.host} takes connections on port {self.port}.")
 
-    def _note_no_way(self, fault: str, remedy: str, *, is_of_proxy: bool = True, code: str = NOT_REACHABLE) -> None:
+    def _record_unreachable(
+        self, fault: str, remedy: str, *, is_of_proxy: bool = True, code: str = NOT_REACHABLE
+    ) -> None:
         """Tell why the proxy is not reached.
 
         Args:
@@ -303,46 +305,46 @@ class _Probe:
             code: that the connect of KMS would end with.
         """
         if self.is_vpc:
-            self._note(
-                WAY,
+            self._record(
+                CONNECTION,
                 Outcome.UNKNOWN,
                 f"{fault} It need not: KMS connects through the VPC endpoint service. So nothing is known of the proxy."
                 " To know more, do the check on a host that resolves the name and reaches the proxy, such as one in its VPC.",
             )
         elif is_of_proxy:
-            self._fail(WAY, code, f"{fault} {remedy}")
+            self._fail(CONNECTION, code, f"{fault} {remedy}")
         else:
-            self._note(WAY, Outcome.UNKNOWN, f"{fault} So nothing is known of the proxy. {remedy}")
+            self._record(CONNECTION, Outcome.UNKNOWN, f"{fault} So nothing is known of the proxy. {remedy}")
 
     # 2. TLS
 
-    def _note_failed_handshake(self, error: Exception) -> None:
+    def _record_failed_handshake(self, error: Exception) -> None:
         if not isinstance(error, ssl.SSLError) or isinstance(error, (ssl.SSLEOFError, ssl.SSLZeroReturnError)):
-            self._note_no_way(
+            self._record_unreachable(
                 f"{self.host} takes connections, but breaks them off in the TLS handshake ({_reason(error)}).",
                 "See that the proxy runs, that the load balancer before it has a healthy target, and what a firewall lets in.",
                 code=TIMED_OUT if isinstance(error, socket.timeout) else NOT_REACHABLE,
             )
             return
-        self._note_way()
+        self._record_reachable()
         reason = getattr(error, "reason", None) or ""
         if isinstance(error, ssl.SSLCertVerificationError):
-            self._note_bad_certificate(error)
+            self._record_bad_certificate(error)
         elif reason in _NO_CLIENT_CERTIFICATE:
-            self._note_client_certificate(TLS, reason)
+            self._record_client_certificate(TLS, reason)
         else:
             self._fail(TLS, INVALID_TLS, _TLS_FAULTS.get(reason, _other_tls_fault(error)))
 
-    def _note_client_certificate(self, name: str, reason: str) -> None:
-        self._note(
+    def _record_client_certificate(self, name: str, reason: str) -> None:
+        self._record(
             name,
             Outcome.UNKNOWN,
             f"The proxy breaks the connection off ({reason}). It may ask for a client certificate, which only KMS has, so more"
             " cannot be seen from here. If the proxy asks for none, compare the TLS versions and ciphers that it takes.",
         )
 
-    def _note_bad_certificate(self, error: ssl.SSLCertVerificationError) -> None:
-        certificate = _look_at_certificate(self.host, self.port, self.limits)
+    def _record_bad_certificate(self, error: ssl.SSLCertVerificationError) -> None:
+        certificate = _read_certificate(self.host, self.port, self.limits)
         kind = _CERTIFICATE_FAULTS.get(error.verify_code)
         is_of_chain = (
             kind == _EXPIRED and certificate.expiry is not None and certificate.expiry > self.now().timestamp()
@@ -352,8 +354,8 @@ class _Probe:
         )
         self._fail(CERTIFICATE, INVALID_TLS, f"{text} {certificate.text}")
 
-    def _note_certificate(self, secure: ssl.SSLSocket) -> None:
-        self._note(TLS, Outcome.PASSED, f"The proxy speaks {secure.version()}.")
+    def _record_certificate(self, secure: ssl.SSLSocket) -> None:
+        self._record(TLS, Outcome.PASSED, f"The proxy speaks {secure.version()}.")
         certificate = secure.getpeercert() or {}
         expiry = ssl.cert_time_to_seconds(str(certificate.get("notAfter")))
         day = datetime.datetime.fromtimestamp(expiry, datetime.timezone.utc).date().isoformat()
@@ -363,11 +365,11 @@ class _Probe:
             self._fail(CERTIFICATE, INVALID_TLS, f"The certificate of the proxy expired on {day}. {renew}")
         elif days < DAYS_LEFT:
             text = f"The certificate of the proxy expires on {day}, in {_count(days, 'day')}. {renew}"
-            self._note(CERTIFICATE, Outcome.WARNING, text)
+            self._record(CERTIFICATE, Outcome.WARNING, text)
         else:
             issuer = dict(pair for group in certificate.get("issuer", ()) for pair in group)  # type: ignore[misc]
             name = self._quote(issuer.get("organizationName") or issuer.get("commonName"))
-            self._note(
+            self._record(
                 CERTIFICATE,
                 Outcome.PASSED,
                 f"The certificate of the proxy names {self.host}, and is valid for {days} days more, until {day}. This host"
@@ -446,10 +448,10 @@ class _Probe:
             raise _NotSigned from None
         return {**headers, **{name: str(value) for name, value in request.headers.items()}}
 
-    def _note_no_answer(self, error: Optional[Exception]) -> None:
+    def _record_no_answer(self, error: Optional[Exception]) -> None:
         reason = getattr(error, "reason", None) or ""
         if isinstance(error, _NotSigned):
-            self._note(
+            self._record(
                 CREDENTIAL,
                 Outcome.UNKNOWN,
                 "The request could not be signed with the credential that you told, so the proxy was not asked. See that the"
@@ -463,7 +465,7 @@ class _Probe:
                 " out what slows it down; ask its vendor.",
             )
         elif reason in _NO_CLIENT_CERTIFICATE:
-            self._note_client_certificate(ANSWER, reason)
+            self._record_client_certificate(ANSWER, reason)
         elif isinstance(error, OSError):  # http.client.RemoteDisconnected is one, too
             self._fail(
                 ANSWER,
@@ -496,9 +498,9 @@ class _Probe:
         if name == "InvalidUriPathException":
             self._refused(PATH, INVALID_CONFIGURATION, _WRONG_PATH, answer, path=self.path)
         elif name:  # else something before the proxy may have answered
-            self._note(PATH, Outcome.PASSED, f"The proxy answers at {self.path}.")
+            self._record(PATH, Outcome.PASSED, f"The proxy answers at {self.path}.")
         if self.credential is None:
-            self._note_unsigned(is_refused=is_unsigned)
+            self._record_unsigned(is_refused=is_unsigned)
         if name == "InvalidUriPathException" or is_unsigned:
             return
         if name == "AuthenticationFailedException":
@@ -518,18 +520,18 @@ class _Probe:
             said = f" Without an errorName, KMS may call it {INVALID_RESPONSE}."
         self._fail(check, code, f"{text.format(status=status, **values)}{said}")
 
-    def _note_unsigned(self, *, is_refused: bool) -> None:
+    def _record_unsigned(self, *, is_refused: bool) -> None:
         text = "The secret of the credential was not told, so it is not known whether the proxy takes the one that the store has."
         if is_refused:
             text += " It refuses a request without a signature, as it should."
-        self._note(CREDENTIAL, Outcome.UNKNOWN, text)
+        self._record(CREDENTIAL, Outcome.UNKNOWN, text)
 
     def _judge_signature(self, answer: _Answer) -> None:
         if abs(answer.skew) <= SECONDS_OF_SKEW:
             self._refused(CREDENTIAL, INVALID_CREDENTIALS, _WRONG_CREDENTIAL, answer, region=self.region)
             return
         minutes = _count(round(abs(answer.skew) / 60), "minute")
-        self._note(
+        self._record(
             CREDENTIAL,
             Outcome.UNKNOWN,
             f"The proxy refuses the signature, but its clock and that of this host are {minutes} apart, which is reason enough."
@@ -545,16 +547,16 @@ class _Probe:
             text = f"KMS cannot use what the proxy answers: {told}. Report it to the vendor of the proxy."
             self._fail(ANSWER, INVALID_RESPONSE, text)
             return
-        self._note(PATH, Outcome.PASSED, f"The proxy answers at {self.path}.")
+        self._record(PATH, Outcome.PASSED, f"The proxy answers at {self.path}.")
         if self.credential is None:
-            self._note(
+            self._record(
                 CREDENTIAL,
                 Outcome.WARNING,
                 "The proxy answers a request that has no signature, so whoever reaches it may use it. In the proxy, turn on that"
                 " it verifies SigV4 signatures. Whether it takes the credential of the store is not known.",
             )
         else:
-            self._note(CREDENTIAL, Outcome.PASSED, "The proxy takes the credential.")
+            self._record(CREDENTIAL, Outcome.PASSED, "The proxy takes the credential.")
         self._judge_managers(answer.content())
 
     def _judge_managers(self, content: Mapping[str, Any]) -> None:
@@ -565,11 +567,11 @@ class _Probe:
         if all(each["healthStatus"] == "UNAVAILABLE" for each in managers):
             self._fail(MANAGERS, NOT_REACHABLE, f"The proxy reaches none of its {count}: {told}. {_MEND_MANAGERS}")
         elif ailing:
-            self._note(MANAGERS, Outcome.WARNING, f"Of {count}, not all are well: {told}. {_MEND_MANAGERS}")
+            self._record(MANAGERS, Outcome.WARNING, f"Of {count}, not all are well: {told}. {_MEND_MANAGERS}")
         else:
             proxy = f"{self._quote(content['xksProxyModel'])} of {self._quote(content['xksProxyVendor'])}"
             models = ", ".join(sorted({self._quote(each["model"]) for each in managers}))
-            self._note(
+            self._record(
                 MANAGERS,
                 Outcome.PASSED,
                 f"The proxy, {proxy}, reports {count} of {self._quote(content['ekmVendor'])} ({models}), ACTIVE.",
@@ -747,7 +749,7 @@ class _Certificate:
     expiry: Optional[float] = None
 
 
-def _look_at_certificate(host: str, port: int, limits: Limits) -> _Certificate:
+def _read_certificate(host: str, port: int, limits: Limits) -> _Certificate:
     """Read a certificate that could not be verified. Nothing is sent over this connection."""
     try:
         from cryptography import x509
@@ -912,7 +914,7 @@ def check_vpc_service(ec2: Any, configuration: Mapping[str, Any], *, store_accou
     except (botocore.exceptions.ClientError, botocore.exceptions.BotoCoreError) as error:
         code = getattr(error, "response", {}).get("Error", {}).get("Code", "")
         if code != "InvalidServiceName":
-            return [_unseen_service(name, code or str(error).rstrip("."))]
+            return [_unknown_service(name, code or str(error).rstrip("."))]
         services = []
     service = next((each for each in services if each.get("ServiceName") == name), None)
     if service is None:
@@ -920,7 +922,7 @@ def check_vpc_service(ec2: Any, configuration: Mapping[str, Any], *, store_accou
     return [_judge_service(service, configuration, name, is_of_other=bool(other))]
 
 
-def _unseen_service(name: str, reason: str) -> Check:
+def _unknown_service(name: str, reason: str) -> Check:
     text = (
         f"EC2 was asked for the VPC endpoint service {name}, but: {reason}. See that the caller has"
         " ec2:DescribeVpcEndpointServices, and that the managed host reaches EC2."

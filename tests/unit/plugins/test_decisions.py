@@ -8,8 +8,13 @@ make mutation makes such changes, see tests/mutation.
 
 from __future__ import annotations
 
+import json
+import os
 import pickle
+import subprocess
+import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 from unittest import mock
 
@@ -23,13 +28,19 @@ from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.clust
 from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.kms_stores import Kms
 from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.model import ConnectionState
 from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.model import CustomKeyStore
+from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.model import DesiredStore
 from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.owner import FOLDER
 from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.owner import Ownership
+from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.owner import TakenOver
+from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.plan import Refusal
+from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.plan import make_plan
 from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.prediction import Check
 from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.prediction import Outcome
 from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.properties import MASKED
+from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.run import VARIABLE
 from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.run import Run
-from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.wait import STALE_LOOKS
+from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.run import token_of
+from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.wait import STALE_POLLS
 from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.wait import End
 from ansible_collections.keyops.aws.plugins.modules import kms_custom_key_store
 from tests.unit import harness
@@ -40,6 +51,7 @@ from tests.unit.options import KINDS
 from tests.unit.options import OTHER_CLUSTER
 from tests.unit.options import PASSWORD
 from tests.unit.options import PUBLIC
+from tests.unit.plugins.test_plan import a_store
 from tests.unit.plugins.test_wait import Scene
 
 DESCRIBE = "DescribeCustomKeyStores"
@@ -68,8 +80,8 @@ def store_in(run: ModuleRunner, state: str, options: dict[str, Any] = CLOUDHSM) 
 
 def both(run: ModuleRunner, **options: Any) -> dict[str, Any]:
     """A task that is refused: in check mode as well, with the same words, and without a change."""
-    foretold, result = run(**options, check=True), run(**options)
-    assert foretold["msg"] == result["msg"]
+    predicted, result = run(**options, check=True), run(**options)
+    assert predicted["msg"] == result["msg"]
     assert result["failed"] is True
     assert result["changed"] is False
     assert {CREATE, CONNECT, DISCONNECT, UPDATE, DELETE}.isdisjoint(run.calls)
@@ -300,9 +312,9 @@ def test_a_deletion_that_nobody_waits_for(run: ModuleRunner) -> None:
     store_id = store_in(run, "CONNECTED")
     run.control.set_visibility_delay(20)
     options: dict[str, Any] = {"id": store_id, "state": "absent", "allow_disconnect": True, "wait": False}
-    foretold = run(**options, check=True)
+    predicted = run(**options, check=True)
     result = run(**options)
-    assert result["operations"] == foretold["operations"] == [DISCONNECT, DELETE]
+    assert result["operations"] == predicted["operations"] == [DISCONNECT, DELETE]
     assert run.calls[-1] == DELETE
     assert result["custom_key_store"] == {}
 
@@ -353,6 +365,7 @@ def test_another_task_that_wants_something_else_is_let_do_it(
     assert result["failed"] is True
     assert result["operations"] == []
     assert CONNECT not in run.calls
+    assert run.time.now - BEGIN < 20  # the disconnect is waited for, and then nothing more
     assert result["msg"].startswith(f"Another task on this host began to work on the custom key store {store_id}")
     assert (", with state=disconnected, so this one" in result["msg"]) is not ends
 
@@ -376,6 +389,88 @@ def test_another_task_that_has_done_the_same_by_now(run: ModuleRunner, monkeypat
     assert "failed" not in result, result
     assert result["operations"] == []
     assert result["connection_states"][-1] == "CONNECTED"
+
+
+@pytest.fixture
+def ended() -> str:
+    """The token of a run of Ansible that has ended."""
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as process:
+        token = token_of(process.pid)
+        process.communicate(b"\n")
+    assert token is not None
+    return token
+
+
+def owner_of(store_id: str) -> dict[str, Any]:
+    """Who works on a store, as each task writes it down for the others."""
+    owner: dict[str, Any] = json.loads(Path(FOLDER).expanduser().joinpath(f"{store_id}.json").read_text())
+    return owner
+
+
+@pytest.mark.parametrize(("found", "desired"), [("DISCONNECTED", "connected"), ("CONNECTED", "disconnected")])
+def test_a_task_that_moves_a_store_takes_it_over(
+    run: ModuleRunner, monkeypatch: pytest.MonkeyPatch, found: str, desired: str
+) -> None:
+    store_id = store_in(run, found)
+    other, sleep = Ownership(FOLDER, Run(token_of(os.getpid()))), run.time.sleep
+    other.claim(store_id, wants="present")
+    wants: list[str] = []
+
+    def watched(seconds: float) -> None:
+        sleep(seconds)
+        wants.append(owner_of(store_id)["wants"])
+
+    monkeypatch.setattr(run.time, "sleep", watched)
+    assert run(id=store_id, state=desired)["changed"] is True
+    assert set(wants) == {desired}
+    with pytest.raises(TakenOver):
+        other.check(store_id)
+
+
+def test_a_created_store_is_the_task_s_own(run: ModuleRunner, monkeypatch: pytest.MonkeyPatch) -> None:
+    sleep, wants = run.time.sleep, list[str]()
+
+    def watched(seconds: float) -> None:
+        sleep(seconds)
+        (file,) = Path(FOLDER).expanduser().glob("*.json")
+        wants.append(json.loads(file.read_text())["wants"])
+
+    monkeypatch.setattr(run.time, "sleep", watched)
+    assert run(**PUBLIC, state="connected")["operations"] == [CREATE, CONNECT]
+    assert set(wants) == {"connected"}
+
+
+@pytest.mark.parametrize("desired", ["connected", "present"])
+@pytest.mark.parametrize("is_there", [True, False])
+def test_a_task_that_nobody_waits_for_is_ended_by_one_that_wants_the_store_as_it_is(
+    run: ModuleRunner, ended: str, desired: str, is_there: bool
+) -> None:
+    """Not where somebody waits for it, nor by one that does not say how the store shall be."""
+    store_id = store_in(run, "CONNECTED")
+    other = Ownership(FOLDER, Run(token_of(os.getpid()) if is_there else ended))
+    other.claim(store_id, wants="disconnected")
+    assert run(id=store_id, state=desired)["changed"] is False
+    if is_there or desired == "present":
+        other.check(store_id)
+        return
+    with pytest.raises(TakenOver):
+        other.check(store_id)
+
+
+def test_a_run_that_has_ended_takes_no_store_out_of_service(
+    run: ModuleRunner, monkeypatch: pytest.MonkeyPatch, ended: str
+) -> None:
+    gone = "The run of Ansible that asked for it has ended, so this task takes no store out of service."
+    store_id = store_in(run, "CONNECTED")
+    monkeypatch.setenv(VARIABLE, ended)
+    result = run(id=store_id, state="disconnected")
+    assert result["msg"] == gone
+    assert DISCONNECT not in run.calls
+    assert run(id=store_id, name="renamed")["operations"] == [UPDATE]
+    run.control.set_connection_state(store_id, "DISCONNECTING")
+    assert run(id=store_id, state="disconnected")["msg"] == gone  # nobody is there to be told
+    assert run.calls == [DESCRIBE] * 2
+    assert run(id=store_id, state="connected")["operations"] == [CONNECT]
 
 
 # ---- another process that goes on
@@ -546,12 +641,12 @@ def test_a_change_that_is_not_shown(run: ModuleRunner, wait_timeout: int, waited
         (ConnectionState.DISCONNECTED, "DISCONNECTING", "CONNECTED"),
     ],
 )
-@pytest.mark.parametrize(("looks", "end"), [(STALE_LOOKS, End.REACHED), (STALE_LOOKS + 1, End.MOVED)])
+@pytest.mark.parametrize(("looks", "end"), [(STALE_POLLS, End.REACHED), (STALE_POLLS + 1, End.MOVED)])
 def test_so_many_looks_at_the_state_before_are_out_of_date(
     target: ConnectionState, way: str, before: str, looks: int, end: End
 ) -> None:
     """Each time that the store was seen on its way."""
-    shown = [way, *[before] * STALE_LOOKS, way, *[before] * looks]
+    shown = [way, *[before] * STALE_POLLS, way, *[before] * looks]
     scene = Scene(lambda now: shown[len(scene.looks) - 1] if len(scene.looks) <= len(shown) else target.value)
     assert scene.wait(target, ConnectionState(before)) is end
     assert len(scene.looks) == len(shown) + (end is End.REACHED)
@@ -784,12 +879,12 @@ def test_a_store_is_brought_back_by_who_has_disconnected_it(run: ModuleRunner, d
 @pytest.mark.parametrize("kind", ["without its type", *KINDS])
 @pytest.mark.parametrize(("state", "moves"), [("present", []), ("connected", [CONNECT])])
 @pytest.mark.parametrize("wait", [True, False])
-def test_what_a_creation_foretells(run: ModuleRunner, kind: str, state: str, moves: list[str], wait: bool) -> None:
+def test_what_a_creation_predicts(run: ModuleRunner, kind: str, state: str, moves: list[str], wait: bool) -> None:
     options = KINDS.get(kind) or {key: value for key, value in CLOUDHSM.items() if key != "custom_key_store_type"}
-    foretold = run(**options, state=state, wait=wait, check=True, diff=True)
+    predicted = run(**options, state=state, wait=wait, check=True, diff=True)
     result = run(**options, state=state, wait=wait, diff=True)
     end = {"present": "DISCONNECTED", "connected": "CONNECTED" if wait else "CONNECTING"}[state]
-    for each in (foretold, result):
+    for each in (predicted, result):
         assert each["operations"] == [CREATE, *moves]
         assert each["custom_key_store"]["connection_state"] == end
         after = each["diff"]["after"]
@@ -799,7 +894,7 @@ def test_what_a_creation_foretells(run: ModuleRunner, kind: str, state: str, mov
         else:
             assert after["key_store_password"] == MASKED
             assert "xks_proxy_configuration" not in after
-    assert foretold["diff"] == result["diff"]
+    assert predicted["diff"] == result["diff"]
 
 
 # ---- what a look means
@@ -858,3 +953,10 @@ def test_the_proxy_of_a_store_out_of_service_is_not_asked(
     proxy.append(Check("Time", Outcome.FAILED, "The proxy answers too late."))
     result = run(id=store_id, state="connected", **change)
     assert result["custom_key_store"]["connection_state"] == "CONNECTED", result
+
+
+def test_a_change_is_tried_in_place_unless_kms_has_refused_that() -> None:
+    desired = DesiredStore("present", "cks-1234567890abcdef0", given={"name": "renamed"})
+    assert make_plan(a_store("CONNECTED"), desired).operations == [UPDATE]
+    with pytest.raises(Refusal, match="To change name, the custom key store"):
+        make_plan(a_store("CONNECTED"), desired, in_place=False)

@@ -48,7 +48,7 @@ LIES: dict[str, Callable[[TaskRun], None]] = {
     "changed": lambda task: task.done.result.update(changed=not task.done.result["changed"]),
     "an operation that was not made": lambda task: task.done.result["operations"].append("DeleteCustomKeyStore"),
     "a secret": lambda task: task.done.result.update(msg=SECRETS[0]),
-    "a disconnect in check mode": lambda task: task.foretold.requests.append(
+    "a disconnect in check mode": lambda task: task.predicted.requests.append(
         {"operation": invariants.DISCONNECT, "applied": True, "outcome": "ok"}
     ),
     "too many requests": lambda task: task.done.requests.extend(task.done.requests * invariants.MOST_REQUESTS),
@@ -126,10 +126,10 @@ KEY_LIES: dict[str, tuple[Callable[[KeyTaskRun], None], str]] = {
         "changed_is_true",
     ),
     "a change in check mode": (
-        lambda task: task.foretold.requests.append({"operation": "CreateKey", "applied": True, "outcome": "ok"}),
+        lambda task: task.predicted.requests.append({"operation": "CreateKey", "applied": True, "outcome": "ok"}),
         "check_mode_changes_nothing",
     ),
-    "another diff": (lambda task: task.foretold.result.update(diff={}), "foretells"),
+    "another diff": (lambda task: task.predicted.result.update(diff={}), "predicts"),
     "a second key in a second run": (
         lambda task: [run.result.update(changed=True, operations=["CreateKey"]) for run in task.again][0],
         "changed_is_true",

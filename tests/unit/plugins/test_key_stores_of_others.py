@@ -110,10 +110,10 @@ def test_whether_a_store_out_of_service_may_be_deleted_is_for_kms_to_judge(
     run.control.create_store(custom_key_store_name="payments", connection_state=state, connection_error_code=code)
     run.control.create_keys(2)
     run.control.add_fault(denied, error=DENIED, times=None)
-    foretold = run(name="payments", state="absent", check=True)
+    predicted = run(name="payments", state="absent", check=True)
     result = run(name="payments", state="absent")
     assert "failed" not in result, result
-    assert result["operations"] == foretold["operations"]
+    assert result["operations"] == predicted["operations"]
     assert result["operations"][-1] == "DeleteCustomKeyStore"
     assert "holds KMS keys is left to KMS" in warnings[0]
     assert f"Allow kms:{denied}" in warnings[0]

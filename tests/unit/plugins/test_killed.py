@@ -118,15 +118,15 @@ def test_killed_at_each_request_and_run_again(
     assert 4 <= tried < MOST_REQUESTS
 
 
-def test_a_note_is_told_of_and_foretold_and_does_not_last(run: ModuleRunner, home: Path) -> None:
+def test_a_note_is_told_of_and_predicted_and_does_not_last(run: ModuleRunner, home: Path) -> None:
     begin(run, "change")
     task = {"name": "payments", **SEQUENCES["change"][2]}
     assert was_killed(run, 3, applied=True, task=task)
     (note,) = home.glob(".keyops-aws/interrupted/cks-*.json")
-    foretold = run(check=True, **task)
+    predicted = run(check=True, **task)
     assert note.exists()
     result = run(**task)
-    assert foretold["operations"] == result["operations"] == ["UpdateCustomKeyStore", "ConnectCustomKeyStore"]
+    assert predicted["operations"] == result["operations"] == ["UpdateCustomKeyStore", "ConnectCustomKeyStore"]
     told = json.dumps(result["warnings"])  # of any form that Ansible gives them
     assert " was disconnected at " in told
     assert "by a task that was ended before it had connected it again. This one connects it." in told

@@ -49,7 +49,7 @@ def test_every_cell_makes_the_planned_calls_and_a_second_run_none(run: ModuleRun
     store_id = make_store(run, state)
     planned = [step for step in TABLE[desired, state] if step in CHANGES]
 
-    foretold = run(id=store_id, state=desired, check=True, diff=True)
+    predicted = run(id=store_id, state=desired, check=True, diff=True)
     assert run.calls == [DESCRIBE]
 
     result = run(id=store_id, state=desired, diff=True)
@@ -60,8 +60,8 @@ def test_every_cell_makes_the_planned_calls_and_a_second_run_none(run: ModuleRun
     assert run.calls == [DESCRIBE] or TABLE[desired, state]
 
     for key in ("changed", "operations", "diff", "custom_key_store"):
-        assert foretold[key] == result[key], key
-    assert foretold["connection_states"] == result["connection_states"][:1] == [state]
+        assert predicted[key] == result[key], key
+    assert predicted["connection_states"] == result["connection_states"][:1] == [state]
 
     again = run(id=store_id, state=desired)
     if desired != "present":
@@ -221,12 +221,12 @@ def test_diff_only_when_asked_for(run: ModuleRunner) -> None:
 )
 def test_without_wait(run: ModuleRunner, desired: str, state: str, calls: list[str], seen: list[str]) -> None:
     store_id = make_store(run, state)
-    foretold = run(id=store_id, state=desired, wait=False, check=True, diff=True)
+    predicted = run(id=store_id, state=desired, wait=False, check=True, diff=True)
     result = run(id=store_id, state=desired, wait=False, diff=True)
     assert run.calls == calls
     assert result["connection_states"] == seen
     for key in ("changed", "operations", "diff"):
-        assert foretold[key] == result[key], key
+        assert predicted[key] == result[key], key
 
 
 def test_without_wait_the_wait_before_a_call_still_happens(run: ModuleRunner) -> None:

@@ -97,20 +97,20 @@ CREATION[EXTERNAL] = CREATION[HSM]
 
 
 @TYPES
-def test_a_key_is_created_once_as_check_mode_foretold(
+def test_a_key_is_created_once_as_check_mode_predicted(
     run_key: ModuleRunner, kms: Any, hsm: str, external: str, store_type: str
 ) -> None:
     store_id = hsm if store_type == HSM else external
     options = {**OPTIONS[store_type], "description": "What for", "tags": {"owner": "me"}}
-    foretold = run_key(**options, check=True, diff=True)
+    predicted = run_key(**options, check=True, diff=True)
     assert changes(run_key) == []
     result = run_key(**options, diff=True)
     assert run_key.calls == CREATION[store_type]
-    assert result["operations"] == foretold["operations"] == ["CreateKey", "CreateAlias"]
-    assert (result["changed"], foretold["changed"]) == (True, True)
-    assert result["diff"] == foretold["diff"]
+    assert result["operations"] == predicted["operations"] == ["CreateKey", "CreateAlias"]
+    assert (result["changed"], predicted["changed"]) == (True, True)
+    assert result["diff"] == predicted["diff"]
     assert result["diff"]["before"] == {}
-    assert without_ids(result["key"]) == foretold["key"]
+    assert without_ids(result["key"]) == predicted["key"]
     (key,) = keys_of(kms, store_id)
     assert target_of(kms, f"alias/{options['alias']}") == key["KeyId"] == result["key"]["key_id"]
     assert (key["Description"], key["Origin"]) == ("What for", store_type)
@@ -138,12 +138,12 @@ def test_every_third_night_for_a_year_and_more(run_key: ModuleRunner, kms: Any, 
     options = {**OPTIONS[HSM], "rotate": {"older_than_days": 90}}
     nights = []
     for night in range(0, 400, 3):
-        foretold = run_key(**options, check=True) if night % 30 == 0 else None
+        predicted = run_key(**options, check=True) if night % 30 == 0 else None
         result = run_key(**options)
         if result["changed"]:
             nights.append((night, result["operations"]))
-        if foretold is not None:
-            assert (foretold["changed"], foretold["operations"]) == (result["changed"], result["operations"])
+        if predicted is not None:
+            assert (predicted["changed"], predicted["operations"]) == (result["changed"], result["operations"])
         run_key.control.advance(3 * DAY)
     rotation = ["CreateKey", "UpdateAlias"]
     assert nights == [(0, ["CreateKey", "CreateAlias"]), *((night, rotation) for night in (90, 180, 270, 360))]
@@ -157,12 +157,12 @@ def test_a_rotation_names_the_old_key(run_key: ModuleRunner, kms: Any, hsm: str)
     options = {**OPTIONS[HSM], "rotate": {"older_than_days": 30}}
     before = run_key(**options)["key"]
     run_key.control.advance(31 * DAY)
-    foretold = run_key(**options, check=True, diff=True)
+    predicted = run_key(**options, check=True, diff=True)
     result = run_key(**options, diff=True)
     assert changes(run_key) == ["CreateKey", "UpdateAlias"]
-    assert result["previous_key"] == foretold["previous_key"] == before
-    assert result["diff"] == foretold["diff"]
-    assert without_ids(result["key"]) == foretold["key"]
+    assert result["previous_key"] == predicted["previous_key"] == before
+    assert result["diff"] == predicted["diff"]
+    assert without_ids(result["key"]) == predicted["key"]
     blob = kms.encrypt(KeyId=before["key_id"], Plaintext=b"plain")["CiphertextBlob"]
     assert kms.decrypt(CiphertextBlob=blob)["Plaintext"] == b"plain"
     assert run_key(**options)["changed"] is False
@@ -176,9 +176,9 @@ def test_a_new_key_takes_over_what_the_task_does_not_give(run_key: ModuleRunner,
     first = run_key(**rotation, description="What for", policy=POLICY, tags={"owner": "me"})["key"]["key_id"]
     kms.tag_resource(KeyId=first, Tags=[{"TagKey": "later", "TagValue": "1"}])
     run_key.control.advance(30 * DAY)
-    foretold = run_key(**rotation, check=True, diff=True)
+    predicted = run_key(**rotation, check=True, diff=True)
     result = run_key(**rotation, diff=True)
-    assert result["diff"] == foretold["diff"]
+    assert result["diff"] == predicted["diff"]
     second = result["key"]["key_id"]
     assert result["key"]["description"] == "What for"
     assert kms.get_key_policy(KeyId=second, PolicyName="default")["Policy"] == POLICY
@@ -227,11 +227,11 @@ def test_a_deletion_is_scheduled_once(
 ) -> None:
     run_key(**OPTIONS[store_type])
     options = {name: value for name, value in OPTIONS[store_type].items() if name != "xks_key_id"}
-    foretold = run_key(**options, state="absent", check=True, diff=True)
+    predicted = run_key(**options, state="absent", check=True, diff=True)
     result = run_key(**options, state="absent", pending_window_in_days=7, diff=True)
     assert run_key.calls == ["DescribeKey", "DescribeCustomKeyStores", "ScheduleKeyDeletion", "DescribeKey"]
-    assert result["operations"] == foretold["operations"] == ["ScheduleKeyDeletion"]
-    assert result["diff"] == foretold["diff"]
+    assert result["operations"] == predicted["operations"] == ["ScheduleKeyDeletion"]
+    assert result["diff"] == predicted["diff"]
     assert result["key"]["key_state"] == "PendingDeletion"
     key_id = result["key"]["key_id"]
     due = kms.describe_key(KeyId=key_id)["KeyMetadata"]["DeletionDate"].isoformat()
@@ -253,10 +253,10 @@ def test_no_alias_is_no_key_to_delete(run_key: ModuleRunner, hsm: str) -> None:
 
 def refused(run: ModuleRunner, **options: Any) -> str:
     """The message of a task that is refused, and of its twin in check mode."""
-    foretold = run(**options, check=True)
+    predicted = run(**options, check=True)
     result = run(**options)
-    assert (result["failed"], foretold["failed"]) == (True, True)
-    assert (result["msg"], result["changed"]) == (foretold["msg"], False)
+    assert (result["failed"], predicted["failed"]) == (True, True)
+    assert (result["msg"], result["changed"]) == (predicted["msg"], False)
     assert changes(run) == []
     assert result["msg"].endswith(".")
     return str(result["msg"])
@@ -493,9 +493,9 @@ def test_a_key_that_got_no_alias_is_named_and_taken_by_the_next_run(
         in result["msg"]
     )
     assert result["key"]["key_id"] == key["KeyId"]
-    foretold = run_key(**OPTIONS[store_type], check=True)
+    predicted = run_key(**OPTIONS[store_type], check=True)
     again = run_key(**OPTIONS[store_type])
-    assert again["operations"] == foretold["operations"] == ["CreateAlias"]
+    assert again["operations"] == predicted["operations"] == ["CreateAlias"]
     assert again["key"]["key_id"] == key["KeyId"]
 
 

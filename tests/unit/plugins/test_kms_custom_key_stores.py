@@ -40,14 +40,14 @@ def test_two_stores_and_nothing_the_second_time(run_stores: ModuleRunner, contro
     assert changes(run_stores) == []
 
 
-def test_check_mode_foretells_and_changes_nothing(run_stores: ModuleRunner, control: Control) -> None:
+def test_check_mode_predicts_and_changes_nothing(run_stores: ModuleRunner, control: Control) -> None:
     control.create_store(custom_key_store_name="payments", connection_state="CONNECTED")
-    foretold = run_stores(check=True, diff=True, state="disconnected", stores=[{"name": "payments"}])
+    predicted = run_stores(check=True, diff=True, state="disconnected", stores=[{"name": "payments"}])
     assert changes(run_stores) == []
     real = run_stores(diff=True, state="disconnected", stores=[{"name": "payments"}])
-    assert foretold["changed"] is real["changed"] is True
-    assert foretold["diff"] == real["diff"]
-    assert foretold["stores"][0]["operations"] == real["stores"][0]["operations"] == ["DisconnectCustomKeyStore"]
+    assert predicted["changed"] is real["changed"] is True
+    assert predicted["diff"] == real["diff"]
+    assert predicted["stores"][0]["operations"] == real["stores"][0]["operations"] == ["DisconnectCustomKeyStore"]
 
 
 def test_where_one_is_not_there_none_is_disconnected(run_stores: ModuleRunner, control: Control) -> None:

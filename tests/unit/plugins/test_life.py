@@ -56,14 +56,14 @@ def created(run: ModuleRunner, kind: str, state: str) -> str:
     return store_id
 
 
-def foretold_and_done(run: ModuleRunner, **options: Any) -> dict[str, Any]:
+def predicted_and_done(run: ModuleRunner, **options: Any) -> dict[str, Any]:
     """Run in check mode, then for real, with the same prediction and end; no secret in either."""
-    foretold = run(**options, check=True, diff=True)
+    predicted = run(**options, check=True, diff=True)
     assert not {CREATE, CONNECT, DISCONNECT, UPDATE, DELETE} & set(run.calls)
     result = run(**options, diff=True)
     for key in ("changed", "operations", "diff"):
-        assert foretold[key] == result[key], key
-    printed = json.dumps([foretold, result])
+        assert predicted[key] == result[key], key
+    printed = json.dumps([predicted, result])
     assert PASSWORD not in printed
     assert SECRET not in printed
     return result
@@ -86,7 +86,7 @@ def patched(kind: str, **changes: Any) -> dict[str, Any]:
 @pytest.mark.parametrize("state", ["present", "disconnected"])
 def test_create(run: ModuleRunner, kind: str, state: str) -> None:
     options = {**KINDS[kind], "state": state}
-    result = foretold_and_done(run, **options)
+    result = predicted_and_done(run, **options)
     assert run.calls == [DESCRIBE, CREATE, DESCRIBE]
     assert result["custom_key_store"]["connection_state"] == "DISCONNECTED"
     assert result["diff"]["before"] == {}
@@ -104,7 +104,7 @@ def test_what_is_created_is_what_was_asked_for(run: ModuleRunner) -> None:
 @pytest.mark.parametrize("kind", KINDS)
 def test_s16_create_and_connect_waits_until_the_store_is_visible(run: ModuleRunner, kind: str) -> None:
     run.control.set_visibility_delay(5)
-    result = foretold_and_done(run, **KINDS[kind], state="connected")
+    result = predicted_and_done(run, **KINDS[kind], state="connected")
     assert run.calls_and_polls == [DESCRIBE, CREATE, DESCRIBE, CONNECT, DESCRIBE]
     assert result["operations"] == [CREATE, CONNECT]
     assert result["custom_key_store"]["custom_key_store_id"].startswith("cks-")
@@ -218,7 +218,7 @@ def test_each_property_in_each_state(run: ModuleRunner, kind: str, option: str, 
             assert option in result["msg"].split(", the custom key store")[0]
             assert "set allow_disconnect=true" in result["msg"]
         return
-    result = foretold_and_done(run, **options)
+    result = predicted_and_done(run, **options)
     down = [DISCONNECT] if state == "FAILED" or (in_service and (kind, option) in OFFLINE) else []
     up = [CONNECT] if in_service and (kind, option) in OFFLINE else []
     assert result["operations"] == [*down, UPDATE, *up], result
@@ -233,7 +233,7 @@ def test_each_property_in_each_state(run: ModuleRunner, kind: str, option: str, 
 def test_properties_together_with_a_connection_state(run: ModuleRunner, state: str, desired: str) -> None:
     store_id = created(run, "cloudhsm", state)
     options = {**patched("cloudhsm", cloud_hsm_cluster_id=OTHER_CLUSTER), "id": store_id, "allow_disconnect": True}
-    result = foretold_and_done(run, **options, state=desired)
+    result = predicted_and_done(run, **options, state=desired)
     down = [DISCONNECT] if state in ("CONNECTED", "CONNECTING", "FAILED") else []
     up = [CONNECT] if desired == "connected" else []
     assert result["operations"] == [*down, UPDATE, *up]
@@ -256,9 +256,9 @@ def test_only_what_differs_is_sent(run: ModuleRunner) -> None:
 
 def test_from_public_to_vpc_and_back(run: ModuleRunner) -> None:
     created(run, "public", "CONNECTED")
-    there = foretold_and_done(run, **VPC, allow_disconnect=True)
+    there = predicted_and_done(run, **VPC, allow_disconnect=True)
     assert there["operations"] == [DISCONNECT, UPDATE, CONNECT]
-    back = foretold_and_done(run, **PUBLIC, allow_disconnect=True)
+    back = predicted_and_done(run, **PUBLIC, allow_disconnect=True)
     assert back["operations"] == [DISCONNECT, UPDATE, CONNECT]
     assert set(back["custom_key_store"]["xks_proxy_configuration"]) == set(PROXY) - {"raw_secret_access_key"}
 
@@ -279,7 +279,7 @@ def test_a_change_in_place_that_kms_refuses_falls_back_only_if_allowed(run: Modu
 def test_s13_a_new_credential_is_waited_for_until_it_shows(run: ModuleRunner) -> None:
     created(run, "public", "CONNECTED")
     run.control.set_visibility_delay(60)
-    result = foretold_and_done(run, **patched("public", access_key_id=OTHER_KEY_ID))
+    result = predicted_and_done(run, **patched("public", access_key_id=OTHER_KEY_ID))
     assert run.calls_and_polls == [DESCRIBE, UPDATE, DESCRIBE]
     assert result["custom_key_store"]["xks_proxy_configuration"]["access_key_id"] == OTHER_KEY_ID
     assert run(**patched("public", access_key_id=OTHER_KEY_ID))["changed"] is False
@@ -290,7 +290,7 @@ def test_secrets_are_sent_to_an_existing_store_only_on_request(run: ModuleRunner
     created(run, kind, "DISCONNECTED")
     assert run(**KINDS[kind])["operations"] == []
     for _turn in range(2):
-        result = foretold_and_done(run, **KINDS[kind], update_credentials="always")
+        result = predicted_and_done(run, **KINDS[kind], update_credentials="always")
         assert result["operations"] == [UPDATE]
         assert "********" in json.dumps(result["diff"]["after"])
 
@@ -298,7 +298,7 @@ def test_secrets_are_sent_to_an_existing_store_only_on_request(run: ModuleRunner
 def test_s11_a_new_password_in_one_go(run: ModuleRunner) -> None:
     store_id = created(run, "cloudhsm", "CONNECTED")
     run.control.set_connect_outcomes(store_id, ["CONNECTED"])  # the password was changed in the cluster, too
-    result = foretold_and_done(
+    result = predicted_and_done(
         run, id=store_id, key_store_password=PASSWORD, update_credentials="always", allow_disconnect=True
     )
     assert run.calls_and_polls == [DESCRIBE, DISCONNECT, DESCRIBE, UPDATE, CONNECT, DESCRIBE]
@@ -614,7 +614,7 @@ def test_what_became_of_a_creation_without_an_answer_is_looked_up(run: ModuleRun
 
 def test_s15_rename(run: ModuleRunner) -> None:
     store_id = created(run, "cloudhsm", "CONNECTED")
-    result = foretold_and_done(run, id=store_id, name="invoices")
+    result = predicted_and_done(run, id=store_id, name="invoices")
     assert run.calls_and_polls == [DESCRIBE, UPDATE, DESCRIBE]
     assert result["custom_key_store"]["custom_key_store_name"] == "invoices"
     assert run(id=store_id, name="invoices")["changed"] is False
@@ -632,7 +632,7 @@ def test_a_name_that_is_in_use(run: ModuleRunner) -> None:
 
 
 def test_absent_already(run: ModuleRunner) -> None:
-    result = foretold_and_done(run, name="payments", state="absent")
+    result = predicted_and_done(run, name="payments", state="absent")
     assert run.calls == [DESCRIBE]
     assert result["changed"] is False
     assert result["custom_key_store"] == {}
@@ -652,7 +652,7 @@ def test_absent_already(run: ModuleRunner) -> None:
 def test_s18_delete(run: ModuleRunner, state: str, calls: list[str], delay: int) -> None:
     store_id = created(run, "cloudhsm", state)
     run.control.set_visibility_delay(delay)
-    result = foretold_and_done(run, id=store_id, state="absent", allow_disconnect=True)
+    result = predicted_and_done(run, id=store_id, state="absent", allow_disconnect=True)
     assert run.calls_and_polls == calls
     assert result["changed"] is True
     assert result["operations"] == [call for call in calls if call in (DISCONNECT, DELETE)]

@@ -22,7 +22,7 @@ NOTE = {
 
 
 def look(state: str = "CONNECTED", **more: Any) -> dict[str, Any]:
-    """What is foretold of the disconnect of a store."""
+    """What is predicted of the disconnect of a store."""
     return {
         "custom_key_store_id": "cks-1",
         "name": "payments",

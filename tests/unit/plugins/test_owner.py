@@ -62,7 +62,7 @@ def ownership(folder: Path, token: str | None = None) -> Ownership:
 
 def test_a_run_that_is_there_is_not_gone() -> None:
     run = Run(token_of(os.getpid()))
-    assert (run.can_be_seen, run.is_gone()) == (True, False)
+    assert (run.is_visible, run.is_gone()) == (True, False)
 
 
 def test_a_run_that_has_ended_is_gone(ended: str, zombie: str) -> None:
@@ -80,7 +80,7 @@ def test_a_number_that_is_used_again_is_another_run() -> None:
 @pytest.mark.parametrize("token", [None, "", "1:another-namespace:123"])
 def test_a_run_on_another_host_cannot_be_seen(token: str | None) -> None:
     run = Run(token)
-    assert (run.can_be_seen, run.is_gone()) == (False, False)
+    assert (run.is_visible, run.is_gone()) == (False, False)
 
 
 def test_it_works_where_there_is_no_proc(monkeypatch: pytest.MonkeyPatch, ended: str) -> None:

@@ -41,7 +41,7 @@ def checks(result: dict[str, Any], outcome: str) -> list[str]:
     return [check["name"] for check in result["connect_prediction"]["checks"] if check["outcome"] == outcome]
 
 
-def test_a_cluster_without_an_active_hsm_is_foretold(run_info: ModuleRunner, control: Control) -> None:
+def test_a_cluster_without_an_active_hsm_is_predicted(run_info: ModuleRunner, control: Control) -> None:
     cluster_id = control.create_cluster()
     control.create_store(custom_key_store_name="payments", parameters={"CloudHsmClusterId": cluster_id})
     (store,) = run_info(predict_connect=True)["custom_key_stores"]
@@ -53,7 +53,7 @@ def test_a_cluster_without_an_active_hsm_is_foretold(run_info: ModuleRunner, con
     assert store["connect_prediction"]["codes"] == ["INSUFFICIENT_CLOUDHSM_HSMS"]
 
 
-def test_a_cluster_that_is_gone_is_foretold(run_info: ModuleRunner, control: Control) -> None:
+def test_a_cluster_that_is_gone_is_predicted(run_info: ModuleRunner, control: Control) -> None:
     control.create_store(parameters={"CloudHsmClusterId": "cluster-2345abcdefg"})
     (store,) = run_info(predict_connect=True)["custom_key_stores"]
     assert store["connect_prediction"]["codes"] == ["CLUSTER_NOT_FOUND"]

@@ -194,7 +194,7 @@ def test_without_a_keeper_a_window_elsewhere_has_the_store_until_its_end(world: 
 
 
 def test_a_run_on_this_machine_is_seen(world: World) -> None:
-    run = mock.Mock(can_be_seen=True, is_gone=lambda: False)
+    run = mock.Mock(is_visible=True, is_gone=lambda: False)
     with mock.patch.object(schedule_module, "Run", return_value=run):
         world.leases().open(OTHER, minutes=30)
         world.control.advance(1000)

@@ -51,7 +51,7 @@ class Scene:
     def wait(self, target: ConnectionState, *seen_before: ConnectionState) -> End:
         clock = Clock(monotonic=lambda: self.now, sleep=self._sleep, random=lambda: self.jitter)
         deadline = Deadline(clock, self.timeout)
-        return wait_for(target, look=self._look, seen_before=seen_before, clock=clock, deadline=deadline)
+        return wait_for(target, describe=self._look, seen_before=seen_before, clock=clock, deadline=deadline)
 
 
 def connecting_for(seconds: float, *, then: str = "CONNECTED") -> Callable[[float], str]:

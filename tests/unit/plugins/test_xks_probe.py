@@ -118,7 +118,7 @@ def test_all_is_well(bench: Bench) -> None:
         checks = bench.look_at(running)
     assert {check.outcome for check in checks.values()} == {Outcome.PASSED}
     assert list(checks) == [
-        "Way to the proxy",
+        "Connection to the proxy",
         "TLS of the proxy",
         "Certificate of the proxy",
         "Time of the proxy",
@@ -126,7 +126,7 @@ def test_all_is_well(bench: Bench) -> None:
         "Credential of the proxy",
         "External key managers",
     ]
-    assert checks["Way to the proxy"].text == f"127.0.0.1 takes connections on port {running.port}."
+    assert checks["Connection to the proxy"].text == f"127.0.0.1 takes connections on port {running.port}."
     assert checks["TLS of the proxy"].text == "The proxy speaks TLSv1.3."
     assert "is valid for 365 days more, until 20" in checks["Certificate of the proxy"].text
     assert "its issuer, Test Authority; KMS goes by the list" in checks["Certificate of the proxy"].text
@@ -306,7 +306,7 @@ def test_certificate_is_refused(bench: Bench, fault: Certificate, host: str, tex
     check = failed(checks)
     assert (check.name, check.code) == ("Certificate of the proxy", "XKS_PROXY_INVALID_TLS_CONFIGURATION")
     assert check.text.startswith(text)
-    assert list(checks) == ["Way to the proxy", "Certificate of the proxy"]
+    assert list(checks) == ["Connection to the proxy", "Certificate of the proxy"]
     names = "other.example.com" if fault is Certificate.WRONG_HOST else host or "127.0.0.1"
     assert f", names {names}, and was issued by O=Test " in check.text
 

@@ -38,7 +38,7 @@ class Proof:
     text: str
 
 
-def prove(kms: Kms, store: CustomKeyStore, key_id: Optional[str] = None) -> Proof:
+def verify(kms: Kms, store: CustomKeyStore, key_id: Optional[str] = None) -> Proof:
     """Use a store that is CONNECTED.
 
     A random byte is made in the cluster of a store in AWS CloudHSM. KMS offers no such request for an external store: there, one

@@ -29,7 +29,7 @@ TURN = 0.2
 Stores = list[dict[str, Any]]
 
 
-class SharedLooks:
+class SharedDescriptions:
     """A client for KMS, for several threads, each of which looks at a store of its own.
 
     Who looks first waits until the last look is long enough ago, and looks at all stores; who comes meanwhile is shown the same.

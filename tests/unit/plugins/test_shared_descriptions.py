@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 
 from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.clock import Clock
-from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.looks import SPACING
-from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.looks import SharedLooks
+from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.shared_descriptions import SPACING
+from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.shared_descriptions import SharedDescriptions
 
 
 @dataclass
@@ -59,12 +59,12 @@ class FakeTime:
         return Clock(monotonic=lambda: self.now, sleep=self.sleep)
 
 
-def shared_looks(kms: FakeKms, time: FakeTime) -> SharedLooks:
+def shared_looks(kms: FakeKms, time: FakeTime) -> SharedDescriptions:
     client: Any = kms  # a client has more operations
-    return SharedLooks(client, time.clock())
+    return SharedDescriptions(client, time.clock())
 
 
-def look(shared: SharedLooks, number: int) -> dict[str, Any]:
+def look(shared: SharedDescriptions, number: int) -> dict[str, Any]:
     (store,) = shared.describe_custom_key_stores(CustomKeyStoreId=f"cks-{number}")["CustomKeyStores"]
     return dict(store)
 
