@@ -44,6 +44,11 @@ prove: $(VENV)/ready
 mutation: $(VENV)/ready $(VENV)/mutation/ready
 	@$(BIN)/python -m tests.mutation $(FILES)
 
+# A model of windows, searched whole: some minutes. MODEL="--as-it-is" with the flaws that are known, and how they come about.
+MODEL ?=
+model: $(VENV)/ready
+	$(BIN)/python -m tests.model --larger $(MODEL)
+
 # About three quarters of an hour, on a machine that does nothing else. BENCH="task waiting" measures those alone.
 bench: $(VENV)/ready
 	@$(BIN)/python -m tests.benchmark $(BENCH)
@@ -119,6 +124,7 @@ $(VENV)/checks/ready: $(VENV)/demo-ready tests/checks/requirements.txt
 	@touch $@
 
 # A folder of packages and no environment, as mutmut runs the tests in its own process.
-$(VENV)/mutation/ready: tests/mutation/requirements.txt
-	$(BIN)/pip install --quiet --disable-pip-version-check --upgrade --target $(VENV)/mutation -r tests/mutation/requirements.txt
+$(VENV)/mutation/ready: $(VENV)/ready tests/mutation/requirements.txt
+	@echo "Setting up $(VENV)/mutation."
+	$(UV) $(BIN)/python --upgrade --target $(VENV)/mutation -r tests/mutation/requirements.txt
 	@touch $@

@@ -2,13 +2,13 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Attributes of the plugins, described once."""
+"""The attributes of the modules, described in one place."""
 
 from __future__ import annotations
 
 
 class ModuleDocFragment:
-    """Each plugin says itself how far it supports an attribute."""
+    """Each module sets its own support for an attribute."""
 
     DOCUMENTATION = r"""
 options: {}

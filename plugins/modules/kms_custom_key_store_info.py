@@ -726,7 +726,7 @@ def add_keys(module: AnsibleAWSModule, kms: Kms, results: Mapping[str, dict[str,
         if unknown:
             module.warn(
                 f"Of {unknown} KMS keys it is not known when they were used last, see last_usage.unknown: they may have been used"
-                f" in the last {module.params['unused_for_days']} days, and are returned all the same."
+                f" in the last {module.params['unused_for_days']} days, and are returned anyway."
             )
     told = results_by_store(keys, uses)
     for custom_key_store_id, result in results.items():

@@ -2,13 +2,12 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-# This file is private to the keyops.aws collection: it may change in any release without notice.
-
-
 """A maintenance window, as the role key_store_maintenance sees it: what to do with each store, and how it went.
 
 Everything here is pure: options and results of modules in, plain data out, for the steps of the role.
 """
+
+# This file is private to the keyops.aws collection: it may change in any release without notice.
 
 from __future__ import annotations
 
@@ -446,7 +445,7 @@ def _use_of_key(key: Mapping[str, Any], earliest: datetime.datetime, limits: Lim
 
 
 def _missing(look: Store, limits: Limits) -> list[str]:
-    """Keys that could not be looked at."""
+    """Keys that could not be described."""
     missing = look.get("keys_not_described", [])
     if limits.earliest_use is None or not missing:
         return []

@@ -2,15 +2,14 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-# This file is private to the keyops.aws collection: it may change in any release without notice.
-
-
 """Runs a module that may take long, and tells in the terminal how far it is.
 
 All waiting is done by the module. Where it has something to do, it goes on in the background of the managed host, and writes
 down how far it is. So it goes on should the controller or the connection be lost: a store that was disconnected for a change is
 brought back even so.
 """
+
+# This file is private to the keyops.aws collection: it may change in any release without notice.
 
 from __future__ import annotations
 
@@ -53,7 +52,7 @@ RETRY_SECONDS = 5
 """Seconds after which the managed host is asked again that gave no answer."""
 
 SILENT_MINUTES = 15
-"""A job that has told nothing for so long is given up. It tells something each 15 seconds."""
+"""A job that has reported nothing for so long is given up. It tells something each 15 seconds."""
 
 QUICK_LOOKS = 100
 """How often the managed host looks ten times a second whether the job has ended; later it looks twice a second."""
@@ -107,23 +106,24 @@ process that began at another time is another one, with the same id.
 """
 
 LOST = (
-    "The managed host gave no answer for {seconds} seconds. The task goes on there in the background. Run it again when the host"
-    " can be reached: it goes on from the state that it finds."
+    "The managed host gave no answer for {seconds} seconds. The task continues there in the background. Run it again when you"
+    " can reach the host; it continues from the current state."
 )
 
 TOLD_NOTHING = (
-    "The process {pid} of the task on the managed host has told nothing for {minutes} minutes, so it was given up. It was not"
-    " ended. Look at what it does, end it if it hangs, and run the task again: it goes on from the state that it finds."
+    "The process {pid} of the task on the managed host has reported nothing for {minutes} minutes, so this task no longer"
+    " waits for it. The process still runs: check what it does, end it if it hangs, and run the task again; it"
+    " continues from the current state."
 )
 
 RESULT_GONE = (
-    "The result of the task is not at {path} any more: somebody has removed it on the managed host. Run the task again, it goes"
-    " on from the state that it finds."
+    "The result of the task is not at {path} any more: somebody has removed it on the managed host. Run the task again; it"
+    " continues from the current state."
 )
 
 NO_RESULT = (
     "The result of the task at {path} on the managed host cannot be read."
-    " Run the task again, it goes on from the state that it finds."
+    " Run the task again; it continues from the current state."
 )
 
 

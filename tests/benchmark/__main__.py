@@ -55,7 +55,7 @@ def measure(names: Sequence[str], *, quick: bool) -> list[Result]:
 def main(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.benchmark", description=__doc__)
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"one of {', '.join(BENCHMARKS)}; none: all")
-    parser.add_argument("--quick", action="store_true", help="only see that they work")
+    parser.add_argument("--quick", action="store_true", help="only check that they work")
     given = parser.parse_args(arguments)
     unknown = sorted(set(given.names) - set(BENCHMARKS))
     if unknown:

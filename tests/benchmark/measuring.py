@@ -24,7 +24,7 @@ class Setting:
     Attributes:
         url: of the emulator, the same for all contenders.
         folder: for files; nothing else is in it.
-        quick: only see that it works: one round, and little of everything.
+        quick: only check that it works: one round, and little of everything.
     """
 
     url: str

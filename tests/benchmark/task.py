@@ -95,7 +95,7 @@ class Work:
         return found
 
     def _asked(self, contender: Callable[[], float]) -> float:
-        """Bring the store to where it is to be moved from, and see that KMS was asked for what it should be."""
+        """Bring the store to where it is to be moved from, and check that KMS was asked for what it should be."""
         wanted = STATES[self.move]
         (other,) = set(STATES.values()) - {wanted}
         self.control.set_connection_state(self.store_id, other if self.needed else wanted)

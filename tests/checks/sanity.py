@@ -75,7 +75,7 @@ def main() -> int:
     make_copy()
     make_home()
     if list((COPY / "tests" / "sanity").glob("ignore*")):
-        print("There is an ignore file in tests/sanity: mend what it hides instead.")
+        print("There is an ignore file in tests/sanity: fix what it hides instead.")
         return 1
     environment = {**os.environ, "HOME": str(HOME), "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}"}
     command = [str(BIN / "ansible-test"), "sanity", "--venv", "--python", PYTHON, "--color", "no"]

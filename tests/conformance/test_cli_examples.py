@@ -111,11 +111,11 @@ class Difference:
 
 
 OLD_EXAMPLE = "The example is older than the member."
-NO_MATERIAL_ID = "moto does not tell the key materials of a key apart."
+NO_MATERIAL_ID = "moto does not report the key materials of a key apart."
 READS_ALL = "The command line reads all pages, and leaves out whether there are more."
 SHORT_GRANT = "moto does not keep it with a grant."
 SHORT_ROTATION = "moto keeps only whether a key is rotated."
-NO_MAC_ALGORITHMS = "moto does not tell what an HMAC key is for, but has lists for keys of other kinds."
+NO_MAC_ALGORITHMS = "moto does not report what an HMAC key is for, but has lists for keys of other kinds."
 NO_IMPORT = "Neither moto nor the emulator imports key material."
 NOT_THERE = "Neither moto nor the emulator has the operation, and the error says so."
 UNKNOWN = "UnknownOperationException"

@@ -28,7 +28,7 @@ WHAT_TO_DO = (
     "un the task",
     "What to do:",
     "look at the store",
-    "Mend that first",
+    "Fix that first",
     "Check ",
     "set ",
     "Find out who",

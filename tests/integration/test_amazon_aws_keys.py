@@ -4,7 +4,7 @@
 """What amazon.aws.kms_key and kms_key_info make of keys in custom key stores, each found by its alias.
 
 Where they do what they should not, a comment begins with "Wrong:", and the test asserts it as it is, so that it fails once
-amazon.aws mends that; the guide to keys then has to tell less. The two modules are the same, byte by byte, in amazon.aws 10.3.2
+amazon.aws fixes that; the guide to keys then has to tell less. The two modules are the same, byte by byte, in amazon.aws 10.3.2
 and 11.4.0. In 10.1.0 one line differs, and comes to the same.
 """
 

@@ -249,7 +249,7 @@ def test_stores_of_this_host_come_back_while_eventbridge_scheduler_has_a_fault(p
     for operation in ("GetSchedule", "ListSchedules"):
         place.ansible.control.add_fault(operation, error="AccessDeniedException", times=None)
     assert place.play(RECONNECT) == 2
-    assert "The leases in AWS could not be looked at. ListSchedules failed with AccessDeniedException." in place.output
+    assert "The leases in AWS could not be read. ListSchedules failed with AccessDeniedException." in place.output
     assert place.is_back()
 
 
@@ -302,10 +302,10 @@ def test_e11_preflight_refuses_a_role_that_would_not_work(place: Place, role: di
     ("arn", "text"),
     [
         ("arn:aws:iam::123456789012:role/missing", "does not exist. The playbook keyops.aws.prepare_lease creates"),
-        ("arn:aws:iam::999999999999:role/x", "is of the account 999999999999, but the store is reached with"),
+        ("arn:aws:iam::999999999999:role/x", "is in the account 999999999999, but the store is reached with"),
         (
             "arn:aws-us-gov:iam::123456789012:role/x",
-            "is of the partition aws-us-gov, but the Region us-east-1 is of aws.",
+            "is in the partition aws-us-gov, but the Region us-east-1 is of aws.",
         ),
         ("keyops-aws-lease", 'lease_role_arn is "keyops-aws-lease", and must be the ARN of an IAM role, such as'),
     ],

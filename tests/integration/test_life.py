@@ -224,15 +224,15 @@ def test_a_password_that_kmsuser_does_not_have(ansible: Ansible) -> None:
     assert wrong["failed"] is True
     assert wrong["connection_error"]["code"] == "INVALID_CREDENTIALS"
     ansible.control.change_kmsuser_password(cluster_id, "CanaryThatWasChanged1")
-    mended = kept(
+    fixed = kept(
         ansible,
         id=store_id,
         key_store_password="CanaryThatWasChanged1",
         update_credentials="always",
         state="connected",
     )
-    assert mended["operations"] == [DISCONNECT, UPDATE, CONNECT]
-    assert mended["custom_key_store"]["connection_state"] == "CONNECTED"
+    assert fixed["operations"] == [DISCONNECT, UPDATE, CONNECT]
+    assert fixed["custom_key_store"]["connection_state"] == "CONNECTED"
 
 
 @pytest.mark.long

@@ -135,7 +135,7 @@ def test_stores_that_are_chosen_and_such_as_are_not_there(place: Place) -> None:
     assert "ledger" not in told
     assert f"payments ({place.ids['payments']}), CONNECTED: nothing was found" in told
     assert (
-        "unknown kmsuser in the CloudHSM cluster: kmsuser could not be looked at: cloudhsm-cli is not on this host"
+        "unknown kmsuser in the CloudHSM cluster: kmsuser could not be described: cloudhsm-cli is not on this host"
         in told
     )
     exit_code, told = preflight(place)

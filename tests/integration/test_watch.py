@@ -142,7 +142,7 @@ def test_a_cloudtrail_that_is_late_or_denied_is_said(place: Place) -> None:
     disconnect(place)
     done = watch(place)
     assert done.exit_code == 2
-    assert "CloudTrail does not tell since when and by whom: it knows an event up to 15 minutes later" in done.output
+    assert "CloudTrail does not report since when and by whom: it knows an event up to 15 minutes later" in done.output
     place.ansible.control.add_fault("LookupEvents", error="AccessDeniedException", times=None)
     done = watch(place)
     assert done.exit_code == 2
@@ -232,7 +232,7 @@ def test_each_region_is_looked_at_and_one_that_cannot_be_does_not_hide_the_other
     done = watch(place, *regions, *RECONNECT)
     assert done.exit_code == 2
     assert (
-        "eu-central-1 could not be looked at: DescribeCustomKeyStores failed with AccessDeniedException" in done.output
+        "eu-central-1 could not be described: DescribeCustomKeyStores failed with AccessDeniedException" in done.output
     )
     assert "It is CONNECTED again." in done.output
     assert "Something is wrong with payments, eu-central-1." in done.output

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from tests.model.state import ACTING
+from tests.model.state import BACK
 from tests.model.state import BEFORE
 from tests.model.state import ENDED
 from tests.model.state import FREE
@@ -18,12 +19,15 @@ from tests.model.state import KILLED
 from tests.model.state import NOBODY
 from tests.model.state import NONE
 from tests.model.state import SOMEBODY
+from tests.model.state import TAGS
 from tests.model.state import UP
 from tests.model.state import WINDOW
 from tests.model.state import WORKING
 from tests.model.state import Action
 from tests.model.state import State
+from tests.model.steps import ACTS
 from tests.model.steps import AWS_CONNECTS
+from tests.model.steps import CLAIMS
 from tests.model.steps import CONNECT
 from tests.model.steps import DISCONNECT
 from tests.model.steps import Model
@@ -64,20 +68,36 @@ def what_is_out_on_purpose_after_a_check_stays_out(model: Model, before: State, 
 
 
 def no_other_ends_an_outage(model: Model, before: State, action: Action, after: State) -> bool:
-    """While the work of a window goes on, within its lease, nobody connects its stores who was not asked to.
+    """While the work of a window goes on, within its lease, nobody begins to connect its stores who was not asked to.
 
-    C(--tags reconnect) is asked to. Of a window in another place whose host does not see its play, or that has no lease in AWS,
+    C(--tags reconnect) is asked to. Of a window whose host does not see its play, or on another machine without a lease in AWS,
     others cannot know.
     """
-    if action.what != CONNECT or action.who < 0 or model.runs[action.who].kind == "tags":
+    if action.who < 0 or model.runs[action.who].kind == TAGS:
         return True
-    store = before.stores[action.store]
-    holder = store.out
+    if action.what == CONNECT:
+        return not _is_at_work(model, before, action, action.store)
+    if action.what != ACTS:
+        return True
+    todo = after.actors[action.who].todo
+    return not any(how == BACK and _is_at_work(model, before, action, number) for number, how in enumerate(todo))
+
+
+def no_two_windows_have_a_store(model: Model, before: State, action: Action, after: State) -> bool:
+    """No window takes a store over from one whose work goes on, within its lease, as far as it can know of that one."""
+    if action.what != CLAIMS or not before.actors[action.who].is_there:
+        return True  # the job of a play that has ended takes nothing out any more
+    return not any(_is_at_work(model, before, action, number) for number in before.actors[action.who].plan)
+
+
+def _is_at_work(model: Model, state: State, action: Action, number: int) -> bool:
+    """Has another window the store, one that the run of the action can know of?"""
+    holder = state.stores[number].out
     if holder < 0 or holder == action.who:
-        return True
-    actor = before.actors[holder]
+        return False
+    actor = state.actors[holder]
     at_work = actor.play == WORKING and not actor.over and actor.job != ACTING
-    return not (at_work and _can_be_known(model, before, action, holder))
+    return at_work and _can_be_known(model, state, action._replace(store=number), holder)
 
 
 def _can_be_known(model: Model, state: State, action: Action, holder: int) -> bool:
@@ -101,6 +121,7 @@ ON_THE_WAY: tuple[Callable[[Model, State, Action, State], bool], ...] = (
     what_is_out_on_purpose_stays_out,
     what_is_out_on_purpose_after_a_check_stays_out,
     no_other_ends_an_outage,
+    no_two_windows_have_a_store,
 )
 
 

@@ -12,7 +12,7 @@ UP, GOING, DOWN, COMING, FAILED = "CONNECTED", "DISCONNECTING", "DISCONNECTED", 
 IN_SERVICE = (UP, COMING)
 
 NOBODY, SOMEBODY, UNHELD = -1, -2, -3
-"""In place of the number of a run: nobody; somebody who knows nothing of windows; a lease that whoever brings back has taken over."""
+"""In place of the number of a run: nobody; somebody who knows nothing of windows; whoever has taken a lease over to connect."""
 
 WINDOW, TAGS, LEASED = "window", "tags", "leased"
 """Kinds of runs: the role; the role with C(--tags reconnect); the playbook reconnect, which leaves windows at work alone."""

@@ -9,7 +9,6 @@ holds here holds whatever the times are.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from collections.abc import Iterator
 
 from tests.model.state import ACTING
@@ -73,19 +72,36 @@ REOPENS = "opens its lease on the host again"
 CHECKS, PLANS, CLAIMS, ASKS, ACTS = "checks", "plans", "claims its stores", "asks its keeper", "begins to connect"
 
 ENDS = ("play", "keeper", "both", "reboot", "machine", "term", "credentials", "network", "scheduler")
-"""What may strike: the play is killed; its keeper, or the process that becomes it; both; the host is started again; the host is lost
-with its disk; the keeper gets SIGTERM; the credentials expire; AWS cannot be reached for a while; EventBridge Scheduler does nothing."""
+"""What may strike: the play is killed; its keeper, or the process that becomes it; both; the host is started again; the host is
+lost with its disk; the keeper gets SIGTERM; the credentials expire; AWS cannot be reached for a while; EventBridge Scheduler does
+nothing."""
+
+NOTHING = Bounds()
 
 NO_LOCK = "a lease on the host is opened without a lock"
 ENDS_OTHERS = "who connects a store ends the lease that another window has opened since"
-TAKES_BACK = "a play whose task was killed, or whose keeper was taken over from, connects the stores of the window that has them"
-TAKES_LEASE = "a keeper whose play has ended takes the lease of the next window over"
-CHECK_COUNTS = "a store that is disconnected on purpose between check and disconnect is connected at the end"
-AGAIN = (
-    "a disconnect that finds the store connected by AWS, at the end of the lease, disconnects it again without a lease"
+TAKES_BACK = (
+    "a play whose task was killed, or whose keeper was taken over from, connects the stores of the window that has them"
 )
-FLAWS = frozenset({NO_LOCK, ENDS_OTHERS, TAKES_BACK, TAKES_LEASE, CHECK_COUNTS, AGAIN})
+TAKES_LEASE = "who begins to connect takes over the lease of a window that has begun since"
+CHECK_COUNTS = "a store that is disconnected on purpose between check and disconnect is connected at the end"
+LETS_IN = "a second window is not refused while the first one connects the store"
+AGAIN = "a window disconnects without a lease in AWS, where that is over, or was ended by others meanwhile"
+FLAWS = frozenset({NO_LOCK, ENDS_OTHERS, TAKES_BACK, TAKES_LEASE, LETS_IN, CHECK_COUNTS, AGAIN})
 """What the model does because the code does it, and should not. The search tells what it leads to, and what holds without it."""
+
+PLAYS = {
+    BEFORE: "_checks",
+    CHECKED: "_plans",
+    TAKING_OUT: "_is_told_of_disconnect",
+    WORKING: "_works",
+    RECONNECTING: "_reconnects",
+    BRINGING: "_brings",
+}
+"""What a play does, by where it is."""
+
+JOBS = {OPENING: "_opens", TAKING: "_takes", KEEPING: "_keeps", ACTING: "_acts"}
+"""The same of the process in the background."""
 
 EVERYWHERE = ("reboot", "machine")
 
@@ -104,7 +120,7 @@ class Model:
     def __init__(
         self,
         runs: tuple[Run, ...],
-        bounds: Bounds = Bounds(),
+        bounds: Bounds = NOTHING,
         *,
         stores: int = 2,
         flaws: frozenset[str] = FLAWS,
@@ -130,8 +146,9 @@ class Model:
     def steps(self, state: State) -> Steps:
         """All that can happen."""
         for number, actor in enumerate(state.actors):
-            yield from self._plays.get(actor.play, _nothing)(self, state, number, actor)
-            yield from self._jobs.get(actor.job, _nothing)(self, state, number, actor)
+            for where, does in ((actor.play, PLAYS), (actor.job, JOBS)):
+                if where in does:
+                    yield from getattr(self, does[where])(state, number, actor)
             yield from self._ends(state, number, actor)
         for number, store in enumerate(state.stores):
             yield from self._kms(state, number, store)
@@ -142,11 +159,14 @@ class Model:
 
     def host_in_use(self, state: State, number: int, by: int) -> bool:
         """Does the lease on the host say that the play of another window is still there?"""
-        holder = state.stores[number].host[self.runs[by].machine]
+        store, machine = state.stores[number], self.runs[by].machine
+        holder = store.host[machine]
+        if holder == UNHELD and LETS_IN not in self.flaws and self.runs[by].kind == WINDOW:
+            holder = store.owner[machine]
         return holder >= 0 and holder != by and self.runs[holder].local and state.actors[holder].is_there
 
     def aws_in_use(self, state: State, number: int, by: int) -> tuple[bool, ...]:
-        """Does the lease in AWS say that another window still has the store? Both, where it depends on how long something took."""
+        """Does the lease in AWS say that another window has the store? Both, where it depends on how long something took."""
         holder = state.stores[number].aws
         if holder in (NOBODY, by) or self._aws_is_over(state, holder):
             return (False,)
@@ -258,7 +278,7 @@ class Model:
             return
         done = {each for each, how in enumerate(actor.todo) if how == DONE and actor.asked and actor.job == ENDED}
         returning = (actor.plan if actor.begun else actor.plan & actor.leased) - done
-        if TAKES_BACK not in self.flaws:
+        if TAKES_BACK not in self.flaws and self.runs[by].kind == WINDOW:
             returning -= {each for each in returning if self._is_of_others(state, each, by)}
         if returning:
             there = state.with_actor(by, actor._replace(play=BRINGING))
@@ -289,7 +309,7 @@ class Model:
                 failed = self._fails(self._does(state, by, number, REFUSED))
                 yield Action(by, "cannot open a lease", number), failed
         if set(actor.todo) <= {HELD, ""}:
-            claimed = self._claimed(state, by, actor.plan)
+            claimed = self._claimed(state, by, frozenset(each for each in actor.plan if self._claims(state, each)))
             for number in actor.plan:
                 store = claimed.stores[number]
                 if store.out >= 0:  # from now on, it is this window that must bring it back
@@ -350,21 +370,29 @@ class Model:
             state = state.with_store(number, store._replace(owner=put(store.owner, self.runs[by].machine, by)))
         return state
 
+    def _claims(self, state: State, number: int) -> bool:
+        """Whoever wants to disconnect a store that is out of service leaves its owner alone, where that one is still there."""
+        machine_owners = {each for each in state.stores[number].owner if each >= 0}
+        is_kept = any(state.actors[each].is_there for each in machine_owners)
+        return state.stores[number].kms in IN_SERVICE or not is_kept
+
     def owns(self, state: State, number: int, by: int) -> bool:
         return state.stores[number].owner[self.runs[by].machine] == by
 
     def may_take_out(self, state: State, number: int, by: int) -> bool:
         """Nobody has taken the store over, and the play is there, for all that can be seen."""
-        return self.owns(state, number, by) and not self.is_gone(state, by)
+        has_lost = number in self.runs[by].aws and state.stores[number].aws != by
+        is_too_late = AGAIN not in self.flaws and (state.actors[by].over or has_lost)
+        return self.owns(state, number, by) and not self.is_gone(state, by) and not is_too_late
 
     def is_gone(self, state: State, by: int) -> bool:
-        """Does the job see that its play has ended?"""
+        """Does the job check that its play has ended?"""
         return self.runs[by].local and not state.actors[by].is_there
 
     def _takes(self, state: State, by: int, actor: Actor) -> Steps:
         for number, how in enumerate(actor.todo):
             moved = how == TAKEN and state.stores[number].kms in IN_SERVICE and not self.must_act(state, by)
-            if how == HELD or (moved and (AGAIN in self.flaws or not state.actors[by].over)):
+            if how == HELD or moved:
                 yield from self._takes_one(state, by, number)
         if HELD not in actor.todo:
             yield from self._has_taken(state, by, actor)
@@ -400,7 +428,7 @@ class Model:
             yield action, self._fails(state.with_actor(by, there))
 
     def must_act(self, state: State, by: int) -> bool:
-        """Does its keeper see that the stores must come back?"""
+        """Does its keeper check that the stores must come back?"""
         actor = state.actors[by]
         return self.runs[by].keeper and (actor.asked or self.is_gone(state, by) or actor.told or actor.over)
 
@@ -438,12 +466,13 @@ class Model:
         }
         for number in stores:
             store = state.stores[number]
-            host = store.host if holders[number] == NOBODY else put(store.host, machine, UNHELD)
+            spares = TAKES_LEASE not in self.flaws and number in others and store.kms in IN_SERVICE
+            host = store.host if spares or holders[number] == NOBODY else put(store.host, machine, UNHELD)
             out = by if store.out >= 0 else store.out
             state = state.with_store(number, store._replace(host=host, out=out))
         todo = tuple(_to_do(state.stores[each]) if each in stores else "" for each in range(self.stores))
         actor = state.actors[by]._replace(job=ACTING, todo=todo, others=others, knows=frozenset(knows))
-        return self._claimed(state.with_actor(by, actor), by, stores)
+        return self._claimed(state.with_actor(by, actor), by, frozenset(each for each in stores if todo[each] == BACK))
 
     def _names_schedule(self, number: int, holder: int) -> bool:
         """Does a lease on the host say that there is one in AWS?"""
@@ -484,16 +513,17 @@ class Model:
     def _tidies_host(self, state: State, by: int, number: int) -> Steps:
         store, actor = state.stores[number], state.actors[by]
         found = actor.todo[number] == FOUND
+        is_lost = not found and not self.owns(state, number, by)  # who has nothing to do claims nothing
         if store.kms == UP and found and number in actor.others:
             yield Action(by, "leaves it to its window", number), self._does(state, by, number, DONE)
         elif store.kms == UP:
-            if not self.owns(state, number, by):
+            if is_lost:
                 yield Action(by, "finds it taken over", number), self._does(state, by, number, GIVEN_UP)
-            is_own = store.host[self.runs[by].machine] in (by, UNHELD) and self.owns(state, number, by)
+            is_own = store.host[self.runs[by].machine] in (by, UNHELD) and not is_lost
             tidied = self._on_host(state, number, by, NOBODY) if is_own or ENDS_OTHERS in self.flaws else state
             how = FOUND_AND_TIDIED if found else SENT_AND_TIDIED
             yield Action(by, OFF_HOST, number), self._does(tidied, by, number, how)
-        elif store.kms != COMING or not self.owns(state, number, by):
+        elif store.kms != COMING or is_lost:
             given_up = self._does(state, by, number, GIVEN_UP)
             yield Action(by, "finds it out of service again", number), given_up
         if self._can_fail(state):
@@ -507,7 +537,7 @@ class Model:
             yield Action(by, "is done with it", number), done
             return
         looks = actor.todo[number] == FOUND_AND_TIDIED
-        is_another = ENDS_OTHERS not in self.flaws and store.aws not in (by, *known)
+        is_another = ENDS_OTHERS not in self.flaws and (store.aws not in (by, *known) or store.kms != UP)
         for used in self.aws_in_use(state, number, by) if looks else (False,):
             if used or is_another:
                 yield Action(by, "leaves the lease in AWS to its window", number), done
@@ -629,29 +659,10 @@ class Model:
         }
         return FREE if not having else JUST_CHECKED if having == {CHECKED} else ""
 
-    _plays: dict[str, Callable[[Model, State, int, Actor], Steps]] = {
-        BEFORE: _checks,
-        CHECKED: _plans,
-        TAKING_OUT: _is_told_of_disconnect,
-        WORKING: _works,
-        RECONNECTING: _reconnects,
-        BRINGING: _brings,
-    }
-    _jobs: dict[str, Callable[[Model, State, int, Actor], Steps]] = {
-        OPENING: _opens,
-        TAKING: _takes,
-        KEEPING: _keeps,
-        ACTING: _acts,
-    }
-
 
 def _to_do(store: Store) -> str:
     """What a task plans that shall connect a store."""
     return FOUND if store.kms in IN_SERVICE else BACK
-
-
-def _nothing(_model: Model, _state: State, _by: int, _actor: Actor) -> Steps:
-    return iter(())
 
 
 def _killed(actor: Actor, play: bool, job: bool) -> Actor:

@@ -93,7 +93,8 @@ def is_refused(by: Protection, machine: int) -> bool:
 def _on_two_machines(state: State, both: Model) -> State:
     more = both.begin().stores[0]
     store = state.stores[0]._replace(
-        host=(state.stores[0].host + more.host)[: both.machines], owner=(state.stores[0].owner + more.owner)[: both.machines]
+        host=(state.stores[0].host + more.host)[: both.machines],
+        owner=(state.stores[0].owner + more.owner)[: both.machines],
     )
     return State((store,), (*state.actors, both.new_actor()))
 

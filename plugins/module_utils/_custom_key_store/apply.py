@@ -2,10 +2,9 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-# This file is private to the keyops.aws collection: it may change in any release without notice.
-
-
 """Carrying out a plan: its requests and waits, and a new decision where others move the store meanwhile."""
+
+# This file is private to the keyops.aws collection: it may change in any release without notice.
 
 from __future__ import annotations
 
@@ -270,8 +269,8 @@ class Runner:
                 self._deadline.back_off(decision)
             plan = self.plan()
         raise taken or CustomKeyStoreError(
-            f"Somebody else keeps changing the connection of the custom key store {self._history.store}: this task decided"
-            f" {decision} times what to do, and each time found the store moved. Find out who, and run the task again."
+            f"Somebody else keeps changing the connection of the custom key store {self._history.store}: in {decision} attempts,"
+            " its state changed each time. Find out who changes it, and run the task again."
         )
 
     def _let_it_be_done(self, error: TakenOver, before: Optional[TakenOver]) -> TakenOver:
@@ -338,7 +337,8 @@ class Runner:
         self._can_be_resumed = False  # another process would create it again
         if not self._until(lambda: self._target.find_new(custom_key_store_id)):
             raise WaitTimeout(
-                f"KMS accepted to create the custom key store {self._desired}, but does not show it yet. Run the task again."
+                f"KMS accepted the request to create the custom key store {self._desired}, but does not show it yet."
+                " Run the task again."
             )
         self._permit.ownership.claim(self._target.id, wants=self._desired.state)
         store = self._history.store  # the plan takes it to be DISCONNECTED, as KMS creates it

@@ -2,15 +2,14 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-# This file is private to the keyops.aws collection: it may change in any release without notice.
-
-
 """A module that goes on in the background of the managed host, where the action plugin on the controller asks for that.
 
 The module looks and decides. Where nothing is to do, it ends with its result, as any module. Where something is, it starts a new
 process, hands over what it has found out, and ends: the new process makes the changes and waits, and leaves its result in a
 file. What ends the module, the connection or Ansible does not end it. It is no fork, as boto3 does not survive one on macOS.
 """
+
+# This file is private to the keyops.aws collection: it may change in any release without notice.
 
 from __future__ import annotations
 
@@ -46,13 +45,13 @@ RESULT_KEY = "keyops_aws_job"
 """Where the module's result has the C(Job), if there is one."""
 
 KILLED = (
-    "The task was ended before it was done. What it had begun goes on in KMS: run the task again, it goes on from the state"
-    " that it finds."
+    "The task was ended before it was done. What it had begun goes on in KMS: run the task again; it continues from the"
+    " current state."
 )
 
 NO_ROOM = (
     "The task has ended, but there is no room for its result in the folder for background jobs on the managed host"
-    " (ANSIBLE_ASYNC_DIR). Make room, and run the task again: it goes on from the state that it finds."
+    " (ANSIBLE_ASYNC_DIR). Make room, and run the task again; it continues from the current state."
 )
 
 NO_ROOM_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)

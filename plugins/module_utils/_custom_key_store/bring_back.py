@@ -2,10 +2,9 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-# This file is private to the keyops.aws collection: it may change in any release without notice.
-
-
 """Bringing a store back into service that a task took out of service for a change."""
+
+# This file is private to the keyops.aws collection: it may change in any release without notice.
 
 from __future__ import annotations
 
@@ -100,7 +99,7 @@ class BringBack:
         except CustomKeyStoreError as error:
             return (
                 f" The store was CONNECTED before and could NOT be connected again, so its KMS keys cannot be used."
-                f" Mend that first: {error.message}"
+                f" Fix that first: {error.message}"
             )
         return f" The store is CONNECTED again, with its {'new' if UPDATE in self._history.operations else 'old'} settings."
 

@@ -2,10 +2,9 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-# This file is private to the keyops.aws collection: it may change in any release without notice.
-
-
 """Could KMS connect to the CloudHSM cluster of a key store? What AWS CloudHSM and Amazon EC2 tell of that."""
+
+# This file is private to the keyops.aws collection: it may change in any release without notice.
 
 from __future__ import annotations
 
@@ -164,8 +163,8 @@ def _type(cluster: Cluster) -> list[Check]:
     if cluster.hsm_type != OLD_TYPE:
         return []
     text = (
-        f"{_named(cluster, 'The')} has HSMs of the type {OLD_TYPE}. Its support ends: on 31 March 2026, or on 1 December 2025, as"
-        " AWS's documents disagree. Change the type, see the guide to the HSM type of a cluster."
+        f"{_named(cluster, 'The')} has HSMs of the type {OLD_TYPE}. Its support ends: on 31 March 2026, or on 1 December 2025:"
+        " AWS's documents disagree. Change the type; see the guide to the HSM type of a cluster."
     )
     return [Check(_TYPE, Outcome.WARNING, text)]
 
@@ -194,13 +193,13 @@ def _network(cluster: Cluster, ec2: Any | None) -> list[Check]:
 def _subnets(cluster: Cluster, ec2: Any) -> tuple[Optional[list[IPv4Network]], list[Check]]:
     """The addresses of all its subnets, None where they are not known; and what is wrong with the subnets."""
     if not cluster.subnets:
-        text = f"AWS CloudHSM does not tell the subnets of {_named(cluster)}."
+        text = f"AWS CloudHSM does not report the subnets of {_named(cluster)}."
         return None, [Check(_SUBNETS, Outcome.UNKNOWN, text)]
     # By a filter, as of several ids EC2 would answer with an error for the first that is not there.
     ids = sorted(set(cluster.subnets.values()))
     found = _asked(
         _SUBNETS,
-        f"the subnets of {_named(cluster)} could not be looked at",
+        f"the subnets of {_named(cluster)} could not be described",
         "ec2:DescribeSubnets",
         lambda: ec2.describe_subnets(Filters=[{"Name": "subnet-id", "Values": ids}])["Subnets"],
     )
@@ -239,10 +238,10 @@ def _subnet(cluster: Cluster, zone: str, subnet_id: str, subnet: Optional[Mappin
 def _security_group(cluster: Cluster, ec2: Any, subnets: Optional[Sequence[IPv4Network]]) -> Check:
     group_id = cluster.security_group
     if group_id is None:
-        return Check(_GROUP, Outcome.UNKNOWN, f"AWS CloudHSM does not tell the security group of {_named(cluster)}.")
+        return Check(_GROUP, Outcome.UNKNOWN, f"AWS CloudHSM does not report the security group of {_named(cluster)}.")
     found = _asked(
         _GROUP,
-        f"the security group {group_id} of {_named(cluster)} could not be looked at",
+        f"the security group {group_id} of {_named(cluster)} could not be described",
         "ec2:DescribeSecurityGroups",
         lambda: ec2.describe_security_groups(Filters=[{"Name": "group-id", "Values": [group_id]}])["SecurityGroups"],
     )
@@ -273,7 +272,7 @@ def _judged(which: str, answers: Mapping[str, Optional[bool]]) -> Check:
         return Check(_GROUP, Outcome.FAILED, text, "NETWORK_ERRORS")
     if unsure:
         text = (
-            f"It cannot be told whether the {which} allows {ports} within itself ({' and '.join(unsure)}): its rules name"
+            f"It is not known whether the {which} allows {ports} within itself ({' and '.join(unsure)}): its rules name"
             f" addresses or prefix lists. AWS asks for rules {remedy}."
         )
         return Check(_GROUP, Outcome.UNKNOWN, text)

@@ -2,10 +2,9 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-# This file is private to the keyops.aws collection: it may change in any release without notice.
-
-
 """The AWS CloudHSM clusters behind custom key stores."""
+
+# This file is private to the keyops.aws collection: it may change in any release without notice.
 
 from __future__ import annotations
 
@@ -36,7 +35,7 @@ _REMEDIES: Mapping[str, str] = {
     "ROLLBACK_IN_PROGRESS": "A change of the type of its HSMs is being rolled back: wait until it is ACTIVE.",
     "DELETE_IN_PROGRESS": "It is being deleted: create a cluster from a recent backup.",
     DELETED: "Create a cluster from a recent backup.",
-    "DEGRADED": "Mend it: see its state message in AWS CloudHSM.",
+    "DEGRADED": "Fix it: see its state message in AWS CloudHSM.",
 }
 
 
@@ -55,7 +54,7 @@ class Cluster:
         hsms: how many HSMs there are, by their state and then by Availability Zone; None where that is not known.
         problem: why the cluster is not described; None when it is.
         hsm_type: such as C(hsm2m.medium). While that is being changed, the one that it changes to. This and what follows is None
-            or empty where AWS CloudHSM, or an older SDK, does not tell it.
+            or empty where AWS CloudHSM, or an older SDK, does not report it.
         hsm_types: how many HSMs there are, by their type.
         mode: C(FIPS) or C(NON_FIPS).
         network_type: C(IPV4) or C(DUALSTACK).
@@ -136,7 +135,7 @@ class Cluster:
 
 
 def describe_clusters(cloudhsm: Any, cluster_ids: Collection[str]) -> dict[str, Cluster]:
-    """Find the clusters with these ids. What AWS CloudHSM does not tell is said in C(problem), and nothing is raised for it.
+    """Find the clusters with these ids. What AWS CloudHSM does not report is said in C(problem), and nothing is raised for it.
 
     Args:
         cloudhsm: a boto3 client for C(cloudhsmv2).
@@ -153,7 +152,7 @@ def describe_clusters(cloudhsm: Any, cluster_ids: Collection[str]) -> dict[str, 
     return {each: found.get(each, _gone(each)) for each in cluster_ids}
 
 
-_REMEDY = "See that the caller has cloudhsm:DescribeClusters, and that the managed host reaches AWS CloudHSM."
+_REMEDY = "Check that the caller has cloudhsm:DescribeClusters, and that the managed host reaches AWS CloudHSM."
 
 
 def _cluster(entry: Mapping[str, Any]) -> Cluster:

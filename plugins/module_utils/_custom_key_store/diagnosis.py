@@ -2,13 +2,12 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-# This file is private to the keyops.aws collection: it may change in any release without notice.
-
-
 """What went wrong and what to do: connection error codes and the exceptions of the operations.
 
-The codes and what mends them are those of KMS's model and of the KMS developer guide, "Troubleshooting a custom key store".
+The codes and what fixes them are those of KMS's model and of the KMS developer guide, "Troubleshooting a custom key store".
 """
+
+# This file is private to the keyops.aws collection: it may change in any release without notice.
 
 from __future__ import annotations
 
@@ -188,7 +187,7 @@ _EXTERNAL = _codes(
         "The external key store proxy is not set up for this key store; often the URI path is wrong.",
         (
             "Compare the key store's URI path with the one that the proxy serves.",
-            "Mend the one that is wrong.",
+            "Fix the one that is wrong.",
             _RECONNECT,
         ),
     ),
@@ -243,7 +242,7 @@ _FAILURES = {AWS_CLOUDHSM: {**_BOTH, **_CLOUDHSM}, EXTERNAL_KEY_STORE: {**_BOTH,
 
 
 def diagnose(code: str, store_type: str) -> ConnectionFailure:
-    """Diagnose a C(ConnectionErrorCode): what mends it depends on the type of the key store.
+    """Diagnose a C(ConnectionErrorCode): what fixes it depends on the type of the key store.
 
     Args:
         code: one of the 18 of KMS's model; one that is newer than this collection is passed on.
@@ -276,14 +275,14 @@ _NEW_CREDENTIALS = (
 
 _DEAD_CLUSTER = (
     "KMS gives this answer where it has a fault of its own, and also where the cluster behind the custom key store does not"
-    " answer, although the store is CONNECTED. See that the cluster is ACTIVE and has active HSMs, and that its security group"
+    " answer, although the store is CONNECTED. Check that the cluster is ACTIVE and has active HSMs, and that its security group"
     " lets TCP 2223 to 2225 through to itself. If all is well, look at AWS's health dashboard."
 )
 
 _DEAD_PROXY = (
     "KMS gives this answer where the external key store proxy or its key manager does not answer, or the external key is gone or"
-    " disabled, although the store is CONNECTED; and where KMS has a fault of its own. See that the proxy and the key manager are"
-    " up, and that the external key is enabled. If all is well, look at AWS's health dashboard."
+    " disabled, although the store is CONNECTED; and where KMS has a fault of its own. Check that the proxy and the key manager"
+    " run, and that the external key is enabled. If so, see AWS's health dashboard."
 )
 
 _EXCEPTIONS: Mapping[str, str] = {
@@ -293,13 +292,13 @@ _EXCEPTIONS: Mapping[str, str] = {
     ),
     "CloudHsmClusterInvalidConfigurationException": (
         "The CloudHSM cluster of the custom key store is not set up as KMS needs it."
-        " See that the cluster has private subnets in two Availability Zones, a security group that lets TCP 2223 to 2225"
+        " Check that the cluster has private subnets in two Availability Zones, a security group that lets TCP 2223 to 2225"
         " through to itself, and enough active HSMs: one to connect, two in different zones to create or change a store."
     ),
     "CloudHsmClusterNotActiveException": (
         "The CloudHSM cluster of the custom key store is not active. Look at its state: where it is being updated, modified or"
         " rolled back (such as MODIFY_IN_PROGRESS), wait until it is ACTIVE; initialize and activate one that is UNINITIALIZED."
-        " See that it has an active HSM, and run the task again."
+        " Check that it has an active HSM, and run the task again."
     ),
     "CloudHsmClusterNotFoundException": (
         "There is no CloudHSM cluster with this id in the account and Region of the task. Correct cloud_hsm_cluster_id."
@@ -342,7 +341,7 @@ _EXCEPTIONS: Mapping[str, str] = {
     ),
     "XksProxyUriUnreachableException": (
         "KMS does not reach the external key store proxy there, or the proxy reaches none of its key managers."
-        " See that both are up, and correct uri_endpoint and uri_path."
+        " Check that both are up, and correct uri_endpoint and uri_path."
     ),
     "XksProxyVpcEndpointServiceInUseException": (
         "Another external key store of this Region uses this VPC endpoint service."
@@ -351,11 +350,11 @@ _EXCEPTIONS: Mapping[str, str] = {
     "XksProxyVpcEndpointServiceInvalidConfigurationException": (
         "The VPC endpoint service is not set up as KMS needs it: a Network Load Balancer in at least two Availability Zones,"
         " no acceptance required, the KMS principal of the Region allowed, and a verified private DNS name that is the host"
-        " of uri_endpoint. Mend the service."
+        " of uri_endpoint. Fix the service."
     ),
     "XksProxyVpcEndpointServiceNotFoundException": (
         "KMS does not find the VPC endpoint service. Correct vpc_endpoint_service_name and vpc_endpoint_service_owner, and"
-        " see that the service allows the KMS principal of the Region (cks.kms.REGION.amazonaws.com)."
+        " check that the service allows the KMS principal of the Region (cks.kms.REGION.amazonaws.com)."
     ),
     "CustomKeyStoreInvalidStateException": (
         "KMS does not do this in the connection state that the custom key store is in."
@@ -380,7 +379,7 @@ _EXCEPTIONS: Mapping[str, str] = {
     ),
     "XksKeyInvalidConfigurationException": (
         "The external key is not such as a KMS key needs it: a symmetric AES_256 key that is enabled, for encryption and"
-        " decryption. Mend it in the external key manager, or give another one in xks_key_id."
+        " decryption. Fix it in the external key manager, or give another one in xks_key_id."
     ),
     "XksKeyNotFoundException": (
         "The external key store proxy does not find the external key. Create it in the external key manager, or correct"
@@ -411,7 +410,7 @@ _EXCEPTIONS: Mapping[str, str] = {
 _OF_OPERATIONS: Mapping[Tuple[str, str], str] = {
     ("CreateKey", "CustomKeyStoreInvalidStateException"): (
         "KMS creates keys only in a custom key store that is CONNECTED, and whose external key store proxy, if it has one,"
-        " answers. Look at its connection state; if it is CONNECTED, see that the proxy and its key manager are up."
+        " answers. Look at its connection state; if it is CONNECTED, check that the proxy and its key manager are up."
     ),
     ("CreateKey", "LimitExceededException"): (
         "The account has as many KMS keys in this Region as its quota allows. Delete some that are not needed, or ask AWS for a"

@@ -2,10 +2,9 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-# This file is private to the keyops.aws collection: it may change in any release without notice.
-
-
 """Several stores at once, each in a thread of its own: it takes as long as the slowest, not as long as all together."""
+
+# This file is private to the keyops.aws collection: it may change in any release without notice.
 
 from __future__ import annotations
 
@@ -407,7 +406,7 @@ class StoreTask:
         return not self._history.operations and not is_own and is_in_use(lease, at)
 
     def _end_in_aws(self, store: CustomKeyStore) -> Optional[CustomKeyStoreError]:
-        """Delete the lease in AWS. Returns what is to be mended where that fails: a lease that stays connects the store again."""
+        """Delete the lease in AWS. Returns what is to be fixed where that fails: a lease that stays connects the store again."""
         known = self._seen.lease is not None and bool(self._seen.lease.schedule)  # it was made by an earlier window
         if self._member.leases_in_aws is None or not (self._member.reads_leases_in_aws or known):
             return None
@@ -468,7 +467,7 @@ class StoreTask:
 
 def _unexpected(error: Exception) -> CustomKeyStoreError:
     return CustomKeyStoreError(
-        f"An unexpected error, which should be reported to the maintainers of the collection: {type(error).__name__}: {error}"
+        f"An unexpected error. Report it to the maintainers of the collection: {type(error).__name__}: {error}"
     )
 
 

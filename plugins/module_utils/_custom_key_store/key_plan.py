@@ -2,10 +2,9 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-# This file is private to the keyops.aws collection: it may change in any release without notice.
-
-
 """What is to be done about the KMS key that an alias stands for: pure, from what was found and what is asked for."""
+
+# This file is private to the keyops.aws collection: it may change in any release without notice.
 
 from __future__ import annotations
 
@@ -102,7 +101,7 @@ class Found:
     Attributes:
         key: that the alias stands for; None where there is no such alias.
         store: the store that the task names; None where the key tells enough.
-        now: the time by KMS's clock, or by the host's where KMS does not tell.
+        now: the time by KMS's clock, or by the host's where KMS does not report.
     """
 
     key: Optional[Key]
@@ -216,7 +215,7 @@ def _check_tag(name: str, value: str) -> None:
 def _refuse_with_absent(params: Mapping[str, Any]) -> None:
     given = [name for name in ("description", "policy", "rotate", "tags") if params[name] is not None]
     if given:
-        raise CustomKeyStoreError(f"With state=absent, {', '.join(given)} means nothing. Leave it out.")
+        raise CustomKeyStoreError(f"With state=absent, {', '.join(given)} has no effect. Leave it out.")
 
 
 def decide(found: Found, desired: DesiredKey) -> KeyPlan:
@@ -260,7 +259,7 @@ def _check_belonging(key: Key, found: Found, desired: DesiredKey) -> None:
     if has != wanted:
         where = f"in the custom key store {has}" if has else "in no custom key store"
         raise CustomKeyStoreError(
-            f"{desired.alias} stands for the KMS key {key.id}, which is {where}, and not in {wanted}. Whoever uses the alias"
+            f"{desired.alias} stands for the KMS key {key.id}, which is {where}, and not in {wanted}. Users of the alias"
             " would get another key, so this module does not move it. Give another alias, or move this one yourself."
         )
     if key.xks_key_id is None and desired.xks_key_id is not None:
@@ -346,7 +345,7 @@ def _creation(found: Found, desired: DesiredKey, operation: str) -> KeyPlan:
 
 
 def refuse_cluster(cluster: Cluster, store: CustomKeyStore) -> None:
-    """Raises CustomKeyStoreError for a cluster in which CreateKey would fail. Of one that could not be looked at, KMS tells."""
+    """Raises CustomKeyStoreError for a cluster in which CreateKey would fail. Of one that could not be described, KMS tells."""
     zones = None if cluster.hsms is None else len(cluster.hsms.get(ACTIVE, {}))
     if cluster.state is None and zones is None:
         return
@@ -358,7 +357,7 @@ def refuse_cluster(cluster: Cluster, store: CustomKeyStore) -> None:
         return
     raise CustomKeyStoreError(
         f"The CloudHSM cluster {cluster.id} of the custom key store {store} {what}, and to create a KMS key it must be ACTIVE,"
-        f" with at least {NEEDED_HSMS} active HSMs in different Availability Zones. Mend the cluster, and run the task again."
+        f" with at least {NEEDED_HSMS} active HSMs in different Availability Zones. Fix the cluster, and run the task again."
     )
 
 

@@ -2,14 +2,13 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-# This file is private to the keyops.aws collection: it may change in any release without notice.
-
-
 """The KMS key that an alias stands for, from what is asked for to what the task returns.
 
 KMS takes no token that would make CreateKey idempotent. So before a key is created, all keys of the store are looked at for one
 that an earlier task has made for the alias and left without it. A CreateKey that was not answered is not repeated before that.
 """
+
+# This file is private to the keyops.aws collection: it may change in any release without notice.
 
 from __future__ import annotations
 
@@ -64,7 +63,7 @@ IN_USE = "XksKeyAlreadyInUseException"
 KEY_STATE = "KMSInvalidStateException"
 
 
-_NOT_KNOWN = " Whether KMS has carried out {} is not known: run the task again, it looks."
+_NOT_KNOWN = " Whether KMS has carried out {} is not known: run the task again; it checks."
 
 
 class Named(Enum):
@@ -137,7 +136,9 @@ class KeyHistory:
         names = ", ".join(key.id for key in self.unnamed)
         if not names:
             return ""
-        return f" This task has created the KMS key {names}, which has no alias yet: run the task again, it takes that key."
+        return (
+            f" This task has created the KMS key {names}, which has no alias yet: run the task again; it uses that key."
+        )
 
 
 class KeyTask:
@@ -549,7 +550,7 @@ class KeyTask:
             date = plain(self._history.key.metadata.get("DeletionDate")) if self._history.key is not None else None
             self._history.warn(
                 f"KMS deletes the KMS key {key.id} on {date}, and its key material in the CloudHSM cluster only if the custom"
-                f" key store {key.custom_key_store_id} is connected then. See that it is, or delete the material in the cluster"
+                f" key store {key.custom_key_store_id} is connected then. Check that it is, or delete the material in the cluster"
                 " yourself."
             )
 

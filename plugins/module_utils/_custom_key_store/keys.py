@@ -2,14 +2,13 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-# This file is private to the keyops.aws collection: it may change in any release without notice.
-
-
 """The KMS keys in custom key stores, and their last use.
 
 KMS cannot list the keys of a store: each key of the account is described, by several threads at once. No more is kept in memory
 than the keys that are looked for and a few requests ahead.
 """
+
+# This file is private to the keyops.aws collection: it may change in any release without notice.
 
 from __future__ import annotations
 
@@ -211,7 +210,7 @@ def keys_in_words(kms: KmsKeys, custom_key_store_id: str) -> str:
 
 
 def usages(kms: KmsKeys, keys: Collection[Key]) -> Usages:
-    """Find out what may depend on some keys. What KMS does not tell is said to be unknown, and nothing is raised for it."""
+    """Find out what may depend on some keys. What KMS does not report is said to be unknown, and nothing is raised for it."""
     if not keys:
         return Usages()
     with ThreadPoolExecutor(1) as beside:

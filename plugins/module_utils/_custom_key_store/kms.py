@@ -2,10 +2,9 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-# This file is private to the keyops.aws collection: it may change in any release without notice.
-
-
 """What all requests to KMS have in common: the client, the errors, and who asks."""
+
+# This file is private to the keyops.aws collection: it may change in any release without notice.
 
 from __future__ import annotations
 
@@ -138,7 +137,7 @@ def place(region: str, sts: Any) -> str:
 
 
 def caller_account(sts: Any) -> Optional[str]:
-    """The account that the credentials belong to, or None where AWS STS does not tell.
+    """The account that the credentials belong to, or None where AWS STS does not report.
 
     Args:
         sts: a boto3 client for AWS STS.

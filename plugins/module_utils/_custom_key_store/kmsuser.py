@@ -2,13 +2,12 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-# This file is private to the keyops.aws collection: it may change in any release without notice.
-
-
 """Could KMS log in to the CloudHSM cluster of a key store as kmsuser? What cloudhsm-cli tells of that without a login.
 
 It lists the users of the cluster that its configuration names. Nothing of what it prints is repeated but what is about kmsuser.
 """
+
+# This file is private to the keyops.aws collection: it may change in any release without notice.
 
 from __future__ import annotations
 
@@ -71,7 +70,7 @@ def check_kmsuser(cluster: Cluster, run: Run, path: Optional[str] = None) -> lis
         client.must_talk_to(cluster, hsms)
         return _judged(cluster, client.users(), len(hsms))
     except _NotKnownError as reason:
-        return [Check(_NAME, Outcome.UNKNOWN, f"{USER} could not be looked at: {reason}")]
+        return [Check(_NAME, Outcome.UNKNOWN, f"{USER} could not be described: {reason}")]
 
 
 class _Client:
@@ -111,7 +110,8 @@ class _Client:
         """
         if not cluster.addresses:
             raise _NotKnownError(
-                f"AWS CloudHSM does not tell the addresses of the HSMs of {cluster.id}, to see whether {PROGRAM} talks to these."
+                f"AWS CloudHSM does not report the addresses of the HSMs of {cluster.id}, so it is not known whether {PROGRAM}"
+                " talks to them."
             )
         printed = {address for hsm in hsms for address in _addresses(_places(hsm))}
         clusters, problem = self._configured()
@@ -187,7 +187,7 @@ def _judged(cluster: Cluster, users: Sequence[Mapping[str, Any]], seen: int) -> 
     if seen < active:
         raise _NotKnownError(
             f"{PROGRAM} talks to {seen} of the {active} active HSMs of {cluster.id}. It is fine there, but the others are not"
-            " known. Configure it again (configure-cli -a), and see that the HSMs are within reach."
+            " known. Configure it again (configure-cli -a), and check that the HSMs are within reach."
         )
     text = (
         f"{USER} is a crypto user on all HSMs of the CloudHSM cluster {cluster.id}, is not locked, and has no second factor."
@@ -231,7 +231,7 @@ def _second_factor(cluster: Cluster, entry: Mapping[str, Any]) -> list[Check]:
     if not any(not isinstance(factor, Mapping) or factor.get("status") != "disabled" for factor in factors):
         return []
     text = (
-        f"{USER} in the CloudHSM cluster {cluster.id} has a second factor, which KMS cannot give. Take it away ({PROGRAM} user"
+        f"{USER} in the CloudHSM cluster {cluster.id} has a second factor, which KMS cannot provide. Remove it ({PROGRAM} user"
         f" change-mfa token-sign --username {USER} --role {ROLE} --deregister)."
     )
     return [_failed(text, "INVALID_CREDENTIALS")]

@@ -2,14 +2,13 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-# This file is private to the keyops.aws collection: it may change in any release without notice.
-
-
 """Leases: each store that is out of service for a while, until when, and who brings it back.
 
 A lease is opened before the store is disconnected, and ended when it is CONNECTED again. It is kept in a folder of the managed
 host, so that a later run finds it, should this one be killed. KMS has no place for it: custom key stores have no tags.
 """
+
+# This file is private to the keyops.aws collection: it may change in any release without notice.
 
 from __future__ import annotations
 
@@ -121,7 +120,7 @@ class Report:
 
     def __str__(self) -> str:
         came = {
-            "ended": f"The keeper of the window that began at {self.since} was told to end, as when its host is shut down.",
+            "ended": f"The keeper of the window that began at {self.since} was ended, for example by a shutdown of its host.",
             "gone": f"The window that began at {self.since} was not closed: its play had ended.",
             "over": f"The lease of the window that began at {self.since} was over before the window was closed.",
         }

@@ -2,13 +2,12 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-# This file is private to the keyops.aws collection: it may change in any release without notice.
-
-
 """Will a lease in AWS work? What can be seen of that without a change: the role, who may assume it, and who may do what.
 
 What cannot be seen is said, and forbids nothing: to make the lease comes before the disconnect, and tells most of it.
 """
+
+# This file is private to the keyops.aws collection: it may change in any release without notice.
 
 from __future__ import annotations
 
@@ -44,7 +43,7 @@ OF_CALLER = (
 )
 """What the caller must be allowed to do with the schedule."""
 
-HOW_TO_MEND = "The playbook keyops.aws.prepare_lease creates such a role."
+HOW_TO_FIX = "The playbook keyops.aws.prepare_lease creates such a role."
 
 
 @dataclass
@@ -76,15 +75,15 @@ def check_role(role_arn: str, *, store_id: str, client: Any, iam: Any, sts: Any)
     partition, region = client.meta.partition, client.meta.region_name
     if role["partition"] != partition:
         look.problems.append(
-            f"The role of its lease, {role_arn}, is of the partition {role['partition']}, but the Region {region} is of"
+            f"The role of its lease, {role_arn}, is in the partition {role['partition']}, but the Region {region} is of"
             f" {partition}."
         )
         return look
     caller = _asked(look, "who the caller is", "sts:GetCallerIdentity", sts.get_caller_identity)
     if caller is not None and caller["Account"] != role["account"]:
         look.problems.append(
-            f"The role of its lease, {role_arn}, is of the account {role['account']}, but the store is reached with credentials"
-            f" of {caller['Account']}. EventBridge Scheduler takes a role of the same account only. {HOW_TO_MEND}"
+            f"The role of its lease, {role_arn}, is in the account {role['account']}, but the store is reached with credentials"
+            f" of {caller['Account']}. EventBridge Scheduler takes a role of the same account only. {HOW_TO_FIX}"
         )
         return look
     if not _is_there_and_trusted(look, role_arn, role["name"].rpartition("/")[2], iam):
@@ -113,14 +112,14 @@ def _is_there_and_trusted(look: RoleCheck, role_arn: str, name: str, iam: Any) -
         "whether the role of its lease exists and trusts EventBridge Scheduler",
         "iam:GetRole",
         lambda: iam.get_role(RoleName=name),
-        missing=f"The role of its lease, {role_arn}, does not exist. {HOW_TO_MEND}",
+        missing=f"The role of its lease, {role_arn}, does not exist. {HOW_TO_FIX}",
     )
     if answer is None:
         return not look.problems
     if trusts_scheduler(answer["Role"]["AssumeRolePolicyDocument"]):
         return True
     look.problems.append(
-        f"The trust policy of the role of its lease, {role_arn}, does not allow {SERVICE} to assume it. {HOW_TO_MEND}"
+        f"The trust policy of the role of its lease, {role_arn}, does not allow {SERVICE} to assume it. {HOW_TO_FIX}"
     )
     return False
 

@@ -2,10 +2,9 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-# This file is private to the keyops.aws collection: it may change in any release without notice.
-
-
 """The stores that windows have taken out of service, found by their leases: on this host, and in AWS."""
+
+# This file is private to the keyops.aws collection: it may change in any release without notice.
 
 from __future__ import annotations
 
@@ -45,7 +44,7 @@ def leased_stores(
     try:
         of_aws = {} if in_aws is None else {lease.custom_key_store_id: lease for lease in in_aws.all()}
     except CustomKeyStoreError as error:
-        problem = f"The leases in AWS could not be looked at. {error.message}"
+        problem = f"The leases in AWS could not be read. {error.message}"
     of_host = {lease.custom_key_store_id: lease for lease in leases.all()}
     found: Stores = []
     left: Stores = []

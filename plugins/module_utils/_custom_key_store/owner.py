@@ -2,15 +2,14 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-# This file is private to the keyops.aws collection: it may change in any release without notice.
-
-
 """May a task still change a store? Two reasons why it may not, when it goes on in the background:
 
 Each store has one owner at a time: on one host, the task that began last. Whoever begins takes the store over, and from then on
 the earlier task makes no more changes. And when nobody waits for a task any more, it may bring a store back, and never take one
 out of service.
 """
+
+# This file is private to the keyops.aws collection: it may change in any release without notice.
 
 from __future__ import annotations
 
@@ -61,7 +60,7 @@ class RunGone(KmsError):
     """Nobody waits for the task any more."""
 
     def __init__(self) -> None:
-        super().__init__("The run of Ansible that asked for it has ended, so this task takes no store out of service.")
+        super().__init__("The run of Ansible that asked for it has ended, so this task disconnects no store.")
 
 
 class TakenOver(KmsError):
@@ -75,7 +74,7 @@ class TakenOver(KmsError):
         who = "" if by is None else f" at {by.since}, with state={by.wants}"
         super().__init__(
             f"Another task on this host began to work on the custom key store {custom_key_store_id}{who}, so this one makes no"
-            " more changes to it. Look at the store, and run the task again if it still should be done."
+            " more changes to it. Check the store, and run the task again if the change is still needed."
         )
         self.by = by
 

@@ -2,10 +2,9 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-# This file is private to the keyops.aws collection: it may change in any release without notice.
-
-
 """What is checked before a store is taken out of service: could it come back, and may it go?"""
+
+# This file is private to the keyops.aws collection: it may change in any release without notice.
 
 from __future__ import annotations
 
@@ -80,7 +79,7 @@ class Prechecks:
             refuse_cluster_in_use(cluster_id, store, self._kms.describe_all({}))
         if not cluster.is_known:
             self._history.warn(
-                f"Whether the CloudHSM cluster {cluster_id} could connect the custom key store {store} again was not looked at"
+                f"Whether the CloudHSM cluster {cluster_id} could connect the custom key store {store} again was not checked"
                 f" before the disconnect. {cluster.problem}"
             )
 

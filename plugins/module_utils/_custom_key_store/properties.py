@@ -2,14 +2,13 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-# This file is private to the keyops.aws collection: it may change in any release without notice.
-
-
 """The properties of a custom key store: the options that set them, when they may change, and how KMS calls them.
 
 What may change in which connection state is told by the documentation of UpdateCustomKeyStore. AWS's documents disagree on the
 properties that are marked C(in_place): KMS is asked, and a refusal means that the store must be disconnected (R6).
 """
+
+# This file is private to the keyops.aws collection: it may change in any release without notice.
 
 from __future__ import annotations
 

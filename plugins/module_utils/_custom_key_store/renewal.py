@@ -2,10 +2,9 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-# This file is private to the keyops.aws collection: it may change in any release without notice.
-
-
 """What a keeper does about its leases in AWS. It never waits for them: the stores are out of service meanwhile."""
+
+# This file is private to the keyops.aws collection: it may change in any release without notice.
 
 from __future__ import annotations
 
@@ -47,7 +46,7 @@ class Renewal:
 
     @contextlib.contextmanager
     def going_on(self) -> Iterator[None]:
-        """Meanwhile, renew all leases each minute, so that other machines see that the keeper is alive."""
+        """Meanwhile, renew all leases each minute, so that other machines check that the keeper is alive."""
         ended = threading.Event()
 
         def renew() -> None:

@@ -2,15 +2,14 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-# This file is private to the keyops.aws collection: it may change in any release without notice.
-
-
 """Leases in AWS: EventBridge Scheduler connects a store at the end of its lease, whatever became of the controller.
 
 Each lease is a one-time schedule, made before its store is disconnected and deleted when the store is CONNECTED again. Its name
 is made from the id of the store, so that only one window can have it, and any machine can find it. What any machine needs to know
 of the window is in the description of the schedule. All times are those of AWS's clock: that of the host may be wrong.
 """
+
+# This file is private to the keyops.aws collection: it may change in any release without notice.
 
 from __future__ import annotations
 
@@ -46,7 +45,7 @@ GROUP = "default"
 """The schedule group of all leases. Each Region of an account has it."""
 
 RENEW_SECONDS = 60.0
-"""How often a keeper renews its leases, so that other machines see that it is alive."""
+"""How often a keeper renews its leases, so that other machines check that it is alive."""
 
 LOST_SECONDS = 300.0
 """A window whose keeper has not renewed its lease for so long is lost."""
@@ -162,7 +161,7 @@ def end_report(deleted: Optional[Lease], known: Optional[Lease], *, at: datetime
         return f"The lease of its window was over at {lease.until}: AWS connects the store then, whether the work is done or not."
     if deleted is None:
         return (
-            f"Its lease in AWS, the schedule {lease.schedule}, was gone before its end. Somebody has deleted it, so AWS would not"
+            f"Its lease in AWS, the schedule {lease.schedule}, was gone before its end. Somebody deleted it, so AWS could not"
             " have connected the store."
         )
     return None

@@ -2,10 +2,9 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-# This file is private to the keyops.aws collection: it may change in any release without notice.
-
-
 """Requests to a service of AWS: retries, lost answers, and errors that say what to do."""
+
+# This file is private to the keyops.aws collection: it may change in any release without notice.
 
 from __future__ import annotations
 
@@ -85,7 +84,7 @@ class Service:
         errors: the same for some of its error codes.
         naming: the members of a request that say what it is about, and are no secrets.
         is_unclear: may a request that is being repeated have had its effect?
-        answered_at: when the service gave its last answer, by its own clock, as in an HTTP header; None where it does not tell.
+        answered_at: when the service gave its last answer, by its own clock, as in an HTTP header; None where it does not report.
     """
 
     name: ClassVar[str]

@@ -2,10 +2,9 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-# This file is private to the keyops.aws collection: it may change in any release without notice.
-
-
 """The requests that change a store, and what became of one whose answer was lost."""
+
+# This file is private to the keyops.aws collection: it may change in any release without notice.
 
 from __future__ import annotations
 
@@ -43,7 +42,7 @@ _EFFECTS = {
 
 _HAS_KEYS = "CustomKeyStoreHasCMKsException"
 
-_NOT_KNOWN = " Whether KMS has carried out {} is not known: look at the store before you rely on either."
+_NOT_KNOWN = " Whether KMS has carried out {} is not known: check the store before you rely on it."
 
 
 class Answer(Enum):
@@ -193,7 +192,7 @@ class Requests:
     def _explain_lost_answer(self, error: KmsError, operation: str, changes: Tuple[Change, ...] = ()) -> None:
         """Add to an error whether KMS has carried out the operation nevertheless.
 
-        It is looked at for as long as KMS may show the state from before. Where that does not tell, the operation counts as
+        It is looked at for as long as KMS may show the state from before. Where that does not report, the operation counts as
         accepted: better a needless look by the user than a store that is believed untouched.
         """
         if not error.maybe_applied:

@@ -2,10 +2,9 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-# This file is private to the keyops.aws collection: it may change in any release without notice.
-
-
 """Who has changed custom key stores, as AWS CloudTrail tells it: up to 15 minutes late, and for 90 days."""
+
+# This file is private to the keyops.aws collection: it may change in any release without notice.
 
 from __future__ import annotations
 
@@ -53,10 +52,10 @@ class Event:
 
     Attributes:
         store_id: of the store.
-        store_name: None where CloudTrail does not tell it.
+        store_name: None where CloudTrail does not report it.
         time: when it was, in UTC.
         event_name: the operation.
-        user_arn: who made the request; None where CloudTrail does not tell it.
+        user_arn: who made the request; None where CloudTrail does not report it.
         source_ip: from where; the name of a service of AWS where that made it; None as before.
         event_id: of the event in CloudTrail.
     """

@@ -2,10 +2,9 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-# This file is private to the keyops.aws collection: it may change in any release without notice.
-
-
 """One task about several stores: its options, the stores that it is about, who keeps them, and its result."""
+
+# This file is private to the keyops.aws collection: it may change in any release without notice.
 
 from __future__ import annotations
 
@@ -139,7 +138,7 @@ class Chosen:
         leased: those that were found by their leases, as C(stores) of the options; None where the options name the stores.
         left_alone: of the others with a lease, what the result tells.
         in_aws: the ids of those that were found by leases in AWS.
-        problem: why the leases in AWS could not be looked at; empty if they could.
+        problem: why the leases in AWS could not be described; empty if they could.
     """
 
     leased: Optional[list[dict[str, Any]]] = None

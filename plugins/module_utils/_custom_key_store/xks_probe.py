@@ -2,15 +2,14 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-# This file is private to the keyops.aws collection: it may change in any release without notice.
-
-
 """Could KMS connect to the proxy of an external key store? What this host sees of that, by asking the proxy as KMS does.
 
 What KMS makes of an answer is in the public specification of the proxy: xks_proxy_api_spec.md in aws/aws-kms-xksproxy-api-spec
 on GitHub, C(the specification) below. It tells which exception KMS raises; which C(ConnectionErrorCode) belongs to that is
 concluded from the description of the codes in the API reference of KMS.
 """
+
+# This file is private to the keyops.aws collection: it may change in any release without notice.
 
 from __future__ import annotations
 
@@ -248,9 +247,7 @@ class _Probe:
 
     def _fail(self, name: str, code: str, text: str) -> None:
         if self.is_vpc:
-            text += (
-                " KMS comes through the VPC endpoint service: see that this host, by this name, reaches the same proxy."
-            )
+            text += " KMS comes through the VPC endpoint service: check that this host, by this name, reaches the same proxy."
         self.found.append(Check(name, Outcome.FAILED, self._without_secret(text), code))
 
     def _without_secret(self, text: str) -> str:
@@ -282,7 +279,7 @@ class _Probe:
         except (OSError, ValueError) as error:
             self._record_unreachable(
                 f"This host cannot connect to {self.host}, port {self.port} ({_reason(error)}).",
-                "See that the proxy runs, and what a firewall or load balancer before it lets in; if that is KMS and not this"
+                "Check that the proxy runs, and what a firewall or load balancer before it lets in; if that is KMS and not this"
                 " host, do the check on a host that may connect.",
                 is_of_proxy=isinstance(error, ConnectionRefusedError),
             )
@@ -290,7 +287,7 @@ class _Probe:
         return connection
 
     def _record_reachable(self) -> None:
-        self._record(CONNECTION, Outcome.PASSED, f"{self.host} takes connections on port {self.port}.")
+        self._record(CONNECTION, Outcome.PASSED, f"{self.host} accepts connections on port {self.port}.")
 
     def _record_unreachable(
         self, fault: str, remedy: str, *, is_of_proxy: bool = True, code: str = NOT_REACHABLE
@@ -321,8 +318,8 @@ class _Probe:
     def _record_failed_handshake(self, error: Exception) -> None:
         if not isinstance(error, ssl.SSLError) or isinstance(error, (ssl.SSLEOFError, ssl.SSLZeroReturnError)):
             self._record_unreachable(
-                f"{self.host} takes connections, but breaks them off in the TLS handshake ({_reason(error)}).",
-                "See that the proxy runs, that the load balancer before it has a healthy target, and what a firewall lets in.",
+                f"{self.host} accepts connections, but closes them during the TLS handshake ({_reason(error)}).",
+                "Check that the proxy runs, that the load balancer before it has a healthy target, and what a firewall lets in.",
                 code=TIMED_OUT if isinstance(error, socket.timeout) else NOT_REACHABLE,
             )
             return
@@ -339,7 +336,7 @@ class _Probe:
         self._record(
             name,
             Outcome.UNKNOWN,
-            f"The proxy breaks the connection off ({reason}). It may ask for a client certificate, which only KMS has, so more"
+            f"The proxy closes the connection ({reason}). It may ask for a client certificate, which only KMS has, so more"
             " cannot be seen from here. If the proxy asks for none, compare the TLS versions and ciphers that it takes.",
         )
 
@@ -360,7 +357,7 @@ class _Probe:
         expiry = ssl.cert_time_to_seconds(str(certificate.get("notAfter")))
         day = datetime.datetime.fromtimestamp(expiry, datetime.timezone.utc).date().isoformat()
         days = int((expiry - self.now().timestamp()) // 86400)
-        renew = "Renew it, and see that the proxy serves the new one."
+        renew = "Renew it, and check that the proxy serves the new one."
         if days < 0:
             self._fail(CERTIFICATE, INVALID_TLS, f"The certificate of the proxy expired on {day}. {renew}")
         elif days < DAYS_LEFT:
@@ -454,7 +451,7 @@ class _Probe:
             self._record(
                 CREDENTIAL,
                 Outcome.UNKNOWN,
-                "The request could not be signed with the credential that you told, so the proxy was not asked. See that the"
+                "The request could not be signed with the credential that you gave, so the proxy was not asked. Check that the"
                 " access key id and the secret are complete.",
             )
         elif isinstance(error, socket.timeout):
@@ -470,7 +467,7 @@ class _Probe:
             self._fail(
                 ANSWER,
                 NOT_REACHABLE,
-                f"The proxy ends the connection and answers nothing ({_reason(error)}). See that it runs, and read its log.",
+                f"The proxy ends the connection and answers nothing ({_reason(error)}). Check that it runs, and read its log.",
             )
         else:
             self._fail(
@@ -521,7 +518,9 @@ class _Probe:
         self._fail(check, code, f"{text.format(status=status, **values)}{said}")
 
     def _record_unsigned(self, *, is_refused: bool) -> None:
-        text = "The secret of the credential was not told, so it is not known whether the proxy takes the one that the store has."
+        text = (
+            "You did not give the secret of the credential, so it is not known whether the proxy accepts the store's."
+        )
         if is_refused:
             text += " It refuses a request without a signature, as it should."
         self._record(CREDENTIAL, Outcome.UNKNOWN, text)
@@ -552,8 +551,8 @@ class _Probe:
             self._record(
                 CREDENTIAL,
                 Outcome.WARNING,
-                "The proxy answers a request that has no signature, so whoever reaches it may use it. In the proxy, turn on that"
-                " it verifies SigV4 signatures. Whether it takes the credential of the store is not known.",
+                "The proxy answers a request without a signature, so anyone who reaches it can use it. In the proxy, turn on the"
+                " verification of SigV4 signatures. It is not known whether it accepts the credential of the store.",
             )
         else:
             self._record(CREDENTIAL, Outcome.PASSED, "The proxy takes the credential.")
@@ -565,9 +564,9 @@ class _Probe:
         told = ", ".join(f"{self._quote(each['id'])} is {each['healthStatus']}" for each in ailing)
         count = _count(len(managers), "external key manager")
         if all(each["healthStatus"] == "UNAVAILABLE" for each in managers):
-            self._fail(MANAGERS, NOT_REACHABLE, f"The proxy reaches none of its {count}: {told}. {_MEND_MANAGERS}")
+            self._fail(MANAGERS, NOT_REACHABLE, f"The proxy reaches none of its {count}: {told}. {_FIX_MANAGERS}")
         elif ailing:
-            self._record(MANAGERS, Outcome.WARNING, f"Of {count}, not all are well: {told}. {_MEND_MANAGERS}")
+            self._record(MANAGERS, Outcome.WARNING, f"Of {count}, not all are healthy: {told}. {_FIX_MANAGERS}")
         else:
             proxy = f"{self._quote(content['xksProxyModel'])} of {self._quote(content['xksProxyVendor'])}"
             models = ", ".join(sorted({self._quote(each["model"]) for each in managers}))
@@ -596,15 +595,15 @@ def judge_time(shortest: float, handshake: float, *, is_of_health: bool) -> Chec
     took, limit = _milliseconds(shortest), _milliseconds(SECONDS_OF_KMS)
     if shortest - handshake > SECONDS_OF_KMS:
         text = (
-            f"The proxy answers in {took}; KMS waits {limit}. The way is not what is slow: the TLS handshake took"
+            f"The proxy answers in {took}; KMS waits {limit}. The network is not the cause: the TLS handshake took"
             f" {_milliseconds(handshake)}. Find out what slows the proxy down; ask its vendor."
         )
         return Check(TIME, Outcome.FAILED, text, TIMED_OUT)
     if shortest > SECONDS_OF_KMS:
         text = (
-            f"Seen from this host, the proxy answers in {took}; KMS waits {limit}, and reports {TIMED_OUT} after that. The way"
-            f" from here takes up to {_milliseconds(handshake)} of it: do the check on a host in the Region, to see what KMS"
-            " sees."
+            f"Seen from this host, the proxy answers in {took}; KMS waits {limit}, and reports {TIMED_OUT} after that. The"
+            f" network from here takes up to {_milliseconds(handshake)} of it: do the check on a host in the Region, to see what"
+            " KMS sees."
         )
         return Check(TIME, Outcome.WARNING, text)
     if not is_of_health:
@@ -676,7 +675,7 @@ _OLD = (
     " balancer before it."
 )
 
-_NO_TLS = "What listens on the port of the proxy does not speak TLS. See that the proxy serves HTTPS there."
+_NO_TLS = "What listens on the port of the proxy does not speak TLS. Check that the proxy serves HTTPS there."
 
 _TLS_FAULTS: Mapping[str, str] = {
     "TLSV1_ALERT_PROTOCOL_VERSION": _OLD,
@@ -693,7 +692,7 @@ def _other_tls_fault(error: Exception) -> str:
     return f"The TLS handshake with the proxy fails ({reason}). Check the TLS settings of the proxy: KMS needs TLS 1.2 or 1.3."
 
 
-_EXPIRED = "The certificate of the proxy has expired. Renew it, and see that the proxy serves the new one."
+_EXPIRED = "The certificate of the proxy has expired. Renew it, and check that the proxy serves the new one."
 
 _EXPIRED_CHAIN = (
     "Another certificate in the chain that the proxy serves has expired, not its own. Have the proxy serve the chain that its"
@@ -754,9 +753,7 @@ def _read_certificate(host: str, port: int, limits: Limits) -> _Certificate:
     try:
         from cryptography import x509
     except ImportError:
-        return _Certificate(
-            "To be told the dates and names in it, install the Python library cryptography on this host."
-        )
+        return _Certificate("To see the dates and names in it, install the Python library cryptography on this host.")
     context = ssl.create_default_context()
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
@@ -806,7 +803,7 @@ _OF_UNSIGNED = ("AuthenticationFailedException", "AccessDeniedException", "Valid
 
 _WRONG_PATH = (
     "The proxy does not serve the path {path} ({status}). Compare the URI path of the store with the one that the proxy"
-    " serves, and mend the one that is wrong."
+    " serves, and fix the one that is wrong."
 )
 
 _WRONG_CREDENTIAL = (
@@ -819,7 +816,7 @@ _REDIRECT = (
     " itself."
 )
 
-_MEND_MANAGERS = "See that they run, and that the proxy reaches them."
+_FIX_MANAGERS = "Check that they run, and that the proxy reaches them."
 
 # By errorName. The specification, C(Error codes), has the exception that KMS raises when it creates or updates a store.
 _REFUSALS: Mapping[str, tuple[str, str, str]] = {
@@ -833,20 +830,20 @@ _REFUSALS: Mapping[str, tuple[str, str, str]] = {
     "DependencyTimeoutException": (
         ANSWER,
         TIMED_OUT,
-        "The proxy waited in vain for its key manager ({status}). See that the key manager runs and that the proxy reaches it.",
+        "The proxy got no answer from its key manager ({status}). Check that the key manager runs and that the proxy reaches it.",
     ),
     # XksProxyUriUnreachableException.
     "ThrottlingException": (
         ANSWER,
         NOT_REACHABLE,
-        "The proxy refuses the request because it has too many ({status}). Find out who sends them, or raise its limit; then"
+        "The proxy refuses the request because it gets too many ({status}). Find out who sends them, or raise its limit; then"
         " check again.",
     ),
     # XksProxyInvalidResponseException, though KMS says that the proxy does not reach its key manager.
     "InternalException": (
         ANSWER,
         INVALID_RESPONSE,
-        "The proxy reports an internal error ({status}). See that its key manager runs and that the proxy reaches it; read the"
+        "The proxy reports an internal error ({status}). Check that its key manager runs and that the proxy reaches it; read the"
         " log of the proxy.",
     ),
     # The specification has it for health, too, and no exception for that; what is disabled is a setting of the proxy.
@@ -861,7 +858,7 @@ _REFUSALS: Mapping[str, tuple[str, str, str]] = {
 _OTHER_REFUSAL = (
     ANSWER,
     INVALID_RESPONSE,
-    "The proxy, or a load balancer before it, answers with an error that KMS does not expect ({status}). See that the proxy"
+    "The proxy, or a load balancer before it, answers with an error that KMS does not expect ({status}). Check that the proxy"
     " runs; read its log, or report it to its vendor.",
 )
 
@@ -924,7 +921,7 @@ def check_vpc_service(ec2: Any, configuration: Mapping[str, Any], *, store_accou
 
 def _unknown_service(name: str, reason: str) -> Check:
     text = (
-        f"EC2 was asked for the VPC endpoint service {name}, but: {reason}. See that the caller has"
+        f"EC2 was asked for the VPC endpoint service {name}, but: {reason}. Check that the caller has"
         " ec2:DescribeVpcEndpointServices, and that the managed host reaches EC2."
     )
     return Check(VPC_SERVICE, Outcome.UNKNOWN, text)
@@ -933,7 +930,7 @@ def _unknown_service(name: str, reason: str) -> Check:
 def _missing_service(name: str, other: str) -> Check:
     if other:
         text = (
-            f"The VPC endpoint service {name} is of the account {other}, and does not show itself to the caller. It is enough"
+            f"The VPC endpoint service {name} is in the account {other}, and does not show itself to the caller. It is enough"
             " that it allows KMS; check it with credentials of that account."
         )
         return Check(VPC_SERVICE, Outcome.UNKNOWN, text)
@@ -962,12 +959,12 @@ def _judge_service(
         faults.append(f"it is in {_count(len(zones), 'Availability Zone')}{told}, and must be in two")
     faults += _dns_faults(service, configuration)
     if faults:
-        text = f"The VPC endpoint service {name} is not as KMS needs it: {'; '.join(faults)}. Mend it in Amazon VPC."
+        text = f"The VPC endpoint service {name} is not as KMS needs it: {'; '.join(faults)}. Fix it in Amazon VPC."
         return Check(VPC_SERVICE, Outcome.FAILED, text, SERVICE_INVALID)
     unknown = "whether it allows the KMS principal of the Region (cks.kms.REGION.amazonaws.com)"
     if len(zones) < 2:
         unknown += ", and whether it is in two Availability Zones, as EC2 tells only those that this account uses, too"
-    text = f"The VPC endpoint service {name} is as KMS needs it, as far as EC2 tells it. Not seen: {unknown}."
+    text = f"The VPC endpoint service {name} is as KMS needs it, as far as EC2 shows. Not seen: {unknown}."
     return Check(VPC_SERVICE, Outcome.PASSED, text)
 
 

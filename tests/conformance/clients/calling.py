@@ -37,7 +37,7 @@ OLDEST_NODE = 20
 
 @dataclass
 class Refusal(Exception):
-    """KMS refused. What a client does not tell is None."""
+    """KMS refused. What a client does not report is None."""
 
     code: str
     message: str

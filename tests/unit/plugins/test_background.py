@@ -143,7 +143,7 @@ def test_a_result_that_finds_no_room_says_so(tmp_path: Path, body: str) -> None:
         "failed": True,
         "changed": True,
         "msg": "The task has ended, but there is no room for its result in the folder for background jobs on the managed host"
-        " (ANSIBLE_ASYNC_DIR). Make room, and run the task again: it goes on from the state that it finds.",
+        " (ANSIBLE_ASYNC_DIR). Make room, and run the task again; it continues from the current state.",
     }
 
 

@@ -131,7 +131,7 @@ CHANGED = (
     [
         ("INITIALIZED", {}, "Activate it (cloudhsm-cli cluster activate)."),
         ("UPDATE_IN_PROGRESS", {}, "Wait until it is ACTIVE."),
-        ("DEGRADED", {}, "Mend it: see its state message in AWS CloudHSM."),
+        ("DEGRADED", {}, "Fix it: see its state message in AWS CloudHSM."),
         (
             "MODIFY_IN_PROGRESS",
             {"hsm1.medium": 1, "hsm2m.medium": 2},
@@ -231,7 +231,7 @@ def test_nothing_to_say_of_a_rollback(other: dict[str, Any]) -> None:
             {"hsm_type": "hsm1.medium"},
             "HSM type of the cluster",
             f"The CloudHSM cluster {ID} has HSMs of the type hsm1.medium. Its support ends: on 31 March 2026, or on 1 December"
-            " 2025, as AWS's documents disagree. Change the type, see the guide to the HSM type of a cluster.",
+            " 2025: AWS's documents disagree. Change the type; see the guide to the HSM type of a cluster.",
         ),
         (
             {"network_type": "DUALSTACK"},
@@ -410,7 +410,7 @@ def test_rules_are_judged(stubber: Stubber, rules: list[dict[str, Any]], expecte
         )
     elif expected is UNSURE:
         assert check.text == (
-            f"It cannot be told whether {which} allows TCP on the ports 2223 to 2225 within itself ({direction}): its rules name"
+            f"It is not known whether {which} allows TCP on the ports 2223 to 2225 within itself ({direction}): its rules name"
             f" addresses or prefix lists. AWS asks for rules {remedy}"
         )
 
@@ -429,12 +429,12 @@ def test_what_may_not_be_looked_at(stubber: Stubber, code: str) -> None:
         (
             Outcome.UNKNOWN,
             "",
-            f"The subnets of the CloudHSM cluster {ID} could not be looked at (ec2:DescribeSubnets is not permitted).",
+            f"The subnets of the CloudHSM cluster {ID} could not be described (ec2:DescribeSubnets is not permitted).",
         ),
         (
             Outcome.UNKNOWN,
             "",
-            f"The security group sg-1 of the CloudHSM cluster {ID} could not be looked at"
+            f"The security group sg-1 of the CloudHSM cluster {ID} could not be described"
             " (ec2:DescribeSecurityGroups is not permitted).",
         ),
     ]
@@ -461,8 +461,8 @@ def test_an_ec2_that_is_not_reached() -> None:
 def test_a_cluster_whose_network_is_not_told() -> None:
     checks = check_cluster(cluster(subnets={}, security_group=None), mock.Mock(), now=NOW)
     assert [(check.outcome, check.text) for check in checks[2:]] == [
-        (Outcome.UNKNOWN, f"AWS CloudHSM does not tell the subnets of the CloudHSM cluster {ID}."),
-        (Outcome.UNKNOWN, f"AWS CloudHSM does not tell the security group of the CloudHSM cluster {ID}."),
+        (Outcome.UNKNOWN, f"AWS CloudHSM does not report the subnets of the CloudHSM cluster {ID}."),
+        (Outcome.UNKNOWN, f"AWS CloudHSM does not report the security group of the CloudHSM cluster {ID}."),
     ]
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import os
 import pickle
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -251,7 +252,7 @@ def test_a_cluster_of_which_nothing_is_known(run: ModuleRunner, warnings: list[s
     assert result["operations"] == [DISCONNECT, UPDATE, CONNECT]
     assert warnings == [
         f'Whether the CloudHSM cluster {OTHER_CLUSTER} could connect the custom key store {store_id} ("payments") again was not'
-        " looked at before the disconnect. No way."
+        " checked before the disconnect. No way."
     ]
 
 
@@ -460,7 +461,7 @@ def test_a_task_that_nobody_waits_for_is_ended_by_one_that_wants_the_store_as_it
 def test_a_run_that_has_ended_takes_no_store_out_of_service(
     run: ModuleRunner, monkeypatch: pytest.MonkeyPatch, ended: str
 ) -> None:
-    gone = "The run of Ansible that asked for it has ended, so this task takes no store out of service."
+    gone = "The run of Ansible that asked for it has ended, so this task disconnects no store."
     store_id = store_in(run, "CONNECTED")
     monkeypatch.setenv(VARIABLE, ended)
     result = run(id=store_id, state="disconnected")
@@ -591,7 +592,7 @@ def test_a_store_that_could_not_be_brought_back(run: ModuleRunner) -> None:
     run.control.add_fault(CONNECT, error="AccessDeniedException")
     result = run(id=store_id, cloud_hsm_cluster_id=OTHER_CLUSTER, allow_disconnect=True)
     assert (
-        f" The store was CONNECTED before and could NOT be connected again, so its KMS keys cannot be used. Mend that first:"
+        f" The store was CONNECTED before and could NOT be connected again, so its KMS keys cannot be used. Fix that first:"
         f" {CONNECT} of {store_id} failed with AccessDeniedException. "
     ) in result["msg"]
 
@@ -617,8 +618,8 @@ def test_a_created_store_that_is_not_shown(run: ModuleRunner, wait_timeout: int,
     assert waited[0] <= run.time.now - BEGIN <= waited[1]
     assert result["operations"] == [CREATE]
     assert result["msg"] == (
-        'KMS accepted to create the custom key store named "payments", but does not show it yet. Run the task again. Before it'
-        f" failed, this task made {CREATE}: the store was not there at first."
+        'KMS accepted the request to create the custom key store named "payments", but does not show it yet. Run the task again.'
+        f" Before it failed, this task made {CREATE}: the store was not there at first."
     )
 
 
@@ -654,7 +655,7 @@ def test_so_many_looks_at_the_state_before_are_out_of_date(
 
 # ---- a request without an answer
 
-UNKNOWN = "Whether KMS has carried out {} is not known: look at the store before you rely on either."
+UNKNOWN = "Whether KMS has carried out {} is not known: check the store before you rely on it."
 MOVES = [(DISCONNECT, "CONNECTED", "disconnected"), (CONNECT, "DISCONNECTED", "connected")]
 
 
@@ -684,6 +685,7 @@ def test_what_cannot_be_looked_for_counts_as_done(run: ModuleRunner, operation: 
     run.control.add_fault(operation, drop=True, times=1000)
     run.control.add_fault(DESCRIBE, error="AccessDeniedException", skip=1, times=1000)
     result = run(id=store_id, state=state, wait_timeout=60)
+    assert result["msg"].startswith(f"{operation} got no answer from KMS: ")
     assert result["operations"] == [operation]
     assert f" {UNKNOWN.format(operation)} Before it failed, this task made {operation}: " in result["msg"]
 
@@ -815,8 +817,8 @@ def test_who_keeps_moving_a_store_is_not_followed_for_ever(run: ModuleRunner) ->
     assert result["operations"] == []
     assert run.calls == [DESCRIBE, CONNECT] * MAX_DECISIONS + [DESCRIBE]
     assert result["msg"] == (
-        f'Somebody else keeps changing the connection of the custom key store {store_id} ("payments"): this task decided'
-        f" {MAX_DECISIONS} times what to do, and each time found the store moved. Find out who, and run the task again."
+        f'Somebody else keeps changing the connection of the custom key store {store_id} ("payments"): in'
+        f" {MAX_DECISIONS} attempts, its state changed each time. Find out who changes it, and run the task again."
     )
     assert run.time.sleeps == pytest.approx([0.375, 0.75, 1.5, 3, 6, *[11.25] * 10])
 
@@ -827,7 +829,7 @@ def test_the_same_where_the_time_is_up_before(run: ModuleRunner) -> None:
     result = run(id=store_id, state="connected", wait_timeout=5)
     assert run.calls == [DESCRIBE, CONNECT] * 5
     assert run.time.now - BEGIN == pytest.approx(5)
-    assert ": this task decided 5 times what to do, and each time found the store moved." in result["msg"]
+    assert ": in 5 attempts, its state changed each time." in result["msg"]
 
 
 def test_what_is_warned_of_is_warned_of_once(run: ModuleRunner, warnings: list[str]) -> None:
@@ -960,3 +962,98 @@ def test_a_change_is_tried_in_place_unless_kms_has_refused_that() -> None:
     assert make_plan(a_store("CONNECTED"), desired).operations == [UPDATE]
     with pytest.raises(Refusal, match="To change name, the custom key store"):
         make_plan(a_store("CONNECTED"), desired, in_place=False)
+
+
+# ---- a task that is killed
+
+
+class Killed(BaseException):
+    """As with SIGKILL, nothing of the module's is run after this: it handles errors of its own kind only."""
+
+
+def kill(run: ModuleRunner, **options: Any) -> None:
+    """Run a task, and kill it when it first waits."""
+    with mock.patch.object(run.time, "sleep", side_effect=Killed), pytest.raises(Killed):
+        run(**options)
+    run.control.advance(30)
+
+
+OFFLINE: dict[str, Any] = {"cloud_hsm_cluster_id": OTHER_CLUSTER, "allow_disconnect": True}
+
+
+@pytest.mark.parametrize(
+    ("found", "options", "is_brought_back"),
+    [
+        ("CONNECTED", OFFLINE, True),
+        ("CONNECTING", OFFLINE, True),
+        ("FAILED", OFFLINE, False),
+        ("CONNECTED", {"state": "disconnected"}, False),
+        ("CONNECTED", {**OFFLINE, "state": "disconnected"}, False),
+        ("CONNECTED", {"state": "absent", "allow_disconnect": True}, False),
+    ],
+)
+def test_only_a_store_that_was_to_come_back_is_brought_back_by_the_next_task(
+    run: ModuleRunner, found: str, options: dict[str, Any], is_brought_back: bool
+) -> None:
+    store_id = store_in(run, found)
+    kill(run, id=store_id, **options)
+    predicted = run(id=store_id, check=True)
+    result = run(id=store_id)
+    assert result["operations"] == predicted["operations"] == ([CONNECT] if is_brought_back else [])
+    assert result["custom_key_store"]["connection_state"] == ("CONNECTED" if is_brought_back else "DISCONNECTED")
+    run.control.set_connection_state(store_id, "DISCONNECTED")  # by somebody, later
+    assert run(id=store_id)["operations"] == []
+
+
+def test_who_moves_the_store_next_decides(run: ModuleRunner) -> None:
+    """After that, nobody is to bring it back."""
+    store_id = store_in(run, "CONNECTED")
+    kill(run, id=store_id, **OFFLINE)
+    assert run(id=store_id, state="disconnected")["operations"] == []
+    assert run(id=store_id)["operations"] == []
+
+
+def test_who_cannot_bring_a_store_back_leaves_that_to_the_next_task(run: ModuleRunner) -> None:
+    store_id = store_in(run, "CONNECTED")
+    kill(run, id=store_id, **OFFLINE)
+    run.control.add_fault(CONNECT, error="AccessDeniedException")
+    failed = run(id=store_id)
+    assert failed["operations"] == []
+    assert failed["msg"].endswith(
+        " The store was in service before: to bring it back, run the task with state=connected."
+    )
+    assert run(id=store_id)["operations"] == [CONNECT]
+    run.control.set_connection_state(store_id, "DISCONNECTED")  # by somebody, later
+    assert run(id=store_id)["operations"] == []
+
+
+@pytest.mark.parametrize(
+    ("found", "operations"),
+    [("CONNECTED", [DISCONNECT, UPDATE, CONNECT]), ("DISCONNECTED", [UPDATE]), ("FAILED", [DISCONNECT, UPDATE])],
+)
+def test_a_lease_that_cannot_be_read_or_written_keeps_nobody_from_a_change(
+    run: ModuleRunner, home: Path, found: str, operations: list[str]
+) -> None:
+    store_id = store_in(run, found)
+    shutil.rmtree(home, ignore_errors=True)
+    home.touch()
+    assert run(id=store_id, **OFFLINE)["operations"] == operations
+
+
+def test_a_failure_ends_the_lease_of_a_store_that_is_in_service_again(run: ModuleRunner) -> None:
+    store_id = store_in(run, "CONNECTED")
+    run.control.add_fault(UPDATE, error="CloudHsmClusterNotRelatedException")
+    failed = run(id=store_id, **OFFLINE)
+    assert failed["operations"] == [DISCONNECT, CONNECT]
+    run.control.set_connection_state(store_id, "DISCONNECTED")  # by somebody, later
+    assert run(id=store_id)["operations"] == []
+
+
+def test_what_was_seen_is_not_asked_for_again(run: ModuleRunner, proxy: list[Check]) -> None:
+    """The store that is CONNECTED again shows its new settings, too."""
+    store_id = store_in(run, "CONNECTED", PUBLIC)
+    run.control.set_transitions(connect_seconds=0, disconnect_seconds=0)
+    proxy.append(Check("Time", Outcome.PASSED, "It answers in time."))
+    endpoint = {"uri_endpoint": "https://new.example.com"}
+    assert run(id=store_id, xks_proxy_configuration=endpoint, allow_disconnect=True)["changed"] is True
+    assert run.calls == [DESCRIBE, DISCONNECT, DESCRIBE, UPDATE, CONNECT, DESCRIBE]

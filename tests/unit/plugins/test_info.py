@@ -373,7 +373,7 @@ def test_a_cluster_that_may_not_be_seen_is_told() -> None:
     assert cluster.problem is not None
     assert "CloudHsmAccessDeniedException" in cluster.problem
     assert cluster.problem.endswith(
-        "See that the caller has cloudhsm:DescribeClusters, and that the managed host reaches AWS CloudHSM."
+        "Check that the caller has cloudhsm:DescribeClusters, and that the managed host reaches AWS CloudHSM."
     )
 
 

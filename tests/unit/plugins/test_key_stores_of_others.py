@@ -327,7 +327,7 @@ def test_a_cluster_that_may_not_be_looked_at_is_warned_of(run: ModuleRunner, war
         result = run(name="payments", cloud_hsm_cluster_id=new, allow_disconnect=True)
     assert result["connection_states"][-1] == "CONNECTED"
     assert len(warnings) == 1
-    assert warnings[0].endswith("again was not looked at before the disconnect. Not permitted.")
+    assert warnings[0].endswith("again was not checked before the disconnect. Not permitted.")
 
 
 def test_each_state_of_a_cluster_has_its_remedy() -> None:
@@ -415,7 +415,7 @@ def test_keys_that_nobody_has_used_for_some_days(run_info: ModuleRunner, control
     assert len(found(1)) == 1
     assert warnings == [
         "Of 1 KMS keys it is not known when they were used last, see last_usage.unknown: they may have been used in the last 1"
-        " days, and are returned all the same."
+        " days, and are returned anyway."
     ]
 
 

@@ -416,7 +416,7 @@ def test_somebody_else_keeps_disconnecting(run: ModuleRunner) -> None:
     result = run(id=store_id, state="connected", wait_timeout=7200)
     assert result["failed"] is True
     assert "Somebody else keeps changing the connection of the custom key store" in result["msg"]
-    assert "Find out who, and run the task again." in result["msg"]
+    assert "Find out who changes it, and run the task again." in result["msg"]
     assert run.calls.count(CONNECT) == result["operations"].count(CONNECT) == MAX_DECISIONS
 
 

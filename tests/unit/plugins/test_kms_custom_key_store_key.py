@@ -23,7 +23,7 @@ ENDPOINT = "https://xks.example.com"
 DAY = 86400.0
 CHANGES = {"CreateKey", "CreateAlias", "UpdateAlias", "ScheduleKeyDeletion"}
 PASSED_BY = ("key_id", "key_arn", "creation_date", "deletion_date")
-"""What only KMS can know, and check mode does not tell."""
+"""What only KMS can know, and check mode does not report."""
 
 
 @pytest.fixture
@@ -294,7 +294,7 @@ def test_a_cluster_in_which_no_key_can_be_made(run_key: ModuleRunner, change: di
     run_key.control.set_cluster(cluster_id, **change)
     assert refused(run_key, **OPTIONS[HSM]) == (
         f'The CloudHSM cluster {cluster_id} of the custom key store {store_id} ("payments") {what}, and to create a KMS key it'
-        " must be ACTIVE, with at least 2 active HSMs in different Availability Zones. Mend the cluster, and run the task again."
+        " must be ACTIVE, with at least 2 active HSMs in different Availability Zones. Fix the cluster, and run the task again."
     )
 
 
@@ -388,9 +388,9 @@ def test_a_store_that_is_not_there(run_key: ModuleRunner) -> None:
         ({"wait_timeout": 0}, "wait_timeout must be 1 second or more."),
         (
             {"state": "absent", "tags": {}, "policy": "{}"},
-            "With state=absent, policy, tags means nothing. Leave it out.",
+            "With state=absent, policy, tags has no effect. Leave it out.",
         ),
-        ({"state": "absent", "rotate": {}}, "With state=absent, rotate means nothing. Leave it out."),
+        ({"state": "absent", "rotate": {}}, "With state=absent, rotate has no effect. Leave it out."),
     ],
 )
 def test_bad_input_is_refused_before_any_request(run_key: ModuleRunner, options: dict[str, Any], message: str) -> None:
@@ -489,7 +489,7 @@ def test_a_key_that_got_no_alias_is_named_and_taken_by_the_next_run(
     (key,) = keys_of(kms, hsm if store_type == HSM else external)
     assert (result["failed"], result["changed"], result["operations"]) == (True, True, ["CreateKey"])
     assert (
-        f"This task has created the KMS key {key['KeyId']}, which has no alias yet: run the task again, it takes that key."
+        f"This task has created the KMS key {key['KeyId']}, which has no alias yet: run the task again; it uses that key."
         in result["msg"]
     )
     assert result["key"]["key_id"] == key["KeyId"]

@@ -90,7 +90,7 @@ def test_an_error_that_nobody_expects_does_not_keep_the_others_out(
     assert [store["failed"] for store in result["stores"]] == [False, True]
     assert result["stores"][0]["connection_states"][-1] == "CONNECTED"
     assert result["stores"][1]["msg"].startswith(
-        "An unexpected error, which should be reported to the maintainers of the collection: KeyError: 'surprise'"
+        "An unexpected error. Report it to the maintainers of the collection: KeyError: 'surprise'"
     )
 
 

@@ -28,7 +28,7 @@ GOOD = Cluster(
     {"ACTIVE": {"us-east-1a": 1, "us-east-1b": 1}},
     addresses=("10.0.0.10", "10.0.1.11", "2001:db8::a"),
 )
-UNKNOWN = "kmsuser could not be looked at: "
+UNKNOWN = "kmsuser could not be described: "
 CREATE = "cloudhsm-cli user create --username kmsuser --role crypto-user"
 
 
@@ -191,7 +191,7 @@ MISSING = (
         (
             [{**KMSUSER, "mfa": [{"strategy": "token-sign", "status": "enabled"}]}],
             "INVALID_CREDENTIALS",
-            f"kmsuser in the CloudHSM cluster {ID} has a second factor, which KMS cannot give. Take it away (cloudhsm-cli user"
+            f"kmsuser in the CloudHSM cluster {ID} has a second factor, which KMS cannot provide. Remove it (cloudhsm-cli user"
             " change-mfa token-sign --username kmsuser --role crypto-user --deregister).",
         ),
     ],
@@ -390,7 +390,8 @@ def test_a_cluster_whose_addresses_are_not_known(cli: Cli) -> None:
     check = cli.only(Cluster(ID, problem="Not permitted."))
     assert (check.outcome, check.text) == (
         Outcome.UNKNOWN,
-        f"{UNKNOWN}AWS CloudHSM does not tell the addresses of the HSMs of {ID}, to see whether cloudhsm-cli talks to these.",
+        f"{UNKNOWN}AWS CloudHSM does not report the addresses of the HSMs of {ID}, so it is not known whether cloudhsm-cli talks"
+        " to them.",
     )
 
 
@@ -400,7 +401,7 @@ def test_full_coverage_of_some_of_its_hsms(cli: Cli) -> None:
     assert (check.outcome, check.text) == (
         Outcome.UNKNOWN,
         f"{UNKNOWN}cloudhsm-cli talks to 1 of the 2 active HSMs of {ID}. It is fine there, but the others are not known."
-        " Configure it again (configure-cli -a), and see that the HSMs are within reach.",
+        " Configure it again (configure-cli -a), and check that the HSMs are within reach.",
     )
 
 

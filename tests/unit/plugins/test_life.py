@@ -454,7 +454,7 @@ def test_a_store_that_cannot_be_put_back_is_told_loudly(run: ModuleRunner) -> No
     run.control.set_connect_outcomes(store_id, ["CLUSTER_NOT_FOUND"])
     result = run(id=store_id, cloud_hsm_cluster_id=OTHER_CLUSTER, allow_disconnect=True)
     assert result["error"]["code"] == "CloudHsmClusterNotRelatedException"
-    assert "could NOT be connected again, so its KMS keys cannot be used. Mend that first: " in result["msg"]
+    assert "could NOT be connected again, so its KMS keys cannot be used. Fix that first: " in result["msg"]
     assert "CLUSTER_NOT_FOUND: KMS cannot find the CloudHSM cluster" in result["msg"]
     assert result["connection_error"]["code"] == "CLUSTER_NOT_FOUND"
 
@@ -594,9 +594,7 @@ def test_what_became_of_a_password_without_an_answer_is_not_known(run: ModuleRun
     store_id = created(run, "cloudhsm", "DISCONNECTED")
     run.control.add_fault(UPDATE, drop=True, times=1000)
     result = run(id=store_id, wait_timeout=60, key_store_password=PASSWORD, update_credentials="always")
-    assert (
-        "Whether KMS has carried out UpdateCustomKeyStore is not known: look at the store before you" in result["msg"]
-    )
+    assert "Whether KMS has carried out UpdateCustomKeyStore is not known: check the store before you" in result["msg"]
     assert result["changed"] is True
 
 

@@ -144,7 +144,7 @@ def test_on_the_minute_the_window_is_open() -> None:
         ),
         (
             {"state": "DEGRADED", "active_hsms": 2},
-            "cluster cluster-1 is DEGRADED, and could not connect it again: it must be ACTIVE. Mend it: see its state message in"
+            "cluster cluster-1 is DEGRADED, and could not connect it again: it must be ACTIVE. Fix it: see its state message in"
             " AWS CloudHSM.",
         ),
         (

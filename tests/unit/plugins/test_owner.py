@@ -102,8 +102,8 @@ def test_who_begins_last_is_the_owner(tmp_path: Path) -> None:
         "Another task on this host began to work on the custom key store cks-1 at 20"
     )
     assert caught.value.message.endswith(
-        ", with state=connected, so this one makes no more changes to it. Look at the store, and run the task again if it still"
-        " should be done."
+        ", with state=connected, so this one makes no more changes to it. Check the store, and run the task again if the"
+        " change is still needed."
     )
     with pytest.raises(TakenOver):
         first.check(STORE)
@@ -181,7 +181,7 @@ def test_a_file_that_cannot_be_read_is_nobodys(tmp_path: Path) -> None:
 def test_a_task_that_nobody_waits_for_takes_no_store_out_of_service(tmp_path: Path, ended: str, state: str) -> None:
     permit = Permit(ownership(tmp_path), Run(ended))
     with (
-        pytest.raises(RunGone, match="has ended, so this task takes no store out of service"),
+        pytest.raises(RunGone, match="has ended, so this task disconnects no store"),
         permit.to_change(STORE, disconnects=True, store=described(state)),
     ):
         pass

@@ -265,8 +265,8 @@ def test_a_host_that_never_answers_is_given_up(answer: Any, monkeypatch: pytest.
     result = waited(Host(*[answer] * 50), monkeypatch)
     assert result == {
         "failed": True,
-        "msg": "The managed host gave no answer for 300 seconds. The task goes on there in the background. Run it again when the"
-        " host can be reached: it goes on from the state that it finds.",
+        "msg": "The managed host gave no answer for 300 seconds. The task continues there in the background. Run it again when"
+        " you can reach the host; it continues from the current state.",
     }
 
 
@@ -274,8 +274,9 @@ def test_a_job_that_has_told_nothing_is_given_up(monkeypatch: pytest.MonkeyPatch
     host = Host("keyops-aws:running\n1\n{}", "keyops-aws:silent\n")
     assert waited(host, monkeypatch) == {
         "failed": True,
-        "msg": "The process 1 of the task on the managed host has told nothing for 15 minutes, so it was given up. It was not"
-        " ended. Look at what it does, end it if it hangs, and run the task again: it goes on from the state that it finds.",
+        "msg": "The process 1 of the task on the managed host has reported nothing for 15 minutes, so this task no longer waits"
+        " for it. The process still runs: check what it does, end it if it hangs, and run the task"
+        " again; it continues from the current state.",
     }
     assert len(host.commands) == 2  # nothing is removed
 
@@ -304,7 +305,7 @@ def test_a_module_that_was_killed() -> None:
     made._low_level_execute_command = Host()
     assert made._result(Job.at("/jobs/j1", 1), "killed", "", "Killed") == {
         "failed": True,
-        "msg": "The task was ended before it was done. What it had begun goes on in KMS: run the task again, it goes on from"
-        " the state that it finds.",
+        "msg": "The task was ended before it was done. What it had begun goes on in KMS: run the task again; it continues from"
+        " the current state.",
         "module_stderr": "Killed",
     }

@@ -284,7 +284,7 @@ def test_a_lost_answer_to_the_deletion(world: World) -> None:
     ("minutes", "deleted", "text"),
     [
         (10, True, None),
-        (10, False, "was gone before its end. Somebody has deleted it"),
+        (10, False, "was gone before its end. Somebody deleted it"),
         (90, True, "The lease of its window was over at 2026-01-31T23:00:00+00:00"),
         (90, False, "The lease of its window was over at 2026-01-31T23:00:00+00:00"),
     ],

@@ -47,7 +47,7 @@ SECRET = "0123456789abcdefghijklmnopqrstuvwxyz/ABCDEF+GHI="
 KEYS = Keys("ABCDEFGHIJKLMNOPQRST", SECRET)
 CREDENTIAL = ProxyCredential(KEYS.access_key_id, SECRET)
 VPC = "VPC_ENDPOINT_SERVICE"
-SUFFIX = " KMS comes through the VPC endpoint service: see that this host, by this name, reaches the same proxy."
+SUFFIX = " KMS comes through the VPC endpoint service: check that this host, by this name, reaches the same proxy."
 
 
 def utc_now() -> datetime:
@@ -126,7 +126,7 @@ def test_all_is_well(bench: Bench) -> None:
         "Credential of the proxy",
         "External key managers",
     ]
-    assert checks["Connection to the proxy"].text == f"127.0.0.1 takes connections on port {running.port}."
+    assert checks["Connection to the proxy"].text == f"127.0.0.1 accepts connections on port {running.port}."
     assert checks["TLS of the proxy"].text == "The proxy speaks TLSv1.3."
     assert "is valid for 365 days more, until 20" in checks["Certificate of the proxy"].text
     assert "its issuer, Test Authority; KMS goes by the list" in checks["Certificate of the proxy"].text
@@ -193,7 +193,7 @@ def test_nothing_listens() -> None:
     (check,) = look_at_nothing("https://127.0.0.1", port)
     assert (check.outcome, check.code) == (Outcome.FAILED, "XKS_PROXY_NOT_REACHABLE")
     assert check.text == (
-        f"This host cannot connect to 127.0.0.1, port {port} (Connection refused). See that the proxy runs, and what a firewall"
+        f"This host cannot connect to 127.0.0.1, port {port} (Connection refused). Check that the proxy runs, and what a firewall"
         " or load balancer before it lets in; if that is KMS and not this host, do the check on a host that may connect."
     )
 
@@ -271,7 +271,7 @@ def test_path_is_none(path: Any) -> None:
 @pytest.mark.parametrize(
     ("fault", "host", "text"),
     [
-        (Certificate.EXPIRED, "", "The certificate of the proxy has expired. Renew it, and see that"),
+        (Certificate.EXPIRED, "", "The certificate of the proxy has expired. Renew it, and check that"),
         (
             Certificate.EXPIRED_CHAIN,
             "",
@@ -328,7 +328,7 @@ def test_certificate_is_refused_and_cryptography_is_missing(bench: Bench) -> Non
         bench.monkeypatch.setattr(builtins, "__import__", without)
         check = failed(bench.look_at(running))
     assert check.text.endswith(
-        "To be told the dates and names in it, install the Python library cryptography on this host."
+        "To see the dates and names in it, install the Python library cryptography on this host."
     )
 
 
@@ -343,7 +343,7 @@ def test_certificate_expires_soon(bench: Bench) -> None:
     day = (utc_now() + timedelta(days=10, hours=1)).date().isoformat()
     assert check.outcome is Outcome.WARNING
     assert check.text == (
-        f"The certificate of the proxy expires on {day}, in 10 days. Renew it, and see that the proxy serves the new one."
+        f"The certificate of the proxy expires on {day}, in 10 days. Renew it, and check that the proxy serves the new one."
     )
 
 
@@ -403,14 +403,14 @@ def test_handshake_hangs() -> None:
     with listener() as port:
         (check,) = look_at_nothing("https://127.0.0.1", port, handshake=0.1)
     assert check.code == "XKS_PROXY_TIMED_OUT"
-    assert check.text.startswith("127.0.0.1 takes connections, but breaks them off in the TLS handshake (timed out).")
+    assert check.text.startswith("127.0.0.1 accepts connections, but closes them during the TLS handshake (timed out).")
 
 
 @pytest.mark.parametrize("connectivity", ["PUBLIC_ENDPOINT", VPC])
 def test_handshake_is_broken_off(connectivity: str) -> None:
     with listener(reads=True) as port:
         (check,) = look_at_nothing("https://127.0.0.1", port, connectivity=connectivity)
-    assert "breaks them off in the TLS handshake (" in check.text
+    assert "closes them during the TLS handshake (" in check.text
     if connectivity == VPC:
         assert check.outcome is Outcome.UNKNOWN
     else:
@@ -430,7 +430,9 @@ def test_slow_proxy(bench: Bench) -> None:
         checks = bench.look_at(running)
     check = failed(checks)
     assert (check.name, check.code) == ("Time of the proxy", "XKS_PROXY_TIMED_OUT")
-    assert "milliseconds; KMS waits 250 milliseconds. The way is not what is slow: the TLS handshake took" in check.text
+    assert (
+        "milliseconds; KMS waits 250 milliseconds. The network is not the cause: the TLS handshake took" in check.text
+    )
     assert len(running.requests) == 3
     assert checks["External key managers"].outcome is Outcome.PASSED
 
@@ -440,8 +442,8 @@ def test_far_proxy() -> None:
     assert check.outcome is Outcome.WARNING
     assert check.text == (
         "Seen from this host, the proxy answers in 400 milliseconds; KMS waits 250 milliseconds, and reports XKS_PROXY_TIMED_OUT"
-        " after that. The way from here takes up to 200 milliseconds of it: do the check on a host in the Region, to see what KMS"
-        " sees."
+        " after that. The network from here takes up to 200 milliseconds of it: do the check on a host in the Region, to see what"
+        " KMS sees."
     )
 
 
@@ -518,7 +520,7 @@ def test_secret_is_not_told(bench: Bench) -> None:
     assert checks["URI path of the proxy"].outcome is Outcome.PASSED
     assert checks["Credential of the proxy"].outcome is Outcome.UNKNOWN
     assert checks["Credential of the proxy"].text == (
-        "The secret of the credential was not told, so it is not known whether the proxy takes the one that the store has. It"
+        "You did not give the secret of the credential, so it is not known whether the proxy accepts the store's. It"
         " refuses a request without a signature, as it should."
     )
     assert checks["Time of the proxy"].outcome is Outcome.UNKNOWN
@@ -528,7 +530,9 @@ def test_secret_is_not_told(bench: Bench) -> None:
 def test_proxy_takes_what_nobody_signed(bench: Bench) -> None:
     check = bench.look(checked_with=None, credential=None)["Credential of the proxy"]
     assert check.outcome is Outcome.WARNING
-    assert check.text.startswith("The proxy answers a request that has no signature, so whoever reaches it may use it.")
+    assert check.text.startswith(
+        "The proxy answers a request without a signature, so anyone who reaches it can use it."
+    )
 
 
 @pytest.mark.parametrize("checked_with", [CREDENTIAL, None])
@@ -541,7 +545,7 @@ def test_path_is_wrong(bench: Bench, checked_with: ProxyCredential | None) -> No
     assert (check.name, check.code) == ("URI path of the proxy", "XKS_PROXY_INVALID_CONFIGURATION")
     assert check.text == (
         "The proxy does not serve the path /other/kms/xks/v1/health (404 InvalidUriPathException). Compare the URI path of the"
-        " store with the one that the proxy serves, and mend the one that is wrong."
+        " store with the one that the proxy serves, and fix the one that is wrong."
     )
 
 
@@ -564,9 +568,9 @@ def test_access_is_denied(bench: Bench) -> None:
 @pytest.mark.parametrize(
     ("status", "name", "code", "text"),
     [
-        (429, "ThrottlingException", "XKS_PROXY_NOT_REACHABLE", "because it has too many (429 ThrottlingException)."),
+        (429, "ThrottlingException", "XKS_PROXY_NOT_REACHABLE", "because it gets too many (429 ThrottlingException)."),
         (500, "InternalException", "XKS_PROXY_INVALID_RESPONSE", "reports an internal error (500 InternalException)."),
-        (503, "DependencyTimeoutException", "XKS_PROXY_TIMED_OUT", "waited in vain for its key manager (503 Dep"),
+        (503, "DependencyTimeoutException", "XKS_PROXY_TIMED_OUT", "got no answer from its key manager (503 Dep"),
         (
             400,
             "InvalidStateException",
@@ -583,7 +587,7 @@ def test_access_is_denied(bench: Bench) -> None:
             400,
             "ValidationException",
             "XKS_PROXY_INVALID_RESPONSE",
-            "(400 ValidationException). See that the proxy runs",
+            "(400 ValidationException). Check that the proxy runs",
         ),
         (404, "KeyNotFoundException", "XKS_PROXY_INVALID_RESPONSE", "(404 KeyNotFoundException)."),
         (500, "InvalidUriPathException", "XKS_PROXY_INVALID_CONFIGURATION", "(500 InvalidUriPathException)."),
@@ -729,8 +733,8 @@ def test_no_key_manager_is_available(bench: Bench) -> None:
     check = failed(bench.look(health=["UNAVAILABLE", "UNAVAILABLE"]))
     assert (check.name, check.code) == ("External key managers", "XKS_PROXY_NOT_REACHABLE")
     assert check.text == (
-        "The proxy reaches none of its 2 external key managers: manager-1 is UNAVAILABLE, manager-2 is UNAVAILABLE. See that they"
-        " run, and that the proxy reaches them."
+        "The proxy reaches none of its 2 external key managers: manager-1 is UNAVAILABLE, manager-2 is UNAVAILABLE. Check that"
+        " they run, and that the proxy reaches them."
     )
 
 
@@ -739,7 +743,8 @@ def test_some_key_managers_ail(bench: Bench, state: str) -> None:
     check = bench.look(health=["ACTIVE", state])["External key managers"]
     assert check.outcome is Outcome.WARNING
     assert check.text == (
-        f"Of 2 external key managers, not all are well: manager-2 is {state}. See that they run, and that the proxy reaches them."
+        f"Of 2 external key managers, not all are healthy: manager-2 is {state}. Check that they run, and that the proxy reaches"
+        " them."
     )
 
 
@@ -813,7 +818,7 @@ def test_service_is_good() -> None:
     check = ask_ec2(services=[GOOD_SERVICE])
     assert check.outcome is Outcome.PASSED
     assert check.text == (
-        f"The VPC endpoint service {SERVICE} is as KMS needs it, as far as EC2 tells it. Not seen: whether it allows the KMS"
+        f"The VPC endpoint service {SERVICE} is as KMS needs it, as far as EC2 shows. Not seen: whether it allows the KMS"
         " principal of the Region (cks.kms.REGION.amazonaws.com)."
     )
 
@@ -847,7 +852,7 @@ def test_service_is_good() -> None:
 def test_service_is_at_fault(change: dict[str, Any], text: str) -> None:
     check = ask_ec2(services=[{**GOOD_SERVICE, **change}])
     assert check.code == "XKS_VPC_ENDPOINT_SERVICE_INVALID_CONFIGURATION"
-    assert check.text == f"The VPC endpoint service {SERVICE} is not as KMS needs it: {text}. Mend it in Amazon VPC."
+    assert check.text == f"The VPC endpoint service {SERVICE} is not as KMS needs it: {text}. Fix it in Amazon VPC."
 
 
 @pytest.mark.parametrize("answer", [{"error": "InvalidServiceName"}, {"services": []}])
@@ -865,7 +870,7 @@ def test_service_is_missing(answer: dict[str, Any]) -> None:
 def test_service_of_another_account_is_not_seen(account: str) -> None:
     check = ask_ec2(error="InvalidServiceName", owner="444455556666", account=account)
     assert check.outcome is Outcome.UNKNOWN
-    assert "is of the account 444455556666, and does not show itself to the caller." in check.text
+    assert "is in the account 444455556666, and does not show itself to the caller." in check.text
 
 
 def test_zones_of_a_service_of_another_account() -> None:
@@ -879,7 +884,7 @@ def test_ec2_does_not_permit_it() -> None:
     check = ask_ec2(error="UnauthorizedOperation")
     assert check.outcome is Outcome.UNKNOWN
     assert check.text == (
-        f"EC2 was asked for the VPC endpoint service {SERVICE}, but: UnauthorizedOperation. See that the caller has"
+        f"EC2 was asked for the VPC endpoint service {SERVICE}, but: UnauthorizedOperation. Check that the caller has"
         " ec2:DescribeVpcEndpointServices, and that the managed host reaches EC2."
     )
 
