@@ -27,10 +27,10 @@ from tests.environment import ROOT
 from tests.environment import ansible_environment
 
 DISCONNECT_SECONDS = 2
-CONNECT_SECONDS = 7
+CONNECT_SECONDS = 4
 STORES = {"payments": "AWS_CLOUDHSM", "ledger": "AWS_CLOUDHSM", "invoices": "EXTERNAL_KEY_STORE"}
 
-PROGRESS_SECONDS = 3
+PROGRESS_SECONDS = 2
 
 
 def command(*arguments: str) -> list[str]:

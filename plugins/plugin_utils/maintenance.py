@@ -98,8 +98,8 @@ class Options:
         """Raises InputError if a time is none."""
         return Limits(
             now=now(),
-            not_before=moment(self.not_before, "key_store_maintenance_not_before"),
-            not_after=moment(self.not_after, "key_store_maintenance_not_after"),
+            not_before=parse_time(self.not_before, "key_store_maintenance_not_before"),
+            not_after=parse_time(self.not_after, "key_store_maintenance_not_after"),
             min_active_hsms=self.min_active_hsms,
             max_recent_use_minutes=self.max_recent_use_minutes,
         )
@@ -466,7 +466,7 @@ class Row:
         unavailable_from: when it was seen to leave CONNECTED, in ISO 8601; None if it did not.
         unavailable_until: when it was seen CONNECTED again; None if it was not.
         minutes_unavailable: between the two, or until now if it is not back; None if it did not leave CONNECTED.
-        verified: was it proved that it works?
+        verified: was it shown that it works?
         verification: how that was proved, or why it could not be tried; None if it was not asked for, or failed.
         error: why it is not as it should be; None if it is.
         remedy: what to do, step by step.
@@ -595,7 +595,7 @@ def plan_table(plans: Sequence[Mapping[str, Any]], lease: Sequence[str] = ()) ->
 
 def summary_table(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     """How the window went, as lines of text, in columns."""
-    heads = ["store", "region", "before", "during", "after", "unavailable (UTC)", "minutes", "works"]
+    heads = ["store", "region", "before", "during", "after", "unavailable (UTC)", "minutes", "verified"]
     not_verified = [
         f"{row['name']}: not verified. {row['verification']}"
         for row in rows
@@ -618,16 +618,16 @@ def _reported(stores: Sequence[Mapping[str, Any]]) -> list[str]:
 def _cells(row: Mapping[str, Any]) -> list[Any]:
     left, back, minutes = row["unavailable_from"], row["unavailable_until"], row["minutes_unavailable"]
     span = f"{_clock(left)} - {_clock(back) if back else 'now'}" if left else "-"
-    works = "proved" if row["verified"] else "no" if row["error"] else "-"
+    verified = "yes" if row["verified"] else "no" if row["error"] else "not checked"
     states = [row["before"], row["during"], row["after"]]
-    return [row["name"], row["region"], *states, span, "-" if minutes is None else minutes, works]
+    return [row["name"], row["region"], *states, span, "-" if minutes is None else minutes, verified]
 
 
 def _clock(time: str) -> str:
     return datetime.datetime.fromisoformat(time).strftime("%m-%d %H:%M:%S")
 
 
-def moment(value: Optional[str], name: str) -> Optional[datetime.datetime]:
+def parse_time(value: Optional[str], name: str) -> Optional[datetime.datetime]:
     """A time of the user's.
 
     Args:

@@ -247,7 +247,7 @@ class WaitingAction(ActionBase):
             if status != RUNNING:
                 return self._result(job, status, content, errors)
             if told > 0:
-                shown = self._display(content, task_vars, shown)
+                shown = self._show_progress(content, task_vars, shown)
 
     def _ask_host(self, command: str) -> tuple[str | None, str, str]:
         """What the host says of a job, what comes with that, and its standard error. None where it gave no answer."""
@@ -262,7 +262,7 @@ class WaitingAction(ActionBase):
         status, _newline, content = told.partition("\n")
         return status.strip(), content, str(answer.get("stderr", ""))
 
-    def _display(self, seen: str, task_vars: dict[str, Any], shown: list[str]) -> list[str]:
+    def _show_progress(self, seen: str, task_vars: dict[str, Any], shown: list[str]) -> list[str]:
         """Show a line for each store that is waited for, but none of those that were shown last. Returns the lines."""
         now, _newline, content = seen.partition("\n")
         try:

@@ -124,18 +124,20 @@ def run(setting: Setting) -> Result:
     return Result(
         title="Where the time goes",
         text=f"""
-One task of ``keyops.aws.kms_custom_key_store`` that finds nothing to do, and beside it one of
-``amazon.aws.kms_key_info``, from the start of ``ansible-playbook`` to its end: {rounds} rounds. Both processes write
-down what they do, which itself takes some milliseconds. What Python itself brings counts for who imports it first.
+One task of ``keyops.aws.kms_custom_key_store`` that finds nothing to do, compared with a task of
+``amazon.aws.kms_key_info``, from the start of ``ansible-playbook`` to its end. There are {rounds} rounds. Both
+processes log their steps, which itself takes some milliseconds. Modules of Python itself count for the first
+importer.
 
-Arguments are checked before a client is made and before any request, but not before boto3 is imported:
-``AnsibleAWSModule`` of ``amazon.aws``, which checks them, imports it.
+Arguments are checked before a client is made and before any request, but after boto3 is imported:
+``AnsibleAWSModule`` of ``amazon.aws``, which checks them, imports boto3.
 """,
         header=("step", "whose", "keyops.aws, ms", "share", "kms_key_info, ms"),
         rows=[*(_row(name, own, theirs) for name in STEPS), _whole(own, theirs)],
         goals=[
             Goal(
-                f"All of ours, and what the packing takes longer than for ``kms_key_info``, is at most {100 * LARGEST:.0f} %.",
+                f"The steps of keyops.aws, and the additional time for packing compared with"
+                f" ``kms_key_info``, take at most {100 * LARGEST:.0f} %.",
                 f"{100 * statistics.median(share):.1f} %",
                 statistics.median(share) <= LARGEST,
             )

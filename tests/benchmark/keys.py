@@ -66,11 +66,10 @@ def run(setting: Setting) -> Result:
     return Result(
         title="Impact: the keys of a key store and their last use",
         text=f"""
-What ``include_keys`` of ``keyops.aws.kms_custom_key_store_info`` does, to find the {IN_STORE} keys of a store among
-all keys of the account, and when each was last used. Next to it, the loop that AWS's guide describes, which makes one
-request after the other. Each request takes {1000 * LATENCY:.0f} ms, and as many are allowed in a second as KMS
-allows; none was throttled. Each measurement is a process of its own, whose memory at its peak includes Python and
-boto3.
+``include_keys`` of ``keyops.aws.kms_custom_key_store_info`` finds the {IN_STORE} keys of a store among all keys of
+the account, and when each of them was last used. It is compared with the loop that AWS's guide describes, which sends
+one request after the other. Each request takes {1000 * LATENCY:.0f} ms. The request quotas are those of KMS, and no
+request was throttled. Each measurement is a separate process. Its peak memory includes Python and boto3.
 """,
         header=("keys", "rounds", "loop, s", "keyops.aws, s", "times as fast", "loop, MiB", "keyops.aws, MiB"),
         rows=[_row(count, found) for count, found in measured.items()],

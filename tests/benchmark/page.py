@@ -25,13 +25,15 @@ from tests.environment import BIN
 WIDTH = 120
 
 INTRODUCTION = """
-What a task, a wait, a window, and the search for the keys of a key store cost, next to what people do without this
-collection, and next to the least that is possible. ``make bench`` in a checkout measures all of it anew and writes this page;
-``make bench BENCH="task keys"`` measures what it names.
+These benchmarks measure what a task, a wait, a window, and the search for the keys of a key store cost. They compare
+the cost with what people do without this collection, and with the lowest cost that is possible. In a checkout, ``make
+bench`` repeats all measurements and writes this page. ``make bench BENCH="task keys"`` repeats only the benchmarks
+that it names.
 
-All contenders of a table run against the same emulator of AWS KMS, in the same run. Where there are several rounds, the order
-changes from round to round, a ratio is taken within a round, and a figure is the median, with the lowest and the highest in
-brackets. What a real AWS KMS takes for a request comes on top, the same for all.
+All contenders of a table run against the same emulator of AWS KMS, in the same run. If there are several rounds, the
+order changes from round to round. A ratio is calculated within a round. A figure is the median, with the lowest and
+the highest value in brackets. A real AWS KMS adds its own time for each request, which is the same for all
+contenders.
 """
 
 
@@ -43,7 +45,7 @@ def page(before: str, results: Sequence[Result], measured_on: datetime.date) -> 
         results: what was measured.
         measured_on: the day.
     """
-    title = "What it costs: benchmarks"
+    title = "Benchmarks"
     head = [
         f".. _ansible_collections.keyops.aws.docsite.guide_benchmarks:\n\n{title}\n{'=' * len(title)}",
         *paragraphs(INTRODUCTION),

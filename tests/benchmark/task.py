@@ -143,14 +143,15 @@ def run(setting: Setting) -> Result:
     return Result(
         title="One task",
         text=f"""
-Seconds from the start of the task to its result. The transitions themselves take no time here, so this is what is
-added to the time that KMS needs. {rounds} rounds; in each, each contender does each work once, in a run of
-``ansible-playbook`` of its own, whose start and end do not count.
+The time in seconds from the start of a task to its result. State transitions take no time here, so the figures show
+what is added to the time that KMS needs. There are {rounds} rounds. In each round, each contender does each work
+once, in its own run of ``ansible-playbook``. The start and the end of that run do not count.
 
-All contenders for a work ask KMS for the same: they look at the store, move it where needed, and look again until it
-is there. The tasks with the AWS CLI are those in ``tests/benchmark/move_with_aws_cli.yml``. ``kms_key_info`` runs in
-an account without keys, which is the least that a task of ``amazon.aws`` with a request can cost. ``ping`` is what
-Ansible itself costs, and the script what Python, boto3 and KMS cost.
+All contenders for a work send the same requests to KMS: they describe the store, connect or disconnect it if
+necessary, and poll until it reaches the state. The tasks with the AWS CLI are in
+``tests/benchmark/move_with_aws_cli.yml``. ``kms_key_info`` runs in an account without keys, which is the lowest cost
+of a task of ``amazon.aws`` with a request. ``ping`` shows the cost of Ansible itself. The script shows the cost of
+Python, boto3 and KMS.
 """,
         header=("work", "contender", "seconds", "seconds above ping", "times as long as keyops.aws"),
         rows=[row for name, seconds in by_work.items() for row in _rows(name, seconds, by_work["nothing to do"][PING])],

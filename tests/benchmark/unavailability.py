@@ -111,13 +111,14 @@ def run(setting: Setting) -> Result:
     return Result(
         title="Added unavailability",
         text=f"""
-How many seconds longer than needed the unluckiest store of a window is out of service. Needed are the time that KMS takes to
-disconnect it ({DISCONNECT_SECONDS:.0f} s here), the maintenance tasks, and the time that KMS takes to connect it. What comes on
-top is the wait for the other stores, the time until the end of the disconnect is seen, and what Ansible and the collection take
-from one to the other. Each Region takes {QUOTA:.0f} requests of a kind a second, as KMS does.
+The number of seconds that the worst store of a window is out of service for longer than necessary. The necessary time
+consists of the time that KMS takes to disconnect the store ({DISCONNECT_SECONDS:.0f} s here), the maintenance tasks,
+and the time that KMS takes to connect it. The added time consists of the wait for the other stores, the time until
+the end of the disconnect is detected, and the overhead of Ansible and the collection between these steps. Each Region
+accepts {QUOTA:.0f} requests of a kind per second, like KMS.
 
-{ROUNDS} rounds, with the keeper, with a lease in AWS as well, and with neither. Taken from the times of the requests at the
-emulator.
+There are {ROUNDS} rounds: with the keeper, with a lease in AWS in addition, and with neither. The figures are
+calculated from the times of the requests at the emulator.
 """,
         header=("stores", *KEPT),
         rows=[[name, *(spread(added[name, kept], 2) for kept in KEPT)] for name, _window in chosen],
@@ -128,12 +129,14 @@ emulator.
 def _goals(name: str, most: float, added: dict[tuple[str, str], list[float]]) -> Sequence[Goal]:
     ours, leased, without = (statistics.median(added[name, kept]) for kept in KEPT)
     return [
-        Goal(f"At most {most} s with {name}.", f"{ours:.2f} s", ours <= most),
+        Goal(f"Stores: {name}. At most {most} s.", f"{ours:.2f} s", ours <= most),
         Goal(
-            f"No more with the keeper than without, with {name}.", f"{ours:.2f} s and {without:.2f} s", ours <= without
+            f"Stores: {name}. No more with the keeper than without.",
+            f"{ours:.2f} s and {without:.2f} s",
+            ours <= without,
         ),
         Goal(
-            f"A lease in AWS adds at most {MOST_BY_LEASE} s, with {name}.",
+            f"Stores: {name}. A lease in AWS adds at most {MOST_BY_LEASE} s.",
             f"{leased - ours:.2f} s",
             leased - ours <= MOST_BY_LEASE,
         ),

@@ -49,10 +49,10 @@ STORES = {
 }
 
 REASON = (
-    "No way of looking reaches this goal together with the two above. To see each end within 1 second or a tenth of the time"
-    " takes 28 looks in the first 50 seconds, where a look every 5 seconds makes 11. With fewer than 170 looks in 30 minutes,"
-    " the pauses must become longer than 5 seconds. From then on the end is seen later than by a look every 5 seconds, until"
-    " the 17 looks that were made more are saved. The first two goals were thought more important."
+    "No polling schedule meets this goal together with the two above. To detect each end within 1 second or a tenth"
+    " of the time takes 28 polls in the first 50 seconds; a poll every 5 seconds makes 11. With fewer than 170 polls"
+    " in 30 minutes, the pauses must become longer than 5 seconds. From then on, the end is detected later than with"
+    " a poll every 5 seconds, until the 17 additional polls are saved. The first two goals have priority."
 )
 """Why one cannot be met. Holds for the shortest fixed poll alone."""
 
@@ -180,10 +180,10 @@ def run(setting: Setting) -> Result:
     return Result(
         title="Waiting",
         text=f"""
-How often a connect is looked at until its end is seen, and how late that is: on a simulated clock, with the code of
-the collection that waits, {count} times with other pauses by chance. Next to it, looks at fixed times, as a loop with
-``until`` and ``delay`` makes them. The connects of a row take up to a tenth more or less than it says. In each cell:
-the requests on average; how late on average, and how late at most.
+The number of polls until the end of a connect is detected, and the delay of the detection. The benchmark runs the
+collection's own wait code on a simulated clock, {count} times with different random pauses. The other columns poll at
+fixed intervals, like a loop with ``until`` and ``delay``. The connects of a row last up to a tenth more or less than
+the first column says. Each cell shows the average number of requests, then the average delay and the maximum delay.
 """,
         header=("connect of about", "keyops.aws", *(f"every {pause} s" for pause in POLLS)),
         rows=rows,
@@ -203,13 +203,13 @@ def _promises(schedules: Sequence[Schedule]) -> list[Goal]:
     most = max(bisect_left(each, LONGEST) + 1 for each in (*schedules, *without_chance))
     return [
         Goal(
-            "The end is seen at most 1 second or 10 % of the time late, whichever is more, and never more than 15 seconds.",
+            "The end is detected at most 1 second or 10 % of the time late, whichever is more, and never more than 15 seconds.",
             f"at most {100 * share:.0f} % of that, and {latest:.1f} seconds",
             share <= 1 + ROUNDING and latest <= LATEST + ROUNDING,
         ),
         Goal(
             f"Fewer than {MOST_REQUESTS} requests in 30 minutes.",
-            f"at most {most}, where chance makes each pause as short as can be",
+            f"at most {most}, with the shortest random pauses",
             most < MOST_REQUESTS,
         ),
     ]
@@ -224,13 +224,13 @@ def _never_worse(ours: Sequence[Schedule], polls: Mapping[int, Schedule], *, ste
             if own.worse_than(one(poll, seconds)):
                 worse[pause].append(seconds)
     found = [
-        f"both from {min(durations)} to {max(durations)} seconds, next to a look every {pause} seconds"
+        f"both from {min(durations)} to {max(durations)} seconds, compared with a poll every {pause} seconds"
         for pause, durations in worse.items()
         if durations
     ]
     return Goal(
-        "For no duration more requests and later as well than a fixed poll.",
-        "; ".join([*found, "for no duration next to the others" if found else "for none"]),
+        "For no duration both more requests and a longer delay than a fixed poll.",
+        "; ".join([*found, "for no duration compared with the others" if found else "for none"]),
         not found,
         REASON if [pause for pause in POLLS if worse[pause]] == [min(POLLS)] else "",
     )

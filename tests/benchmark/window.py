@@ -101,14 +101,15 @@ def run(setting: Setting) -> Result:
     return Result(
         title="A window",
         text=f"""
-Seconds that a window takes in which each store needs {connect_seconds:.0f} s to connect and {DISCONNECT_SECONDS:.0f}
-s to disconnect, over {len(REGIONS)} Regions, each of which takes five requests of a kind a second, as KMS does.
-Beside the role ``keyops.aws.key_store_maintenance``, two that go from store to store, and do less: they neither look
-first whether all can be connected again, nor prove afterwards that the stores work. One is a loop over
-``keyops.aws.kms_custom_key_store``, which waits for each store; the other has the tasks with the AWS CLI.
+The duration of a window in seconds. Each store needs {connect_seconds:.0f} s to connect and {DISCONNECT_SECONDS:.0f}
+s to disconnect. The stores are spread over {len(REGIONS)} Regions, and each Region accepts five requests of a kind
+per second, like KMS. The role ``keyops.aws.key_store_maintenance`` is compared with two alternatives that process one
+store after the other. Both do less: they do not check first whether all stores can be reconnected, and they do not
+verify afterwards that the stores work. One is a loop over ``keyops.aws.kms_custom_key_store``, which waits for each
+store. The other runs the tasks with the AWS CLI.
 
-{rounds} rounds for the role. The others take long and do little but wait, so they are measured once, three of them at
-the same time. In brackets beside them: how many times as long as with one store.
+There are {rounds} rounds for the role. The alternatives take long and mostly wait, so they are measured once, three
+of them at the same time. The ratio to the duration with one store is in brackets.
 """,
         header=("stores", "role", "to one store", "loop", "AWS CLI"),
         rows=[_row(count, role, in_a_row) for count in counts],

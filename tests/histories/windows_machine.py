@@ -272,6 +272,7 @@ class WindowHistories(Making):
             nothing_is_left_to_do(once, again, world)
         for invariant in WINDOW_INVARIANTS:
             invariant(world)
+        self.tally.checked += world.record.each_window_is_a_path()
         self._count(2 * len(WINDOW_INVARIANTS) + 2)
 
     def _disconnect_on_purpose(self) -> list[str]:

@@ -26,6 +26,7 @@ from tests.histories.windows_clients import WatchedScheduler
 from tests.histories.windows_host import Hosts
 from tests.histories.windows_host import Machine
 from tests.histories.windows_host import Result
+from tests.histories.windows_path import Record
 from tests.histories.windows_play import Hold
 from tests.histories.windows_play import Play
 from tests.histories.windows_time import Killed
@@ -111,6 +112,8 @@ class WindowWorld:
         self._stack = contextlib.ExitStack()
         self._stack.enter_context(self.hosts.in_place())
         self._stack.enter_context(watching(self))
+        self.record = Record(self)
+        self._stack.enter_context(self.record.going_on())
 
     def close(self) -> None:
         """Leave nothing behind."""
@@ -217,6 +220,7 @@ class WindowWorld:
         by = "keeper" if process in play.keeping else play.kind
 
         def done() -> None:
+            self.record.requested(play, operation, members, before)
             if operation in (CONNECT, DISCONNECT, DELETE):
                 self.changes.append(Change(self.sim.now, store_id, operation, before, by, play))
             if operation == "DeleteSchedule":
@@ -251,6 +255,10 @@ class WindowWorld:
 
     def kill(self, play: Play, what: str) -> None:
         """End C(play), C(keeper), C(both), C(machine) with its disk or C(reboot) by force; C(term) asks the keeper to end."""
+        with self.record.killing(play, what):
+            self._kill(play, what)
+
+    def _kill(self, play: Play, what: str) -> None:
         self.happened.append(f"killed: {what}")
         self.sabotage.append((self.sim.now, "nothing of AWS", f"killed {what} of {play}"))
         machine = play.machine
@@ -269,6 +277,7 @@ class WindowWorld:
 
     def somebody(self, act: str, store_id: str) -> None:
         """Somebody else does something, who knows nothing of windows."""
+        self.record.saw(None, act, store_id)
         with contextlib.suppress(JsonRESTError):
             self._act(act, store_id)
             self.acted.append(act)

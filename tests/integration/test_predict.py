@@ -185,7 +185,7 @@ def test_a_window_that_is_proved_with_a_key_of_the_store(place: Place) -> None:
         )
         assert place.play(path) == 0, place.output
         assert "not verified" not in place.output
-        assert " proved " in f"{place.output} "
+        assert " yes " in place.output.replace("\n", " ")
         assert place.asked_for("Encrypt") == 1
         assert len(running.requests) == 2
         place.assert_back()
@@ -252,4 +252,4 @@ def test_the_blocks_of_the_guide(place: Place) -> None:
             assert done.exit_code == 0, done.output
         place.write("window.yml", window.text)
         assert place.play("window.yml") == 0, place.output
-        assert " proved " in f"{place.output} "
+        assert " yes " in place.output.replace("\n", " ")

@@ -67,6 +67,7 @@ Steps = Iterator[tuple[Action, State]]
 DISCONNECT, CONNECT = "sends Disconnect", "sends Connect"
 ON_HOST, IN_THE_CLOUD = "opens its lease on the host", "opens its lease in AWS"
 OFF_HOST, OFF_THE_CLOUD = "ends the lease on the host", "ends the lease in AWS"
+WORKS = "ends its work, or fails in it"
 AWS_CONNECTS = "AWS connects"
 REOPENS = "opens its lease on the host again"
 CHECKS, PLANS, CLAIMS, ASKS, ACTS = "checks", "plans", "claims its stores", "asks its keeper", "begins to connect"
@@ -269,7 +270,7 @@ class Model:
             yield action, state.with_actor(by, actor._replace(play=RECONNECTING))
 
     def _works(self, state: State, by: int, actor: Actor) -> Steps:
-        yield Action(by, "ends its work, or fails in it"), state.with_actor(by, actor._replace(play=RECONNECTING))
+        yield Action(by, WORKS), state.with_actor(by, actor._replace(play=RECONNECTING))
 
     def _reconnects(self, state: State, by: int, actor: Actor) -> Steps:
         if actor.works_in_background:
@@ -526,6 +527,8 @@ class Model:
         elif store.kms != COMING or is_lost:
             given_up = self._does(state, by, number, GIVEN_UP)
             yield Action(by, "finds it out of service again", number), given_up
+            if not found and not is_lost and store.kms in (GOING, DOWN):
+                yield Action(by, "decides again", number), self._does(state, by, number, BACK)
         if self._can_fail(state):
             yield Action(by, "waits no longer", number), self._fails(self._does(state, by, number, GIVEN_UP))
 

@@ -5,10 +5,23 @@
 
 from __future__ import annotations
 
+import contextlib
+import re
 from collections.abc import Callable
+from collections.abc import Iterator
+from dataclasses import replace
+from unittest import mock
 
 import pytest
 
+from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store import group
+from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store import keeper
+from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store import owner
+from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store import schedule
+from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.lease import Lease
+from kms_emulator import Control
+from tests.histories import windows_machine
+from tests.histories.__main__ import tried
 from tests.model.search import Found
 from tests.model.search import Search
 from tests.model.state import DONE
@@ -215,3 +228,79 @@ def test_the_guide_says_where_a_second_window_is_refused(title: str) -> None:
 def test_a_host_that_does_not_see_the_play_refuses_by_the_lease_in_aws_alone() -> None:
     """What the guide does not say."""
     assert [is_refused(Protection(keeper=True, aws=aws, local=False), 0) for aws in (False, True)] == [False, True]
+
+
+# ---- the real code
+
+
+@contextlib.contextmanager
+def keeper_acts_at_once() -> Iterator[None]:
+    with mock.patch.object(keeper.Keeper, "reason", lambda this: keeper.Reason.OVER if this.stores else None):
+        yield
+
+
+@contextlib.contextmanager
+def disconnects_when_the_play_has_ended() -> Iterator[None]:
+    @contextlib.contextmanager
+    def permitted(this: owner.Permit, *_what: object, **_how: object) -> Iterator[None]:
+        yield
+
+    with mock.patch.object(owner.Permit, "to_change", permitted):
+        yield
+
+
+@contextlib.contextmanager
+def forgets_the_lease_on_the_host() -> Iterator[None]:
+    def opened(task: group.StoreTask, **_how: object) -> None:
+        task.lease = task.to_lease
+
+    with mock.patch.object(group.StoreTask, "open_lease", opened):
+        yield
+
+
+@contextlib.contextmanager
+def forgets_the_lease_in_aws() -> Iterator[None]:
+    def opened(_leases: object, lease: Lease, *, minutes: float) -> Lease:
+        return replace(lease, until=lease.until or "2030-01-01T00:00:00+00:00")
+
+    with mock.patch.object(schedule.AwsLeases, "open", opened):
+        yield
+
+
+@contextlib.contextmanager
+def ends_the_lease_before_the_connect() -> Iterator[None]:
+    run = group.StoreTask.run
+
+    def early(task: group.StoreTask) -> None:
+        if task.store is not None and task._desired.state == "connected":
+            task._leases.end(task.store.id)
+        run(task)
+
+    with mock.patch.object(group.StoreTask, "run", early):
+        yield
+
+
+REAL_BUGS: dict[Callable[[], contextlib.AbstractContextManager[None]], str] = {
+    keeper_acts_at_once: "sends Connect",
+    disconnects_when_the_play_has_ended: "sends Disconnect",
+    forgets_the_lease_on_the_host: "sends Disconnect",
+    forgets_the_lease_in_aws: "opens its lease on the host",
+    ends_the_lease_before_the_connect: "ends the lease on the host",
+}
+"""Each with what the model does not allow then."""
+
+
+@pytest.mark.parametrize("bug", REAL_BUGS, ids=lambda bug: bug.__name__)
+def test_the_model_refuses_a_history_with_a_bug(
+    control: Control,
+    monkeypatch: pytest.MonkeyPatch,
+    bug: Callable[[], contextlib.AbstractContextManager[None]],
+) -> None:
+    """The histories' own invariants, which would find most of these as well, are left out."""
+    monkeypatch.setattr(windows_machine, "WINDOW_INVARIANTS", ())
+    monkeypatch.setattr(windows_machine, "no_schedule_is_left", lambda world: None)
+    monkeypatch.setattr(windows_machine, "nothing_is_left_to_do", lambda *plays: None)
+    with bug():
+        failure = tried(0, 60, of="windows", directly=True, shrink=False)[1]
+    assert failure is not None
+    assert re.search(rf"no path of the model.*{REAL_BUGS[bug]}", failure), failure

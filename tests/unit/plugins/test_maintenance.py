@@ -374,8 +374,8 @@ def test_the_summary_tells_from_when_to_when_a_store_was_out_of_service() -> Non
         "reports": [],
     }
     assert maintenance.summary_table([row]) == [
-        "store     region     before     during        after      unavailable (UTC)                minutes  works",
-        "payments  us-east-1  CONNECTED  DISCONNECTED  CONNECTED  01-31 22:00:30 - 01-31 22:06:30  6.0      proved",
+        "store     region     before     during        after      unavailable (UTC)                minutes  verified",
+        "payments  us-east-1  CONNECTED  DISCONNECTED  CONNECTED  01-31 22:00:30 - 01-31 22:06:30  6.0      yes",
     ]
 
 
@@ -383,7 +383,7 @@ def test_the_summary_says_why_a_store_is_not_verified() -> None:
     connected = {**CONNECT, "verified": False, "verification": "There is no KMS key in it."}
     row = summarise(plan(look())[0], [DISCONNECT], [connected])
     lines = maintenance.summary_table([row])
-    assert lines[1].endswith("  -")
+    assert lines[1].endswith("  not checked")
     assert lines[-1] == "payments: not verified. There is no KMS key in it."
     assert not any("not verified" in line for line in maintenance.summary_table([{**row, "verified": True}]))
 
@@ -424,7 +424,8 @@ def test_a_store_that_is_left_alone_was_not_made_unavailable() -> None:
         *["DISCONNECTED"] * 3,
         "-",
         "-",
-        "-",
+        "not",
+        "checked",
     ]
 
 
@@ -457,18 +458,18 @@ def test_the_plan_as_a_table() -> None:
 
 @pytest.mark.parametrize("value", [None, ""])
 def test_no_time_is_no_limit(value: str | None) -> None:
-    assert maintenance.moment(value, "not_before") is None
+    assert maintenance.parse_time(value, "not_before") is None
 
 
 @pytest.mark.parametrize("value", ["2026-01-31T22:00:00Z", "2026-01-31T23:00:00+01:00"])
 def test_a_time_with_its_distance_from_utc(value: str) -> None:
-    assert maintenance.moment(value, "not_before") == NOW
+    assert maintenance.parse_time(value, "not_before") == NOW
 
 
 @pytest.mark.parametrize("value", ["2026-01-31T22:00:00", "tonight", "22:00", "2026-13-01T00:00:00Z"])
 def test_any_other_time_is_refused(value: str) -> None:
     with pytest.raises(maintenance.InputError) as caught:
-        maintenance.moment(value, "not_before")
+        maintenance.parse_time(value, "not_before")
     assert str(caught.value) == (
         f'not_before is "{value}", but must be a date and time in ISO 8601 with its distance from UTC, such as'
         " 2026-01-31T22:00:00+01:00."

@@ -179,7 +179,7 @@ def told(*seen: str, no_log: bool = False) -> list[str]:
     shown: list[str] = []
     with mock.patch.object(waiting, "Display") as display:
         for content in seen:
-            shown = action(no_log=no_log)._display(content, {"inventory_hostname": "localhost"}, shown)
+            shown = action(no_log=no_log)._show_progress(content, {"inventory_hostname": "localhost"}, shown)
     return [call.args[0] for call in display.return_value.display.call_args_list]
 
 
