@@ -203,7 +203,7 @@ def _promises(schedules: Sequence[Schedule]) -> list[Goal]:
     most = max(bisect_left(each, LONGEST) + 1 for each in (*schedules, *without_chance))
     return [
         Goal(
-            "The end is detected at most 1 second or 10 % of the time late, whichever is more, and never more than 15 seconds.",
+            "The end is detected at most 10 % of the time late, or 1 second if that is more, and never more than 15 seconds.",
             f"at most {100 * share:.0f} % of that, and {latest:.1f} seconds",
             share <= 1 + ROUNDING and latest <= LATEST + ROUNDING,
         ),

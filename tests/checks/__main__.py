@@ -29,6 +29,7 @@ CHECKS = {
     "documentation": f"{TOOLS}/antsibull-docs {LINT_DOCS} --validate-collection-refs all .",
     "yaml": f"{TOOLS}/yamllint --strict .",
     "yaml-in-text": f"{TOOLS}/python -m tests.checks.yaml_in_text",
+    "prose": f"{TOOLS}/python -m tests.checks.prose",
     "names": f"{TOOLS}/python -m tests.checks.names",
     "agreement": f"{BIN}/python -m pytest -q -n 0 -p no:cacheprovider tests/unit/test_collection.py",
     "changelog": f"{TOOLS}/antsibull-changelog lint",

@@ -13,8 +13,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from tests.model.state import BRINGING
+from tests.model.state import HELD
 from tests.model.state import NOBODY
 from tests.model.state import UNBOUNDED
+from tests.model.state import Actor
 from tests.model.state import Bounds
 from tests.model.state import Run
 from tests.model.state import State
@@ -29,11 +31,15 @@ from tests.model.steps import ON_HOST
 from tests.model.steps import REOPENS
 from tests.model.steps import WORKS
 from tests.model.steps import Model
+from tests.model.steps import Steps
 
 SEEN = frozenset({ON_HOST, REOPENS, IN_THE_CLOUD, DISCONNECT, CONNECT, OFF_HOST, OFF_THE_CLOUD})
 """What can be seen of a window. All else goes on inside of it."""
 
 BEGINS, KILLS = "begins to reconnect", "is killed: "
+ANOTHER = 1
+"""The number of any other store of the window."""
+
 OTHERS = 1
 """In place of the numbers of all runs but the window itself."""
 
@@ -86,6 +92,17 @@ class OneWindow(Model):
 
     def _can_fail(self, state: State) -> bool:
         return True
+
+    def _refusals(self, state: State, by: int, stores: frozenset[int]) -> list[frozenset[int]]:
+        """Another store of the window may be refused."""
+        refused = super()._refusals(state, by, stores)
+        return [*refused, *(each | {ANOTHER} for each in refused)]
+
+    def _opens(self, state: State, by: int, actor: Actor) -> Steps:
+        """So may the lease of another store, when all are there."""
+        yield from super()._opens(state, by, actor)
+        if actor.todo == (HELD,):
+            yield from self._holds_back(state, by, actor)
 
     def inside(self, state: State, *, reconnects: bool, may_be_over: bool) -> list[State]:
         """What may go on inside of the window, one step.

@@ -402,7 +402,8 @@ class Model:
         store, actor = state.stores[number], state.actors[by]
         if store.kms not in IN_SERVICE:
             yield Action(by, "finds it out of service", number), self._does(state, by, number, TAKEN)
-            return
+            if store.kms != FAILED:
+                return
         if self.may_take_out(state, number, by) and not actor.mute:
             taken = state.with_store(number, store._replace(kms=GOING, out=by, free=""))
             yield Action(by, DISCONNECT, number), self._does(taken, by, number, TAKEN)

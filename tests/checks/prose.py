@@ -1,0 +1,126 @@
+# Copyright: Contributors to the keyops.aws collection
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Run proselint over what users read: guides, READMEs, and the documentation of plugins and roles.
+
+Usage: C(python -m tests.checks.prose). Its exit code is 1 if anything is found.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from proselint.checks import __register__ as every_check
+from proselint.config import DEFAULT
+from proselint.config import Config
+from proselint.registry import CheckRegistry
+from proselint.registry.checks import Check
+from proselint.registry.checks import types
+from proselint.tools import LintFile
+
+ROOT = Path(__file__).resolve().parents[2]
+TEXTS = (
+    "*.md",
+    "docs/index.rst",
+    "docs/docsite/rst/*.rst",
+    "emulator/README.md",
+    "extensions/**/*.md",
+    "playbooks/*.yml",
+    "plugins/doc_fragments/*.py",
+    "plugins/modules/*.py",
+    "roles/*/README.md",
+    "roles/*/meta/argument_specs.yml",
+    "roles/*/tasks/*.yml",
+)
+
+DOCUMENTATION = re.compile(
+    r'^(?:    )?(?:DOCUMENTATION|EXAMPLES|RETURN|[A-Z_]+) = r?""".*?"""', re.DOTALL | re.MULTILINE
+)
+"""In a plugin, all else is code."""
+
+CODE = re.compile(
+    r"^( *)(?:\.\. code-block::.*|::)\n(?:\n|\1 +.*\n)+|^( *)```[^`]*?^\2```|``.*?``|`[^`]+`|\b[A-Z]\(.*?\)|:\w+:`.*?`|{{.*?}}",
+    re.DOTALL | re.MULTILINE,
+)
+"""Blocks, literals and references, which are no prose."""
+
+NOT_PLAIN = (
+    "all the same",
+    "bring about",
+    "brings about",
+    "foretell",
+    "foretells",
+    "foretold",
+    "goes on from",
+    "in vain",
+    "keep in mind",
+    "look at",
+    "look whether",
+    "looks at",
+    "looks whether",
+    "mend",
+    "mended",
+    "mends",
+    "of no use",
+    "what became of",
+    "such a store",
+    "tell of",
+    "tells of",
+    "whatever",
+    "whichever",
+    "whoever",
+)
+"""What a reader stumbles over, where the field has a word of its own or a plainer one is at hand."""
+
+CHECKS: Config = {
+    # Quotation marks and dots in code are what they are. "restricted" allows the thousand most common words alone.
+    "checks": {**DEFAULT["checks"], "typography": False, "restricted": False, "plain": True},
+    "max_errors": 1000,
+}
+
+
+def without_code(path: Path) -> str:
+    """The text of a file with code replaced by dots, so that each word stays where it is.
+
+    Args:
+        path: of the file.
+    """
+
+    def dots(found: re.Match[str]) -> str:
+        return re.sub(r"[^\n]", "·", found[0])
+
+    text = path.read_text(encoding="utf-8")
+    if path.suffix == ".py":
+        kept = [found.span() for found in DOCUMENTATION.finditer(text)]
+        inside = [False] * len(text)
+        for begin, end in kept:
+            inside[begin:end] = [True] * (end - begin)
+        text = "".join(each if is_kept or each == "\n" else "·" for each, is_kept in zip(text, inside, strict=True))
+    return CODE.sub(dots, text)
+
+
+def findings() -> Iterator[str]:
+    """What is found, as file, line, rule and message."""
+    registry = CheckRegistry()
+    registry.register_many(every_check)
+    registry.register(
+        Check(
+            check_type=types.Existence(items=NOT_PLAIN),
+            path="plain",
+            message="'{}' is not plain. Use the field's word.",
+        )
+    )
+    for pattern in TEXTS:
+        for path in sorted(ROOT.glob(pattern)):
+            for found in LintFile(str(path), without_code(path)).lint(CHECKS):
+                line, _column = found.pos
+                yield f"{path.relative_to(ROOT)}:{line}: {found.check_result.check_path}: {found.check_result.message}"
+
+
+if __name__ == "__main__":
+    printed = list(findings())
+    print("\n".join(printed))
+    sys.exit(bool(printed))
