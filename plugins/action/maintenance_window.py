@@ -187,6 +187,10 @@ class ActionModule(WaitingAction):
             if done.get("changed") is False:  # the module itself says so; a result that was lost says nothing
                 window.begun = False  # another window may have the stores: they are not for this one to connect
             return {**self._fail(window, str(done.get("msg", ""))), "changed": done.get("changed", False)}
+        for plan, store in zip(leaving, window.disconnected):
+            found = store["connection_states"][:1]
+            if found and found[0] in ("DISCONNECTED", "DISCONNECTING") and not store["remembered"] and not plan["leased"]:
+                plan["connects"] = False  # somebody has disconnected it on purpose since it was checked
         self._save(window)
         return {"changed": done.get("changed", False), **_shown_by_ansible(done)}
 

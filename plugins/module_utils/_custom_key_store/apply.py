@@ -284,7 +284,7 @@ class Runner:
     def _reconnect(self) -> None:
         """Connect the store with the settings that it has, however much of the task's own time is left."""
         deadline = self._deadline.anew(self._deadline.seconds)
-        connected = DesiredStore("connected", self._target.id, wait_timeout=self._desired.wait_timeout)
+        connected = DesiredStore("connected", self._target.id)
         kms = self._kms.with_deadline(deadline)
         runner = Runner(kms, connected, self._history, self._clock, deadline, self._leases, self._permit)
         reached = runner._wait_for_state(ConnectionState.DISCONNECTED)  # or else a description from before hides it
@@ -328,6 +328,8 @@ class Runner:
             if call.operation == DISCONNECT:
                 self._bring_back.before_disconnect()
             answer = self._requests.move(call)
+            if call.operation == DISCONNECT and answer is Answer.MOVED:
+                self._bring_back.after_refused_disconnect(self._target.id)
         if answer is Answer.NOT_IN_PLACE:
             self._in_place = False
         return answer is Answer.ACCEPTED

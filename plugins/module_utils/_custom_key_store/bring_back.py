@@ -43,6 +43,7 @@ class BringBack:
         self._state = state
         self._history = history
         self._leases = leases
+        self._opened = False
 
     @property
     def is_due(self) -> bool:
@@ -61,7 +62,16 @@ class BringBack:
         store = self._history.store
         if self._state == "present" and store is not None and store.connection_state in IN_SERVICE:
             with contextlib.suppress(CustomKeyStoreError):
+                self._opened = self._leases.of(store.id) is None
                 self._leases.open(Lease.on(store))
+
+    def after_refused_disconnect(self, custom_key_store_id: str) -> None:
+        """End the lease of this task if somebody else has disconnected the store first: they want it out of service.
+
+        A lease that was there before is of a task that was killed after its disconnect, so the store has to come back.
+        """
+        if self._opened:
+            self._leases.end(custom_key_store_id)
 
     def after_success(self, custom_key_store_id: Optional[str]) -> None:
         """End the lease of a store that is in service again, or that is to stay out of service."""

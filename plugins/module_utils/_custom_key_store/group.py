@@ -348,7 +348,8 @@ class StoreTask:
             self._task.begin(self._seen.plan)
         if self._desired.state == "connected" and self._seen.lease is not None:
             with contextlib.suppress(CustomKeyStoreError):
-                self._leases.open(self._seen.lease.held())
+                # With the run that brings the store back: as long as that is there, no other window takes the store.
+                self._leases.open(self._seen.lease.held(run=self._permit.run.token or ""))
 
     def run(self) -> None:
         """Carry the plan out; keeps the error where that fails."""

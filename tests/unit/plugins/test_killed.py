@@ -164,3 +164,30 @@ def test_without_a_place_for_notes_nothing_is_different(run: ModuleRunner, home:
     begin(run, "change")
     home.touch()
     assert run(name="payments", **SEQUENCES["change"][2])["custom_key_store"]["connection_state"] == "CONNECTED"
+
+
+def test_a_store_that_somebody_else_disconnects_first_is_left_to_them(run: ModuleRunner, home: Path) -> None:
+    """Else the lease that the task opened just before would have it bring back what somebody disconnected on purpose."""
+    begin(run, "change")
+    store_id = run(name="payments")["custom_key_store"]["custom_key_store_id"]
+    run.control.add_intruder(
+        "DisconnectCustomKeyStore", action="DisconnectCustomKeyStore", parameters={"CustomKeyStoreId": store_id}
+    )
+    result = run(**{"name": "payments", **SEQUENCES["change"][2]})
+    assert result["operations"] == ["UpdateCustomKeyStore"]
+    assert result["custom_key_store"]["connection_state"] == "DISCONNECTED"
+    assert list(home.glob("*/*/*")) == []
+
+
+def test_a_store_that_a_killed_task_disconnected_comes_back_though_kms_shows_it_late(
+    run: ModuleRunner, home: Path
+) -> None:
+    """The next task takes it for CONNECTED, and KMS refuses a second disconnect: that was no act of somebody else."""
+    begin(run, "change")
+    task = {"name": "payments", **SEQUENCES["change"][2]}
+    run.control.set_visibility_delay(10)
+    assert was_killed(run, 3, applied=True, task=task)
+    result = run(**task)
+    assert result["operations"] == ["UpdateCustomKeyStore", "ConnectCustomKeyStore"]
+    assert result["custom_key_store"]["connection_state"] == "CONNECTED"
+    assert list(home.glob("*/*/*")) == []
