@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 .PHONY: demo test long conformance rulebook check docs picture matrix soak prove mutation bench record replay quick format emulator build clean
 
 demo: $(VENV)/demo-ready
-	@$(BIN)/python -m tests.demo $(KEY_STORE)
+	@$(BIN)/python -m dev.demo $(KEY_STORE)
 
 test: $(VENV)/ready
 	$(BIN)/python -m pytest
@@ -51,7 +51,7 @@ model: $(VENV)/ready
 
 # About three quarters of an hour, on a machine that does nothing else. BENCH="task waiting" measures those alone.
 bench: $(VENV)/ready
-	@$(BIN)/python -m tests.benchmark $(BENCH)
+	@$(BIN)/python -m dev.benchmark $(BENCH)
 
 # KMS in your own AWS account, recorded with one key store, which is out of service for some minutes: it tells you, and asks first.
 # RECORDINGS=folder for the file.
@@ -64,18 +64,18 @@ replay: $(VENV)/ready
 
 # CHECKS="ruff mypy" runs those alone.
 check: $(VENV)/ready $(VENV)/checks/ready
-	@$(BIN)/python -m tests.checks $(CHECKS)
+	@$(BIN)/python -m dev.checks $(CHECKS)
 
 docs: $(VENV)/ready $(VENV)/checks/ready
-	@$(BIN)/python -m tests.docs
+	@$(BIN)/python -m dev.docs
 
 # What the demo prints, for the README.
 picture: $(VENV)/ready
-	@$(BIN)/python -m tests.picture
+	@$(BIN)/python -m dev.picture
 
 # VERSIONS="oldest newest" runs those alone, and does not write the table in the documentation.
 matrix: $(VENV)/ready
-	$(BIN)/python -m tests.matrix $(VERSIONS)
+	$(BIN)/python -m dev.matrix $(VERSIONS)
 
 quick: $(VENV)/ready
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
@@ -95,12 +95,12 @@ clean:
 UV := $(BIN)/uv pip install --quiet --python
 
 # What the demo needs. uv installs it in a tenth of the time that pip takes.
-$(VENV)/demo-ready: requirements.txt tests/demo-requirements.txt tests/install_collections.py emulator/pyproject.toml
+$(VENV)/demo-ready: requirements.txt dev/demo-requirements.txt dev/install_collections.py emulator/pyproject.toml
 	@echo "Setting up $(VENV)."
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --disable-pip-version-check uv~=0.13.9
-	$(UV) $(BIN)/python -r tests/demo-requirements.txt --editable ./emulator
-	$(BIN)/python tests/install_collections.py
+	$(UV) $(BIN)/python -r dev/demo-requirements.txt --editable ./emulator
+	$(BIN)/python dev/install_collections.py
 	@touch $@
 
 $(VENV)/ready: $(VENV)/demo-ready tests/requirements.txt
@@ -110,17 +110,17 @@ $(VENV)/ready: $(VENV)/demo-ready tests/requirements.txt
 	@touch $@
 
 # Of the newest ansible, as amazon.aws has the event source since its version 11.
-$(VENV)/rulebook/ready: $(VENV)/demo-ready tests/rulebook/requirements.txt tests/install_collections.py
+$(VENV)/rulebook/ready: $(VENV)/demo-ready tests/rulebook/requirements.txt dev/install_collections.py
 	@echo "Setting up $(VENV)/rulebook."
 	$(PYTHON) -m venv $(VENV)/rulebook
 	$(UV) $(VENV)/rulebook/bin/python -r tests/rulebook/requirements.txt
-	$(VENV)/rulebook/bin/python tests/install_collections.py 14.5.0
+	$(VENV)/rulebook/bin/python dev/install_collections.py 14.5.0
 	@touch $@
 
-$(VENV)/checks/ready: $(VENV)/demo-ready tests/checks/requirements.txt
+$(VENV)/checks/ready: $(VENV)/demo-ready dev/checks/requirements.txt
 	@echo "Setting up $(VENV)/checks."
 	$(PYTHON) -m venv $(VENV)/checks
-	$(UV) $(VENV)/checks/bin/python -r tests/checks/requirements.txt
+	$(UV) $(VENV)/checks/bin/python -r dev/checks/requirements.txt
 	@touch $@
 
 # A folder of packages and no environment, as mutmut runs the tests in its own process.

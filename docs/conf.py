@@ -12,7 +12,7 @@ html_title = "keyops.aws"
 extensions = ["sphinx.ext.intersphinx", "sphinx_antsibull_ext"]
 antsibull_ext_color_scheme = "default-autodark"
 
-# Ansible's own pages: their labels are written by tests/docs.py, so that no build needs the web.
+# Ansible's own pages: their labels are written by dev/docs.py, so that no build needs the web.
 intersphinx_mapping = {"ansible": ("https://docs.ansible.com/projects/ansible/latest/", "../ansible.inv")}
 
 nitpicky = True

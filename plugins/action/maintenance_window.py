@@ -189,7 +189,12 @@ class ActionModule(WaitingAction):
             return {**self._fail(window, str(done.get("msg", ""))), "changed": done.get("changed", False)}
         for plan, store in zip(leaving, window.disconnected):
             found = store["connection_states"][:1]
-            if found and found[0] in ("DISCONNECTED", "DISCONNECTING") and not store["remembered"] and not plan["leased"]:
+            if (
+                found
+                and found[0] in ("DISCONNECTED", "DISCONNECTING")
+                and not store["remembered"]
+                and not plan["leased"]
+            ):
                 plan["connects"] = False  # somebody has disconnected it on purpose since it was checked
         self._save(window)
         return {"changed": done.get("changed", False), **_shown_by_ansible(done)}

@@ -19,6 +19,7 @@ from typing import Any
 import boto3
 import pytest
 
+from dev.environment import BIN
 from kms_emulator import EmulatorServer
 from kms_emulator import HttpControl
 from tests.conformance.cli_examples import PLAINTEXT
@@ -30,7 +31,6 @@ from tests.conformance.cli_examples import World
 from tests.conformance.cli_examples import examples
 from tests.conformance.cli_examples import folder
 from tests.conformance.cli_examples import members
-from tests.environment import BIN
 
 VERSION = tuple(int(part) for part in version("awscli").split("."))
 """Of the command line whose documentation this is."""

@@ -17,6 +17,7 @@ from typing import Any
 import boto3
 import pytest
 
+from dev.environment import BIN
 from kms_emulator import EmulatorServer
 from kms_emulator import HttpControl
 from kms_emulator.client import aws_variables
@@ -28,7 +29,6 @@ from tests.conformance.clients.calling import boto
 from tests.conformance.clients.calling import client_environment
 from tests.conformance.clients.calling import javascript
 from tests.conformance.clients.calling import node_modules
-from tests.environment import BIN
 from tests.sdk import knows
 from tests.unit.emulator.stores import external
 from tests.unit.emulator.stores import private

@@ -19,7 +19,7 @@ import moto
 import pytest
 
 import kms_emulator
-from tests.environment import ROOT
+from dev.environment import ROOT
 
 MOTO = Path(moto.__file__).parent
 FOLDER = Path(kms_emulator.__file__).parent / "custom_key_stores"

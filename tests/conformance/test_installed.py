@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.environment import ROOT
+from dev.environment import ROOT
 
 README = ROOT / "emulator" / "README.md"
 

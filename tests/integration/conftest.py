@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from dev.environment import ROOT
+from dev.environment import ansible_environment
 from kms_emulator import EmulatorServer
 from kms_emulator import HttpControl
-from tests.environment import ROOT
-from tests.environment import ansible_environment
 from tests.integration.harness import Ansible
 from tests.integration.windows import Place
 

@@ -20,8 +20,8 @@ from typing import Any
 
 import yaml
 
-from tests.environment import BIN
-from tests.environment import ROOT
+from dev.environment import BIN
+from dev.environment import ROOT
 from tests.integration.harness import Ansible
 
 GUIDES = ROOT / "docs" / "docsite" / "rst"

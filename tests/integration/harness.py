@@ -16,8 +16,8 @@ from typing import Any
 
 import boto3
 
+from dev.environment import BIN
 from kms_emulator import HttpControl
-from tests.environment import BIN
 
 MODULE = "keyops.aws.kms_custom_key_store"
 INFO_MODULE = "keyops.aws.kms_custom_key_store_info"

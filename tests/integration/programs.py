@@ -19,8 +19,8 @@ from typing import Any
 
 import boto3
 
+from dev.environment import BIN
 from kms_emulator import HttpControl
-from tests.environment import BIN
 
 FOLDER = Path(os.environ["GUIDE_FOLDER"])
 """That of the reader of the guide: Ansible may start a program elsewhere."""

@@ -11,7 +11,7 @@ import pty
 import subprocess
 from collections.abc import Iterator
 
-from tests.environment import BIN
+from dev.environment import BIN
 from tests.integration.harness import Ansible
 
 

@@ -16,8 +16,8 @@ import boto3
 import pytest
 import yaml
 
+from dev.environment import ROOT
 from kms_emulator import HttpControl
-from tests.environment import ROOT
 from tests.integration.guides import all_blocks
 from tests.integration.harness import Ansible
 from tests.integration.harness import PlaybookRun

@@ -18,8 +18,8 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.environment import BIN
-from tests.environment import ROOT
+from dev.environment import BIN
+from dev.environment import ROOT
 from tests.integration.harness import MODULE
 from tests.integration.test_lease_in_aws import another_machine
 from tests.integration.test_lease_in_aws import schedules

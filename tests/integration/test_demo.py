@@ -14,9 +14,9 @@ import time
 
 import pytest
 
-from tests.environment import ROOT
+from dev.environment import ROOT
 
-DEMO = [sys.executable, "-m", "tests.demo"]
+DEMO = [sys.executable, "-m", "dev.demo"]
 
 
 def emulator_is_gone(output: str) -> bool:
@@ -72,6 +72,6 @@ def test_ctrl_c_ends_the_demo_and_the_emulator() -> None:
         subprocess.run(["kill", "-s", "INT", "--", f"-{demo.pid}"], check=True)
         output += demo.stdout.read()
         assert demo.wait(30) not in (0, -signal.SIGKILL)
-    assert "tests/demo.py" not in output  # ansible-playbook itself may print a traceback when it is interrupted
+    assert "dev/demo.py" not in output  # ansible-playbook itself may print a traceback when it is interrupted
     assert emulator_is_gone(output)
     assert all_have_ended(demo.pid)

@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.environment import BIN
-from tests.environment import ROOT
+from dev.environment import BIN
+from dev.environment import ROOT
 
 EXAMPLES = ROOT / "tests" / "examples"
 

@@ -19,9 +19,9 @@ import pytest
 import yaml
 
 from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.model import ConnectionState
+from dev.environment import BIN
+from dev.environment import ROOT
 from kms_emulator import HttpControl
-from tests.environment import BIN
-from tests.environment import ROOT
 from tests.integration.guides import GUIDES
 from tests.integration.guides import Reader
 from tests.integration.guides import all_blocks

@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 from ansible_collections.keyops.aws.plugins.modules import kms_custom_key_store_key
-from tests.environment import BIN
+from dev.environment import BIN
 from tests.integration.harness import INFO_MODULE
 from tests.integration.harness import KEY_MODULE
 from tests.integration.harness import Ansible

@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 
-from tests.environment import BIN
+from dev.environment import BIN
 from tests.integration import terminal
 from tests.integration.harness import GROUP_MODULE
 from tests.integration.harness import INFO_MODULE

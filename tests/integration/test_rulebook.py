@@ -21,7 +21,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.environment import ROOT
+from dev.environment import ROOT
 from tests.integration.guides import blocks
 from tests.integration.test_lease_in_aws import window
 from tests.integration.windows import CONNECT

@@ -9,7 +9,7 @@ import json
 
 import pytest
 
-from tests.environment import ROOT
+from dev.environment import ROOT
 from tests.integration.harness import Ansible
 
 TARGETS = sorted(path.name for path in (ROOT / "tests" / "integration" / "targets").iterdir())

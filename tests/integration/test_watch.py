@@ -13,8 +13,8 @@ from contextlib import contextmanager
 
 import pytest
 
+from dev.environment import BIN
 from kms_emulator import HttpControl
-from tests.environment import BIN
 from tests.integration.guides import all_blocks
 from tests.integration.harness import PlaybookRun
 from tests.integration.test_lease_in_aws import another_machine

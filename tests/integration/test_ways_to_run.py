@@ -18,8 +18,8 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.environment import BIN
-from tests.environment import COLLECTIONS
+from dev.environment import BIN
+from dev.environment import COLLECTIONS
 from tests.integration.guides import GUIDES
 from tests.integration.harness import GROUP_MODULE
 from tests.integration.harness import MODULE

@@ -15,8 +15,8 @@ from typing import Any
 
 import pytest
 
+from dev.environment import BIN
 from kms_emulator import HttpControl
-from tests.environment import BIN
 from tests.integration.harness import Ansible
 from tests.sdk import needs_last_usage
 

@@ -22,7 +22,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.environment import ROOT
+from dev.environment import ROOT
 from tests.integration.harness import GROUP_MODULE
 from tests.integration.harness import MODULE
 from tests.integration.terminal import in_a_terminal

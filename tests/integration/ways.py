@@ -23,7 +23,7 @@ from typing import Any
 
 import pytest
 
-from tests.environment import BIN
+from dev.environment import BIN
 from tests.integration.windows import Place
 
 SSHD = "/usr/sbin/sshd"

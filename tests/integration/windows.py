@@ -21,7 +21,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.environment import BIN
+from dev.environment import BIN
 from tests.integration.harness import Ansible
 
 CONNECT, DISCONNECT = "ConnectCustomKeyStore", "DisconnectCustomKeyStore"

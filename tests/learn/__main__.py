@@ -21,10 +21,10 @@ import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError
 
+from dev.environment import ROOT
 from kms_emulator import EmulatorServer
 from kms_emulator import HttpControl
 from kms_emulator.client import aws_variables
-from tests.environment import ROOT
 from tests.learn.comparing import Difference
 from tests.learn.comparing import as_table
 from tests.learn.comparing import differences

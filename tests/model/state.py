@@ -25,7 +25,7 @@ NONE, OPENING, TAKING, KEEPING, ACTING = "none", "opens leases", "disconnects", 
 """Where the process in the background is; or it is ENDED or KILLED."""
 
 PLANNED, LOOKED, IN_AWS, HELD, REFUSED = "planned", "looked", "leased in AWS", "leased", "refused"
-TAKEN, SPARED, KEPT = "taken", "spared", "kept"
+TAKEN, SPARED, KEPT, HELD_BACK = "taken", "spared", "kept", "held back"
 BACK, SENT, FOUND, DONE, GIVEN_UP = "back", "sent", "found connected", "done", "given up"
 SENT_AND_TIDIED, FOUND_AND_TIDIED = "sent, tidied on the host", "found connected, tidied on the host"
 """How far that process is with a store; empty where it has nothing to do with it."""

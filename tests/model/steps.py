@@ -27,6 +27,7 @@ from tests.model.state import FREE
 from tests.model.state import GIVEN_UP
 from tests.model.state import GOING
 from tests.model.state import HELD
+from tests.model.state import HELD_BACK
 from tests.model.state import IN_AWS
 from tests.model.state import IN_SERVICE
 from tests.model.state import JUST_CHECKED
@@ -259,7 +260,9 @@ class Model:
     def _is_told_of_disconnect(self, state: State, by: int, actor: Actor) -> Steps:
         if actor.job in (OPENING, TAKING):
             return
-        if REFUSED in actor.todo:  # another window may have the stores: only those come back that were out before
+        if (
+            REFUSED in actor.todo or not actor.begun
+        ):  # another window may have the stores: only those come back that were out before
             action = Action(by, "is told that it was refused")
             yield action, state.with_actor(by, actor._replace(play=RECONNECTING, begun=False))
             return
@@ -300,7 +303,7 @@ class Model:
     # ---- the process in the background
 
     def _opens(self, state: State, by: int, actor: Actor) -> Steps:
-        if REFUSED in actor.todo and not {PLANNED, LOOKED, IN_AWS} & set(actor.todo):
+        if {REFUSED, HELD_BACK} & set(actor.todo) and not {PLANNED, LOOKED, IN_AWS} & set(actor.todo):
             yield from self._holds_back(state, by, actor)
             return
         unopened = [number for number, how in enumerate(actor.todo) if how in (PLANNED, LOOKED, IN_AWS)]
@@ -355,7 +358,7 @@ class Model:
                 rest = True
                 is_own = NO_LOCK in self.flaws or store.host[self.runs[by].machine] == by
                 tidied = self._on_host(state, number, by, NOBODY) if own and is_own else state
-                yield Action(by, OFF_HOST, number), self._does(tidied, by, number, REFUSED)
+                yield Action(by, OFF_HOST, number), self._does(tidied, by, number, HELD_BACK)
             elif own and store.aws == by and not state.has_struck("scheduler") and not actor.mute:
                 rest = True
                 yield Action(by, OFF_THE_CLOUD, number), state.with_store(number, store._replace(aws=NOBODY))
@@ -363,7 +366,12 @@ class Model:
                     kept = actor._replace(leased=actor.leased | {number})
                     yield Action(by, "cannot end the lease in AWS", number), self._fails(state.with_actor(by, kept))
         if not rest:
-            yield Action(by, "holds back"), state.with_actor(by, actor._replace(job=ENDED))
+            held = (
+                HELD_BACK in actor.todo and self.runs[by].keeper
+            )  # it stays as a keeper, and leaves as soon as it looks
+            todo = tuple(KEPT if how == HELD_BACK else "" for how in actor.todo) if held else actor.todo
+            told = actor._replace(job=KEEPING if held else ENDED, todo=todo, begun=False)
+            yield Action(by, "holds back"), state.with_actor(by, told)
 
     def _claimed(self, state: State, by: int, stores: frozenset[int]) -> State:
         for number in stores:

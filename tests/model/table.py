@@ -9,7 +9,7 @@ import re
 from pathlib import Path
 from typing import NamedTuple
 
-from tests.environment import ROOT
+from dev.environment import ROOT
 from tests.model.search import Search
 from tests.model.state import TAGS
 from tests.model.state import UP

@@ -21,7 +21,7 @@ from pathlib import Path
 
 import tomllib
 
-from tests.environment import ROOT
+from dev.environment import ROOT
 
 HERE = Path(__file__).resolve().parent
 COPY = ROOT / "build" / "mutation"
@@ -93,12 +93,12 @@ def explained() -> dict[Mutant, str]:
     return {Mutant(**mutant): reason["why"] for reason in whole["reasons"] for mutant in reason["mutants"]}
 
 
-def report(found: dict[str, str], survivors: list[Mutant], files: list[str]) -> int:
+def report(found: dict[str, str], survivors: list[Mutant]) -> int:
     """Print the figure, and each survivor that has no explanation. Returns 1 where there is something to do."""
-    known = {mutant for mutant in explained() if not files or mutant.function.partition(".")[0] in files}
+    by_file = Counter(name.split(".")[-2] for name in found)
+    known = {mutant for mutant in explained() if mutant.function.partition(".")[0] in by_file}
     left = [mutant for mutant in survivors if mutant not in known]
     gone = sorted(known - set(survivors), key=str)
-    by_file = Counter(name.split(".")[-2] for name in found)
     lines = [f"No test notices this, and survivors.toml does not explain it: {mutant}" for mutant in left]
     lines += [f"survivors.toml explains this, and it does not survive: {mutant}" for mutant in gone]
     lines += [f"{file}.py: {count} mutants" for file, count in sorted(by_file.items())]
@@ -121,7 +121,7 @@ def main() -> int:
         name: status for name, status in results().items() if not options.files or name.split(".")[-2] in options.files
     }
     survivors = [changed(name) for name, status in sorted(found.items()) if status not in KILLED]
-    return report(found, survivors, options.files)
+    return report(found, survivors)
 
 
 if __name__ == "__main__":

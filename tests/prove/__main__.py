@@ -15,7 +15,7 @@ import sys
 import time
 from pathlib import Path
 
-from tests.environment import ROOT
+from dev.environment import ROOT
 from tests.histories.__main__ import prepare
 from tests.prove.judge import flaw
 from tests.prove.search import History

@@ -24,8 +24,8 @@ from dataclasses import dataclass
 from dataclasses import field
 from pathlib import Path
 
+from dev.environment import ROOT
 from kms_emulator import Control
-from tests.environment import ROOT
 from tests.histories.__main__ import prepare
 from tests.prove.cases import Case
 from tests.prove.cases import every_case

@@ -9,7 +9,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from tests.environment import ROOT
+from dev.environment import ROOT
 
 FOLDER = ROOT / "tests" / "recordings"
 FORMAT = 1

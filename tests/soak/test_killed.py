@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tests.environment import BIN
+from dev.environment import BIN
 from tests.integration.harness import MODULE
 from tests.integration.harness import Ansible
 

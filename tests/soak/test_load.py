@@ -10,7 +10,7 @@ import subprocess
 import sys
 from typing import Any
 
-from tests.environment import BIN
+from dev.environment import BIN
 from tests.integration.harness import MODULE
 from tests.integration.harness import Ansible
 

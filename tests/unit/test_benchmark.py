@@ -14,18 +14,18 @@ from pathlib import Path
 
 import pytest
 
-from tests.benchmark import __main__ as benchmarks
-from tests.benchmark import anatomy
-from tests.benchmark import waiting
-from tests.benchmark.measuring import Goal
-from tests.benchmark.measuring import Result
-from tests.benchmark.measuring import Setting
-from tests.benchmark.measuring import in_rounds
-from tests.benchmark.measuring import ratios
-from tests.benchmark.measuring import spread
-from tests.benchmark.page import page
-from tests.benchmark.page import terminal
-from tests.benchmark.playing import Played
+from dev.benchmark import __main__ as benchmarks
+from dev.benchmark import anatomy
+from dev.benchmark import waiting
+from dev.benchmark.measuring import Goal
+from dev.benchmark.measuring import Result
+from dev.benchmark.measuring import Setting
+from dev.benchmark.measuring import in_rounds
+from dev.benchmark.measuring import ratios
+from dev.benchmark.measuring import spread
+from dev.benchmark.page import page
+from dev.benchmark.page import terminal
+from dev.benchmark.playing import Played
 
 RESULT = Result(
     title="One task",

@@ -22,12 +22,12 @@ from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store impor
 from ansible_collections.keyops.aws.plugins.modules import kms_custom_key_store
 from ansible_collections.keyops.aws.plugins.modules import kms_custom_key_store_info
 from ansible_collections.keyops.aws.plugins.plugin_utils.maintenance import Options
-from tests.environment import BIN
-from tests.environment import COLLECTIONS
-from tests.environment import ROOT
-from tests.environment import ansible_environment
-from tests.matrix import ENVIRONMENTS
-from tests.matrix import MATRIX
+from dev.environment import BIN
+from dev.environment import COLLECTIONS
+from dev.environment import ROOT
+from dev.environment import ansible_environment
+from dev.matrix import ENVIRONMENTS
+from dev.matrix import MATRIX
 
 MODULES = sorted(path.stem for path in (ROOT / "plugins" / "modules").glob("*.py"))
 STEPS = "maintenance_window"

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.checks.names import main
-from tests.checks.names import wrong_names
-from tests.environment import ROOT
+from dev.checks.names import main
+from dev.checks.names import wrong_names
+from dev.environment import ROOT
 
 
 def test_the_collection_has_no_such_variable() -> None:

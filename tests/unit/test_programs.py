@@ -11,11 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from tests import docs
-from tests import matrix
-from tests import picture
-from tests.checks import __main__ as all_checks
-from tests.environment import ROOT
+from dev import code_map
+from dev import docs
+from dev import matrix
+from dev import picture
+from dev.checks import __main__ as all_checks
+from dev.environment import ROOT
 
 
 def test_the_makefile_names_each_of_its_commands() -> None:
@@ -124,3 +125,21 @@ def test_the_picture_has_the_chosen_tasks_and_no_other() -> None:
     assert "Read the work" not in drawn
     with pytest.raises(ValueError, match="does not print each of these tasks once"):
         picture.chosen("$ ansible-playbook playbooks/window.yml\n")
+
+
+# ---- the map of the code
+
+
+def test_the_map_of_the_code_is_true() -> None:
+    text = code_map.CONTRIBUTING.read_text(encoding="utf-8")
+    assert code_map.written(text) == text, "Run python -m dev.code_map."
+    assert "| `apply` | Carries out a plan: " in text
+
+
+def test_each_file_uses_only_files_below_it() -> None:
+    graph = code_map.uses()
+    order = code_map.in_order(graph)
+    assert sorted(order) == sorted(code_map.files())
+    assert all(order.index(name) < order.index(used) for name, uses in graph.items() for used in uses)
+    assert {"apply", "background", "properties"} <= set(graph["modules/kms_custom_key_store"])
+    assert "diagnosis" in graph["history"]  # imported in a function

@@ -21,10 +21,10 @@ from typing import Any
 import boto3
 import pytest
 
+from dev.environment import ROOT
 from kms_emulator import EmulatorServer
 from kms_emulator import HttpControl
 from kms_emulator.client import aws_variables
-from tests.environment import ROOT
 from tests.record import __main__ as program
 from tests.record import recorder
 from tests.record.disguise import ACCOUNT

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Carrying out a plan: its requests and waits, and a new decision where others move the store meanwhile."""
+"""Carries out a plan: its requests and waits, and a new decision if somebody else moves the store."""
 
 # This file is private to the keyops.aws collection: it may change in any release without notice.
 

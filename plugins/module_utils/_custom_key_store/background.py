@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""A module that goes on in the background of the managed host, where the action plugin on the controller asks for that.
+"""Runs a module in the background of the managed host, if the action plugin on the controller asks for that.
 
 The module looks and decides. Where nothing is to do, it ends with its result, as any module. Where something is, it starts a new
 process, hands over what it has found out, and ends: the new process makes the changes and waits, and leaves its result in a

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Bringing a store back into service that a task took out of service for a change."""
+"""Reconnects a store that a task disconnected for a change."""
 
 # This file is private to the keyops.aws collection: it may change in any release without notice.
 

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Could KMS connect to the CloudHSM cluster of a key store? What AWS CloudHSM and Amazon EC2 tell of that."""
+"""Could KMS connect to the CloudHSM cluster of a key store? What AWS CloudHSM and Amazon EC2 report."""
 
 # This file is private to the keyops.aws collection: it may change in any release without notice.
 

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What a task has described and changed, for its result and for its decisions."""
+"""What a task has described and changed so far."""
 
 # This file is private to the keyops.aws collection: it may change in any release without notice.
 

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The keeper: the process that has taken stores out of service stays, and brings them back, however their window ends.
+"""The keeper: the process that disconnected stores stays, and reconnects them however their window ends.
 
 It holds what it needs to connect them in memory. It asks KMS for nothing until it acts, and it acts once: when the play asks for
 it at the end of the window, when the play is gone, or when the lease is over.

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""One task at a time makes a KMS key for an alias, on one host; and what a task that was killed meanwhile has left behind."""
+"""Lets one task at a time create a KMS key for an alias on a host, and records what a killed task may have created."""
 
 # This file is private to the keyops.aws collection: it may change in any release without notice.
 

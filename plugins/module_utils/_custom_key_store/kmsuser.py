@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Could KMS log in to the CloudHSM cluster of a key store as kmsuser? What cloudhsm-cli tells of that without a login.
+"""Could KMS log in to the CloudHSM cluster of a key store as kmsuser? What cloudhsm-cli reports without a login.
 
 It lists the users of the cluster that its configuration names. Nothing of what it prints is repeated but what is about kmsuser.
 """

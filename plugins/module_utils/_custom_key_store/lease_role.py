@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Will a lease in AWS work? What can be seen of that without a change: the role, who may assume it, and who may do what.
+"""Will a lease in AWS work? Checks without a change: the role, who may assume it, and what it may do.
 
 What cannot be seen is said, and forbids nothing: to make the lease comes before the disconnect, and tells most of it.
 """

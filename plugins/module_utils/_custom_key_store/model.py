@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What the other parts talk about: a custom key store as KMS describes it, and the store that the user asks for."""
+"""A custom key store as KMS describes it, and the store that the user asks for."""
 
 # This file is private to the keyops.aws collection: it may change in any release without notice.
 

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""May a task still change a store? Two reasons why it may not, when it goes on in the background:
+"""May a task in the background still change a store? There are two reasons why it may not:
 
 Each store has one owner at a time: on one host, the task that began last. Whoever begins takes the store over, and from then on
 the earlier task makes no more changes. And when nobody waits for a task any more, it may bring a store back, and never take one

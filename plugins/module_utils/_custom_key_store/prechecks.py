@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What is checked before a store is taken out of service: could it come back, and may it go?"""
+"""The checks before a disconnect: could KMS connect the store again, and does the store hold keys?"""
 
 # This file is private to the keyops.aws collection: it may change in any release without notice.
 

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Predicts whether KMS could connect custom key stores, from what AWS, their proxies and this host tell of them."""
+"""Predicts whether KMS could connect custom key stores, from what AWS, their proxies and this host report."""
 
 # This file is private to the keyops.aws collection: it may change in any release without notice.
 

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""How far a task is, for who waits for it: a small file, which the action plugin on the controller reads."""
+"""The progress of a waiting task: a small file, which the action plugin on the controller reads."""
 
 # This file is private to the keyops.aws collection: it may change in any release without notice.
 

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Leases in AWS: EventBridge Scheduler connects a store at the end of its lease, whatever became of the controller.
+"""Leases in AWS: EventBridge Scheduler connects a store at the end of its lease, even if the controller is lost.
 
 Each lease is a one-time schedule, made before its store is disconnected and deleted when the store is CONNECTED again. Its name
 is made from the id of the store, so that only one window can have it, and any machine can find it. What any machine needs to know

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""One look at all stores for everybody who looks at one, and one change after the other.
+"""One description of all stores for all threads that wait for one, and one change after the other.
 
 KMS allows five requests of an operation a second in an account and Region (R29): a dozen stores that are looked at or moved
 without regard for each other would throttle each other, and everybody else.

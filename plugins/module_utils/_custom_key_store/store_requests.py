@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The requests that change a store, and what became of one whose answer was lost."""
+"""The requests that change a store, and whether one had its effect whose answer was lost."""
 
 # This file is private to the keyops.aws collection: it may change in any release without notice.
 

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The terminal in which somebody has started Ansible, for who has just pressed Ctrl-C there."""
+"""The terminal in which somebody started Ansible, to write to it after Ctrl-C."""
 
 # This file is private to the keyops.aws collection: it may change in any release without notice.
 

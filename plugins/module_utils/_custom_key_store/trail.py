@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Who has changed custom key stores, as AWS CloudTrail tells it: up to 15 minutes late, and for 90 days."""
+"""Who changed custom key stores, as AWS CloudTrail reports it: up to 15 minutes late, and for 90 days."""
 
 # This file is private to the keyops.aws collection: it may change in any release without notice.
 

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Proves that a connected custom key store works. KMS tells that a store is CONNECTED also when what is behind it is down."""
+"""Verifies that a connected custom key store works. KMS reports CONNECTED even if the cluster or the proxy is down."""
 
 # This file is private to the keyops.aws collection: it may change in any release without notice.
 

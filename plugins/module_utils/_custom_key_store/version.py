@@ -2,7 +2,10 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What galaxy.yml says of the collection, to which a test keeps it equal. KMS's logs show name and version as the user agent."""
+"""The name, version and addresses of the collection; a test compares them with galaxy.yml.
+
+The logs of KMS show the name and version as the user agent.
+"""
 
 # This file is private to the keyops.aws collection: it may change in any release without notice.
 

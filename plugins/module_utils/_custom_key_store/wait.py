@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Waiting for a connection state: how often to look, and what a look means."""
+"""Waits for a connection state: how often to poll, and what an answer means."""
 
 # This file is private to the keyops.aws collection: it may change in any release without notice.
 

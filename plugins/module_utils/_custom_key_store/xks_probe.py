@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Could KMS connect to the proxy of an external key store? What this host sees of that, by asking the proxy as KMS does.
+"""Could KMS connect to the proxy of an external key store? Asks the proxy from this host, as KMS does.
 
 What KMS makes of an answer is in the public specification of the proxy: xks_proxy_api_spec.md in aws/aws-kms-xksproxy-api-spec
 on GitHub, C(the specification) below. It tells which exception KMS raises; which C(ConnectionErrorCode) belongs to that is

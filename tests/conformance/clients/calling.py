@@ -22,8 +22,8 @@ from typing import Protocol
 import pytest
 from botocore import xform_name
 
+from dev.environment import BIN
 from kms_emulator.client import aws_variables
-from tests.environment import BIN
 
 FOLDER = Path(__file__).parent
 

@@ -13,9 +13,9 @@ from typing import Any
 
 import pytest
 
+from dev.environment import BIN
 from kms_emulator import EmulatorServer
 from kms_emulator import HttpControl
-from tests.environment import BIN
 
 
 class Cli:

@@ -13,10 +13,10 @@ import subprocess
 import sys
 from collections.abc import Iterable
 
+from dev.environment import ROOT
 from kms_emulator import Control
 from kms_emulator.__main__ import command_line
 from kms_emulator.custom_key_stores.rules import Rules
-from tests.environment import ROOT
 
 GUIDES = ROOT / "docs" / "docsite" / "rst"
 TESTS = ROOT / "tests" / "unit" / "emulator"

@@ -21,7 +21,7 @@ import pytest
 from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store import background
 from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.background import Job
 from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.run import Run
-from tests.environment import ROOT
+from dev.environment import ROOT
 
 MODULE = """
 import json, os, sys, time

@@ -15,7 +15,7 @@ from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.diagn
 from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.diagnosis import explain_exception
 from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.diagnosis import runbook_of
 from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.version import DOCUMENTATION_URL
-from tests.environment import ROOT
+from dev.environment import ROOT
 
 KMS = botocore.session.get_session().get_service_model("kms")
 CODES: list[str] = KMS.shape_for("ConnectionErrorCodeType").metadata["enum"]

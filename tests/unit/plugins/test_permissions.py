@@ -20,7 +20,7 @@ from ansible_collections.keyops.aws.plugins.modules import kms_custom_key_store
 from ansible_collections.keyops.aws.plugins.modules import kms_custom_key_store_info
 from ansible_collections.keyops.aws.plugins.modules import kms_custom_key_store_key
 from ansible_collections.keyops.aws.plugins.modules import kms_custom_key_stores
-from tests.environment import ROOT
+from dev.environment import ROOT
 from tests.sdk import needs_last_usage
 from tests.unit.harness import ModuleRunner
 from tests.unit.options import CLOUDHSM

@@ -14,7 +14,7 @@ BIN = Path(sys.prefix) / "bin"
 COLLECTIONS = Path(sys.prefix) / "collections"
 
 TOOLS = Path(sys.prefix) / "checks" / "bin"
-"""The programs of tests/checks/requirements.txt, which live apart from those of the tests."""
+"""The programs of dev/checks/requirements.txt, which live apart from those of the tests."""
 
 
 def ansible_environment(endpoint_url: str) -> dict[str, str]:
@@ -33,5 +33,5 @@ def ansible_environment(endpoint_url: str) -> dict[str, str]:
         "AWS_EC2_METADATA_DISABLED": "true",
         "AWS_CONFIG_FILE": os.devnull,
         "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
-        "ANSIBLE_CONFIG": str(ROOT / "tests" / "ansible.cfg"),
+        "ANSIBLE_CONFIG": str(ROOT / "dev" / "ansible.cfg"),
     }

@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The demo: a maintenance window over three custom key stores of the emulator, and another one whose play is killed.
 
-Usage: python -m tests.demo [KEY_STORE]. With the name of a key store, the same window runs on your own AWS account, with
+Usage: python -m dev.demo [KEY_STORE]. With the name of a key store, the same window runs on your own AWS account, with
 your own credentials, and no emulator.
 """
 
@@ -20,11 +20,11 @@ from pathlib import Path
 
 import boto3
 
+from dev.environment import BIN
+from dev.environment import ROOT
+from dev.environment import ansible_environment
 from kms_emulator import EmulatorServer
 from kms_emulator import HttpControl
-from tests.environment import BIN
-from tests.environment import ROOT
-from tests.environment import ansible_environment
 
 DISCONNECT_SECONDS = 2
 CONNECT_SECONDS = 4
@@ -118,7 +118,7 @@ def demo(folder: Path) -> int:
         )
         variables = {
             "key_stores": [{"name": name} for name in STORES],
-            "tasks_file": str(ROOT / "tests" / "demo_work.yml"),
+            "tasks_file": str(ROOT / "dev" / "demo_work.yml"),
             "keyops_aws_progress_seconds": PROGRESS_SECONDS,
         }
         (folder / "window.json").write_text(json.dumps(variables))

@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What a request to the emulator costs, next to DescribeKey of moto alone.
 
-Usage: python -m tests.benchmark.emulator [ROUNDS]. Both are servers in a process of their own, each with one key
+Usage: python -m dev.benchmark.emulator [ROUNDS]. Both are servers in a process of their own, each with one key
 store or none and one key: moto's own, which knows nothing of the emulator, and the emulator. In each round each
 contender makes the same number of requests, with 1 client and with 8 at once, in an order that changes from round
 to round. Clients are connections that are kept, in threads of one process, without an SDK, whose own time would
@@ -30,11 +30,11 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from dev.benchmark.measuring import in_rounds
+from dev.benchmark.measuring import ratios
+from dev.benchmark.measuring import spread
+from dev.environment import ROOT
 from kms_emulator import HttpControl
-from tests.benchmark.measuring import in_rounds
-from tests.benchmark.measuring import ratios
-from tests.benchmark.measuring import spread
-from tests.environment import ROOT
 
 ROUNDS = 7
 REQUESTS = 800

@@ -16,18 +16,18 @@ from collections.abc import Callable
 from collections.abc import Sequence
 from pathlib import Path
 
+from dev.benchmark import anatomy
+from dev.benchmark import keys
+from dev.benchmark import task
+from dev.benchmark import unavailability
+from dev.benchmark import waiting
+from dev.benchmark import window
+from dev.benchmark.measuring import Result
+from dev.benchmark.measuring import Setting
+from dev.benchmark.page import page
+from dev.benchmark.page import terminal
+from dev.environment import ROOT
 from kms_emulator import EmulatorServer
-from tests.benchmark import anatomy
-from tests.benchmark import keys
-from tests.benchmark import task
-from tests.benchmark import unavailability
-from tests.benchmark import waiting
-from tests.benchmark import window
-from tests.benchmark.measuring import Result
-from tests.benchmark.measuring import Setting
-from tests.benchmark.page import page
-from tests.benchmark.page import terminal
-from tests.environment import ROOT
 
 PAGE = ROOT / "docs" / "docsite" / "rst" / "guide_benchmarks.rst"
 
@@ -53,7 +53,7 @@ def measure(names: Sequence[str], *, quick: bool) -> list[Result]:
 
 
 def main(arguments: Sequence[str]) -> int:
-    parser = argparse.ArgumentParser(prog="python -m tests.benchmark", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m dev.benchmark", description=__doc__)
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"one of {', '.join(BENCHMARKS)}; none: all")
     parser.add_argument("--quick", action="store_true", help="only check that they work")
     given = parser.parse_args(arguments)

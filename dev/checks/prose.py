@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Run proselint over what users read: guides, READMEs, and the documentation of plugins and roles.
 
-Usage: C(python -m tests.checks.prose). Its exit code is 1 if anything is found.
+Usage: C(python -m dev.checks.prose). Its exit code is 1 if anything is found.
 """
 
 from __future__ import annotations

@@ -12,15 +12,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 
+from dev.benchmark.measuring import Goal
+from dev.benchmark.measuring import Result
+from dev.benchmark.measuring import Setting
+from dev.benchmark.measuring import in_rounds
+from dev.benchmark.measuring import spread
+from dev.benchmark.playing import Player
+from dev.benchmark.window import REGIONS
+from dev.environment import ROOT
 from kms_emulator import HttpControl
-from tests.benchmark.measuring import Goal
-from tests.benchmark.measuring import Result
-from tests.benchmark.measuring import Setting
-from tests.benchmark.measuring import in_rounds
-from tests.benchmark.measuring import spread
-from tests.benchmark.playing import Player
-from tests.benchmark.window import REGIONS
-from tests.environment import ROOT
 
 ROUNDS = 5
 CONNECT_SECONDS = 3.0

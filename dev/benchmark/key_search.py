@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Finds the keys of a custom key store and their last use, in one of two ways: a process of its own, which is measured.
 
-Usage: python -m tests.benchmark.key_search {loop|ours} URL CUSTOM_KEY_STORE_ID. Prints a Measurement in JSON. Both ways have the
+Usage: python -m dev.benchmark.key_search {loop|ours} URL CUSTOM_KEY_STORE_ID. Prints a Measurement in JSON. Both ways have the
 same client. The emulator is not imported here: it would count as memory.
 """
 

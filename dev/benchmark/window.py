@@ -13,19 +13,19 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 
+from dev.benchmark.measuring import Goal
+from dev.benchmark.measuring import Result
+from dev.benchmark.measuring import Setting
+from dev.benchmark.measuring import in_rounds
+from dev.benchmark.measuring import ratios
+from dev.benchmark.measuring import spread
+from dev.benchmark.playing import WITH_AWS_CLI
+from dev.benchmark.playing import Player
+from dev.benchmark.playing import Task
+from dev.benchmark.playing import module
+from dev.benchmark.playing import with_aws_cli
+from dev.environment import ROOT
 from kms_emulator import HttpControl
-from tests.benchmark.measuring import Goal
-from tests.benchmark.measuring import Result
-from tests.benchmark.measuring import Setting
-from tests.benchmark.measuring import in_rounds
-from tests.benchmark.measuring import ratios
-from tests.benchmark.measuring import spread
-from tests.benchmark.playing import WITH_AWS_CLI
-from tests.benchmark.playing import Player
-from tests.benchmark.playing import Task
-from tests.benchmark.playing import module
-from tests.benchmark.playing import with_aws_cli
-from tests.environment import ROOT
 
 COUNTS = (1, 4, 12, 40)
 ROUNDS = 3

@@ -6,7 +6,7 @@
 
 amazon.aws comes out of the C(ansible) package, which pip reaches where Ansible Galaxy may be out of reach, and so does
 ansible.posix, for the test of its JSON callback; keyops.aws is a link to this checkout.
- Usage: C(python tests/install_collections.py [VERSION OF ansible])
+ Usage: C(python dev/install_collections.py [VERSION OF ansible])
 """
 
 from __future__ import annotations

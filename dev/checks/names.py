@@ -4,7 +4,7 @@
 """Find variables of roles and playbooks whose names could be the user's own.
 
 Facts, registered and extra variables of the user win over the C(vars) of a task. So each variable that a role or playbook sets
-for itself must have a prefix. Usage: C(python -m tests.checks.names [FOLDER]); FOLDER is that of a collection.
+for itself must have a prefix. Usage: C(python -m dev.checks.names [FOLDER]); FOLDER is that of a collection.
 """
 
 from __future__ import annotations

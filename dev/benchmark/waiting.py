@@ -24,9 +24,9 @@ from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.model
 from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.model import CustomKeyStore
 from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.wait import End
 from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.wait import wait_for
-from tests.benchmark.measuring import Goal
-from tests.benchmark.measuring import Result
-from tests.benchmark.measuring import Setting
+from dev.benchmark.measuring import Goal
+from dev.benchmark.measuring import Result
+from dev.benchmark.measuring import Setting
 
 SHOWN = (2, 5, 10, 30, 60, 120, 300, 600, 1200, 1800)
 """Seconds that the connects of the table take, about."""

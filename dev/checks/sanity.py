@@ -19,9 +19,9 @@ from pathlib import Path
 
 from ansible_test._internal.python_requirements import get_venv_packages
 
-from tests.environment import BIN
-from tests.environment import COLLECTIONS
-from tests.environment import ROOT
+from dev.environment import BIN
+from dev.environment import COLLECTIONS
+from dev.environment import ROOT
 
 PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
 HOME = BIN.parent / "sanity-home"

@@ -15,9 +15,9 @@ from dataclasses import field
 from pathlib import Path
 from typing import Any
 
-from tests.environment import BIN
-from tests.environment import ROOT
-from tests.environment import ansible_environment
+from dev.environment import BIN
+from dev.environment import ROOT
+from dev.environment import ansible_environment
 
 HERE = Path(__file__).parent
 WITH_AWS_CLI = HERE / "move_with_aws_cli.yml"

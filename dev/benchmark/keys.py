@@ -15,13 +15,13 @@ import sys
 from collections import Counter
 from collections.abc import Sequence
 
+from dev.benchmark.key_search import Measurement
+from dev.benchmark.measuring import Goal
+from dev.benchmark.measuring import Result
+from dev.benchmark.measuring import Setting
+from dev.benchmark.measuring import spread
+from dev.environment import ROOT
 from kms_emulator import HttpControl
-from tests.benchmark.key_search import Measurement
-from tests.benchmark.measuring import Goal
-from tests.benchmark.measuring import Result
-from tests.benchmark.measuring import Setting
-from tests.benchmark.measuring import spread
-from tests.environment import ROOT
 
 LATENCY = 0.02
 QUOTAS = {"ListKeys": 500.0, "DescribeKey": 2000.0}
@@ -51,7 +51,7 @@ def compare(url: str, count: int) -> tuple[Measurement, Measurement]:
 
 def _measure_alone(control: HttpControl, contender: str, store_id: str) -> Measurement:
     control.clear_requests()
-    command = [sys.executable, "-m", "tests.benchmark.key_search", contender, control.base_url, store_id]
+    command = [sys.executable, "-m", "dev.benchmark.key_search", contender, control.base_url, store_id]
     measured = Measurement(**json.loads(subprocess.run(command, cwd=ROOT, check=True, capture_output=True).stdout))
     outcomes = Counter(request["outcome"] for request in control.requests())
     if measured.last_uses != IN_STORE or set(outcomes) != {"ok"}:

@@ -16,9 +16,9 @@ from pathlib import Path
 
 import ansible.modules
 
-from tests.environment import COLLECTIONS
-from tests.environment import ROOT
-from tests.environment import TOOLS
+from dev.environment import COLLECTIONS
+from dev.environment import ROOT
+from dev.environment import TOOLS
 
 DOCS = ROOT / "docs"
 BUILD = ROOT / "build" / "docs"

@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Run the tests with each set of versions that the collection supports, in an environment of its own that is built for it.
 
-Usage: C(python -m tests.matrix [NAME ...]); without a name, all of them. When all have been run, be it one by one, the table in
+Usage: C(python -m dev.matrix [NAME ...]); without a name, all of them. When all have been run, be it one by one, the table in
 the guide to versions is written. Each Python must be on this machine, as C(python3.12) or by way of pyenv.
 """
 
@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from xml.etree import ElementTree
 
-from tests.environment import ROOT
+from dev.environment import ROOT
 
 ENVIRONMENTS = ROOT / ".venv" / "matrix"
 GUIDE = ROOT / "docs" / "docsite" / "rst" / "guide_versions.rst"
@@ -100,7 +100,7 @@ def build(folder: Path, versions: Versions) -> Path:
     pip = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
     subprocess.run([*pip, *requirements(versions), "--editable", "./emulator"], cwd=ROOT, check=True)
     subprocess.run([*pip, "--target", str(folder / "oldest-sdk"), "boto3==1.34.0", "botocore==1.34.0"], check=True)
-    subprocess.run([str(python), "tests/install_collections.py", versions.ansible], cwd=ROOT, check=True)
+    subprocess.run([str(python), "dev/install_collections.py", versions.ansible], cwd=ROOT, check=True)
     return python
 
 

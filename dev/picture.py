@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Draw what the demo prints as C(docs/docsite/rst/window.svg), for the README.
 
-Usage: C(python -m tests.picture). It runs the demo, and draws those tasks of it that tell what happens to the stores.
+Usage: C(python -m dev.picture). It runs the demo, and draws those tasks of it that tell what happens to the stores.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import sys
 from rich.console import Console
 from rich.text import Text
 
-from tests.environment import ROOT
+from dev.environment import ROOT
 
 PICTURE = ROOT / "docs" / "docsite" / "rst" / "window.svg"
 
@@ -52,7 +52,7 @@ text {{ font: {char_height}px ui-monospace, "DejaVu Sans Mono", Menlo, Consolas,
 def output() -> str:
     """What the demo prints, in colours. Raises CalledProcessError if it fails."""
     environment = {**os.environ, "FORCE_COLOR": "1"}
-    command = [sys.executable, "-m", "tests.demo"]
+    command = [sys.executable, "-m", "dev.demo"]
     return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=True).stdout
 
 

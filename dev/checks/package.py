@@ -12,10 +12,10 @@ import sys
 import tempfile
 from pathlib import Path
 
-from tests.environment import BIN
-from tests.environment import COLLECTIONS
-from tests.environment import ROOT
-from tests.environment import TOOLS
+from dev.environment import BIN
+from dev.environment import COLLECTIONS
+from dev.environment import ROOT
+from dev.environment import TOOLS
 
 IMPORTER = """\
 [galaxy-importer]

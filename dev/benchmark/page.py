@@ -18,9 +18,9 @@ from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 
-from tests.benchmark.measuring import Goal
-from tests.benchmark.measuring import Result
-from tests.environment import BIN
+from dev.benchmark.measuring import Goal
+from dev.benchmark.measuring import Result
+from dev.environment import BIN
 
 WIDTH = 120
 

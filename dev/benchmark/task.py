@@ -16,19 +16,19 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+from dev.benchmark.measuring import Goal
+from dev.benchmark.measuring import Result
+from dev.benchmark.measuring import Setting
+from dev.benchmark.measuring import in_rounds
+from dev.benchmark.measuring import ratios
+from dev.benchmark.measuring import spread
+from dev.benchmark.playing import STATES
+from dev.benchmark.playing import WITH_AWS_CLI
+from dev.benchmark.playing import Player
+from dev.benchmark.playing import module
+from dev.benchmark.playing import with_aws_cli
+from dev.environment import ansible_environment
 from kms_emulator import HttpControl
-from tests.benchmark.measuring import Goal
-from tests.benchmark.measuring import Result
-from tests.benchmark.measuring import Setting
-from tests.benchmark.measuring import in_rounds
-from tests.benchmark.measuring import ratios
-from tests.benchmark.measuring import spread
-from tests.benchmark.playing import STATES
-from tests.benchmark.playing import WITH_AWS_CLI
-from tests.benchmark.playing import Player
-from tests.benchmark.playing import module
-from tests.benchmark.playing import with_aws_cli
-from tests.environment import ansible_environment
 
 ROUNDS = 11
 STORE = "payments"
@@ -149,7 +149,7 @@ once, in its own run of ``ansible-playbook``. The start and the end of that run 
 
 All contenders for a work send the same requests to KMS: they describe the store, connect or disconnect it if
 necessary, and poll until it reaches the state. The tasks with the AWS CLI are in
-``tests/benchmark/move_with_aws_cli.yml``. ``kms_key_info`` runs in an account without keys, which is the lowest cost
+``dev/benchmark/move_with_aws_cli.yml``. ``kms_key_info`` runs in an account without keys, which is the lowest cost
 of a task of ``amazon.aws`` with a request. ``ping`` shows the cost of Ansible itself. The script shows the cost of
 Python, boto3 and KMS.
 """,

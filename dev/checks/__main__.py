@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Check the collection as its maintainers, Ansible Galaxy and Automation Hub would.
 
-Usage: C(python -m tests.checks [NAME ...]); without a name, all of them. What a check prints is shown where it fails.
+Usage: C(python -m dev.checks [NAME ...]); without a name, all of them. What a check prints is shown where it fails.
 """
 
 from __future__ import annotations
@@ -14,23 +14,23 @@ import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 
-from tests.environment import BIN
-from tests.environment import COLLECTIONS
-from tests.environment import ROOT
-from tests.environment import TOOLS
+from dev.environment import BIN
+from dev.environment import COLLECTIONS
+from dev.environment import ROOT
+from dev.environment import TOOLS
 
 LINT_DOCS = "lint-collection-docs --plugin-docs --check-extra-docs-refs --disallow-unknown-collection-refs"
 
 CHECKS = {
-    "sanity": f"{BIN}/python -m tests.checks.sanity",
-    "package": f"{BIN}/python -m tests.checks.package",
+    "sanity": f"{BIN}/python -m dev.checks.sanity",
+    "package": f"{BIN}/python -m dev.checks.package",
     "ansible-lint": f"{TOOLS}/ansible-lint",
     "mypy": f"{BIN}/mypy",
     "documentation": f"{TOOLS}/antsibull-docs {LINT_DOCS} --validate-collection-refs all .",
     "yaml": f"{TOOLS}/yamllint --strict .",
-    "yaml-in-text": f"{TOOLS}/python -m tests.checks.yaml_in_text",
-    "prose": f"{TOOLS}/python -m tests.checks.prose",
-    "names": f"{TOOLS}/python -m tests.checks.names",
+    "yaml-in-text": f"{TOOLS}/python -m dev.checks.yaml_in_text",
+    "prose": f"{TOOLS}/python -m dev.checks.prose",
+    "names": f"{TOOLS}/python -m dev.checks.names",
     "agreement": f"{BIN}/python -m pytest -q -n 0 -p no:cacheprovider tests/unit/test_collection.py",
     "changelog": f"{TOOLS}/antsibull-changelog lint",
     "licences": f"{TOOLS}/reuse lint",

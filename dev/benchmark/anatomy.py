@@ -13,16 +13,16 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
+from dev.benchmark.measuring import Goal
+from dev.benchmark.measuring import Result
+from dev.benchmark.measuring import Setting
+from dev.benchmark.measuring import in_rounds
+from dev.benchmark.measuring import spread
+from dev.benchmark.playing import Played
+from dev.benchmark.playing import Player
+from dev.benchmark.playing import Task
+from dev.benchmark.playing import module
 from kms_emulator import HttpControl
-from tests.benchmark.measuring import Goal
-from tests.benchmark.measuring import Result
-from tests.benchmark.measuring import Setting
-from tests.benchmark.measuring import in_rounds
-from tests.benchmark.measuring import spread
-from tests.benchmark.playing import Played
-from tests.benchmark.playing import Player
-from tests.benchmark.playing import Task
-from tests.benchmark.playing import module
 
 ROUNDS = 11
 STORE = "payments"
