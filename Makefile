@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test long conformance rulebook check docs picture matrix soak prove mutation bench record replay quick format emulator build clean
+.PHONY: demo test long conformance rulebook check docs picture matrix soak prove model mutation bench record replay quick format emulator build clean
 
 demo: $(VENV)/demo-ready
 	@$(BIN)/python -m dev.demo $(KEY_STORE)

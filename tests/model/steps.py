@@ -89,8 +89,11 @@ TAKES_LEASE = "who begins to connect takes over the lease of a window that has b
 CHECK_COUNTS = "a store that is disconnected on purpose between check and disconnect is connected at the end"
 LETS_IN = "a second window is not refused while the first one connects the store"
 AGAIN = "a window disconnects without a lease in AWS, where that is over, or was ended by others meanwhile"
-FLAWS = frozenset({NO_LOCK, ENDS_OTHERS, TAKES_BACK, TAKES_LEASE, LETS_IN, CHECK_COUNTS, AGAIN})
+FLAWS = frozenset({NO_LOCK, ENDS_OTHERS, TAKES_BACK, TAKES_LEASE, AGAIN})
 """What the model does because the code does it, and should not. The search tells what it leads to, and what holds without it."""
+
+MENDED = frozenset({LETS_IN, CHECK_COUNTS})
+"""What the code did, and does no more, since a search has found it."""
 
 PLAYS = {
     BEFORE: "_checks",

@@ -1057,3 +1057,10 @@ def test_what_was_seen_is_not_asked_for_again(run: ModuleRunner, proxy: list[Che
     endpoint = {"uri_endpoint": "https://new.example.com"}
     assert run(id=store_id, xks_proxy_configuration=endpoint, allow_disconnect=True)["changed"] is True
     assert run.calls == [DESCRIBE, DISCONNECT, DESCRIBE, UPDATE, CONNECT, DESCRIBE]
+
+
+def test_a_created_store_is_asked_for_by_its_id(run: ModuleRunner) -> None:
+    """Its name may have been given to another store by now."""
+    store_id = run(**CLOUDHSM, state="connected")["custom_key_store"]["custom_key_store_id"]
+    _by_name, _creation, *later = run.control.requests()
+    assert [request["parameters"] for request in later] == [{"CustomKeyStoreId": store_id}] * len(later)
