@@ -183,10 +183,6 @@ class ActionModule(WaitingAction):
         }
         done = self._stores(variables, options, job_of=window)
         window.disconnected = done.get("stores", [])
-        if done.get("failed"):
-            if done.get("changed") is False:  # the module itself says so; a result that was lost says nothing
-                window.begun = False  # another window may have the stores: they are not for this one to connect
-            return {**self._fail(window, str(done.get("msg", ""))), "changed": done.get("changed", False)}
         for plan, store in zip(leaving, window.disconnected):
             found = store["connection_states"][:1]
             if (
@@ -196,6 +192,10 @@ class ActionModule(WaitingAction):
                 and not plan["leased"]
             ):
                 plan["connects"] = False  # somebody has disconnected it on purpose since it was checked
+        if done.get("failed"):
+            if done.get("changed") is False:  # the module itself says so; a result that was lost says nothing
+                window.begun = False  # another window may have the stores: they are not for this one to connect
+            return {**self._fail(window, str(done.get("msg", ""))), "changed": done.get("changed", False)}
         self._save(window)
         return {"changed": done.get("changed", False), **_shown_by_ansible(done)}
 

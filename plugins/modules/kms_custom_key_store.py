@@ -576,13 +576,14 @@ def ensure(module: AnsibleAWSModule, history: History, clock: Clock, worker: Wor
         if handover is not None:
             task.resume(handover)
         plan = task.plan() if handover is None or handover.plan is None else handover.plan
-        warn(module, history)
         return task.predict(plan) if module.check_mode else task.run(plan)
     except MustWait:
         job = worker.hand_over(MODULE, lambda: (task.hand_over(), permit.ownership.hand_over()))
         if not job:
             raise CustomKeyStoreError(NO_PROCESS) from None
         return job
+    finally:
+        warn(module, history)
 
 
 def warn(module: AnsibleAWSModule, history: History) -> None:

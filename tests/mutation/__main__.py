@@ -69,7 +69,8 @@ def make_copy() -> None:
     shutil.rmtree(COPY, ignore_errors=True)
     ignored = shutil.ignore_patterns("__pycache__", "output")
     shutil.copytree(ROOT / "plugins", COLLECTION / "plugins", ignore=ignored)
-    shutil.copytree(ROOT / "tests", COPY / "tests", ignore=ignored)
+    for folder in ("dev", "tests"):
+        shutil.copytree(ROOT / folder, COPY / folder, ignore=ignored)
     shutil.copy(HERE / "mutmut.toml", COPY / "pyproject.toml")
 
 

@@ -160,12 +160,6 @@ def test_a_change_that_was_not_done_in_time_is_brought_to_its_end(run: ModuleRun
     assert run(**task)["custom_key_store"]["connection_state"] == "CONNECTED"
 
 
-def test_without_a_place_for_notes_nothing_is_different(run: ModuleRunner, home: Path) -> None:
-    begin(run, "change")
-    home.touch()
-    assert run(name="payments", **SEQUENCES["change"][2])["custom_key_store"]["connection_state"] == "CONNECTED"
-
-
 def test_a_store_that_somebody_else_disconnects_first_is_left_to_them(run: ModuleRunner, home: Path) -> None:
     """Else the lease that the task opened just before would have it bring back what somebody disconnected on purpose."""
     begin(run, "change")
