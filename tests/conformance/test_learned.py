@@ -130,6 +130,7 @@ def with_another_answer(letter: str, state: str, **changes: Any) -> tuple[publis
         (published.DELETE, published.DISCONNECTED, {"then": None}),
     ],
 )
+@pytest.mark.long
 def test_a_planted_difference_is_found(
     machine: Machine, store_type: str, letter: str, state: str, changes: Any
 ) -> None:

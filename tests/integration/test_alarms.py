@@ -264,6 +264,7 @@ def test_the_alarms_that_aws_documents_are_made_once(alarms: Alarms) -> None:
     assert alarms.updated() == before
 
 
+@pytest.mark.long
 def test_check_mode_says_what_it_would_do_and_does_nothing(alarms: Alarms) -> None:
     done = alarms.role("--check")
     assert done.output.count("changed: [localhost] => (item=") == len(documented(alarms))

@@ -223,6 +223,7 @@ def test_the_examples_work(ansible: Ansible, used_key: str) -> None:
     assert "All assertions passed" in done.output
 
 
+@pytest.mark.long
 def test_the_example_stops_where_the_cluster_has_no_active_hsm(ansible: Ansible, used_key: str) -> None:
     described = ansible.kms().describe_custom_key_stores()["CustomKeyStores"]
     ansible.control.set_cluster(described[0]["CloudHsmClusterId"], active_hsms=0)

@@ -61,6 +61,7 @@ def keys_of(ansible: Ansible, store_id: str) -> list[dict[str, Any]]:
 
 
 @pytest.mark.parametrize("store_type", [HSM, pytest.param(EXTERNAL, marks=pytest.mark.long)])
+@pytest.mark.long
 def test_the_life_of_a_key(ansible: Ansible, stores: dict[str, str], store_type: str) -> None:
     """Each step with its exact requests, predicted by check mode, and no change when it is run again."""
     options = OPTIONS[store_type]

@@ -316,6 +316,7 @@ def test_e11_preflight_refuses_an_arn_that_cannot_be_right(place: Place, arn: st
     assert place.asked_for(DISCONNECT) == 0
 
 
+@pytest.mark.long
 def test_e11_a_lease_that_cannot_be_deleted_is_an_error(place: Place) -> None:
     place.ansible.control.add_fault("DeleteSchedule", error="AccessDeniedException", times=None)
     assert place.play(window(place, [])) == 2

@@ -188,6 +188,7 @@ TURNED = [
 
 
 @pytest.mark.parametrize(("kind", "rules", "steps"), TURNED)
+@pytest.mark.long
 def test_a_replay_finds_what_differs_and_names_the_switch(
     aws: Aws, kind: str, rules: dict[str, bool], steps: set[str]
 ) -> None:
@@ -210,6 +211,7 @@ def test_a_replay_finds_what_differs_and_names_the_switch(
 
 
 @pytest.mark.parametrize("outlives", [later(False), True])
+@pytest.mark.long
 def test_a_connect_that_fails_by_accident_settles_what_becomes_of_its_code(aws: Aws, *, outlives: bool) -> None:
     aws.create()
     aws.control.set_rule("error_code_outlives_disconnect", outlives)
@@ -235,6 +237,7 @@ def test_a_connect_that_fails_because_of_kmsuser_is_not_tried_again(
     assert not aws.folder.exists()
 
 
+@pytest.mark.long
 def test_changes_that_are_seen_late_are_no_difference(aws: Aws) -> None:
     aws.create()
     aws.control.set_visibility_delay(50)
@@ -278,6 +281,7 @@ def changed(recording: Recording, name: str, **members: Any) -> Step:
     return step
 
 
+@pytest.mark.long
 def test_what_no_switch_explains_is_told(aws: Aws, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     aws.create()
     recording = aws.recorded()

@@ -59,6 +59,7 @@ def cli(emulator_server: EmulatorServer, http_control: HttpControl, tmp_path: Pa
     return Cli(emulator_server.url, tmp_path)
 
 
+@pytest.mark.long
 def test_the_life_of_a_cloudhsm_store(cli: Cli, http_control: HttpControl) -> None:
     store_id = cli.answer(
         "create-custom-key-store",
