@@ -82,7 +82,7 @@ def results() -> dict[str, str]:
 
 def changed(name: str) -> Mutant:
     """What mutmut has changed in a mutant."""
-    *_, file, function = name.partition("__mutmut_")[0].split(".")
+    file, function = name.partition("__mutmut_")[0].split(".")[-2:]
     diff = [line for line in answer("show", name) if line.startswith(("-", "+")) and line[:3] not in ("---", "+++")]
     was, becomes = (" ".join(" ".join(line[1:] for line in diff if line[0] == sign).split()) for sign in "-+")
     return Mutant(f"{file}.{function.removeprefix('x_').removeprefix('xǁ').replace('ǁ', '.')}", was, becomes)

@@ -72,9 +72,9 @@ def seconds(run: ModuleRunner) -> None:
     run.time.now = BEGIN
 
 
-def store_in(run: ModuleRunner, state: str, options: dict[str, Any] = CLOUDHSM) -> str:
+def store_in(run: ModuleRunner, state: str, options: dict[str, Any] | None = None) -> str:
     """Create a store by the module, put it in that state, and return its id."""
-    store_id = str(run(**options)["custom_key_store"]["custom_key_store_id"])
+    store_id = str(run(**(options or CLOUDHSM))["custom_key_store"]["custom_key_store_id"])
     run.control.set_connection_state(store_id, state, "NETWORK_ERRORS" if state == "FAILED" else None)
     return store_id
 
