@@ -74,9 +74,9 @@ class BringBack:
             self._leases.end(custom_key_store_id)
 
     def after_success(self, custom_key_store_id: Optional[str]) -> None:
-        """End the lease of a store that is in service again, or that is to stay out of service."""
-        store = self._history.store
-        self._tidy(custom_key_store_id, is_out=store is not None and store.connection_state in OUT_OF_SERVICE)
+        """End the lease: the store is in service again, or is to stay out of service."""
+        if custom_key_store_id is not None:
+            self._leases.end(custom_key_store_id)
 
     def after_failure(
         self,
@@ -100,8 +100,9 @@ class BringBack:
             error.message += _RUN_CONNECTED if is_left else self._reconnected(reconnect)
         store = self._history.store
         is_in_doubt = self._history.last_move == DISCONNECT  # the description may be from before that
-        is_out = store is not None and store.connection_state in OUT_OF_SERVICE
-        self._tidy(custom_key_store_id, is_out=is_out or is_in_doubt)
+        is_out = is_in_doubt or (store is not None and store.connection_state in OUT_OF_SERVICE)
+        if custom_key_store_id is not None and not (is_out and self._state == "present"):
+            self._leases.end(custom_key_store_id)
 
     def _reconnected(self, reconnect: Callable[[], None]) -> str:
         try:
@@ -112,8 +113,3 @@ class BringBack:
                 f" Fix that first: {error.message}"
             )
         return f" The store is CONNECTED again, with its {'new' if UPDATE in self._history.operations else 'old'} settings."
-
-    def _tidy(self, custom_key_store_id: Optional[str], *, is_out: bool) -> None:
-        """A store that is FAILED needs no lease: the user is told of it."""
-        if custom_key_store_id is not None and not (is_out and self._state == "present"):
-            self._leases.end(custom_key_store_id)

@@ -70,7 +70,7 @@ class Requests:
 
     Attributes:
         unanswered: the changes of an update whose answer was lost, and that KMS has not shown yet.
-        last: the operation that was sent last, whether KMS accepted it or not.
+        last: the operation that was sent last to a store that exists, whether KMS accepted it or not.
         is_unclear: is it being found out what became of a request? No other process could go on from there.
     """
 
@@ -138,7 +138,6 @@ class Requests:
         Raises:
             KmsError: as above.
         """
-        self.last = CREATE
         created: Optional[str] = None
         try:
             created = self._kms.create(call.members)

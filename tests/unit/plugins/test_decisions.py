@@ -1064,3 +1064,54 @@ def test_a_created_store_is_asked_for_by_its_id(run: ModuleRunner) -> None:
     store_id = run(**CLOUDHSM, state="connected")["custom_key_store"]["custom_key_store_id"]
     _by_name, _creation, *later = run.control.requests()
     assert [request["parameters"] for request in later] == [{"CustomKeyStoreId": store_id}] * len(later)
+
+
+# ---- what carries a plan out
+
+
+def test_a_wait_ends_soon_after_another_task_has_taken_the_store_over(
+    run: ModuleRunner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not only at the next request: KMS would connect the store, and the task would report that as its own success."""
+    run.control.set_transitions(connect_seconds=600)
+    store_id = store_in(run, "DISCONNECTED")
+    monkeypatch.setattr(run.time, "sleep", Newcomer(run, store_id, at=30, wants="disconnected").sleep)
+    result = run(id=store_id, state="connected")
+    assert result["failed"] is True
+    assert result["msg"].startswith(f"Another task on this host began to work on the custom key store {store_id}")
+    assert 30 <= run.time.now - BEGIN < 60
+
+
+def test_a_store_that_is_not_there_and_shall_not_be_is_no_change(run: ModuleRunner) -> None:
+    result = run(name="unknown", state="absent")
+    assert "failed" not in result, result
+    assert (result["changed"], result["operations"], result["custom_key_store"]) == (False, [], {})
+
+
+def test_a_store_that_is_disconnected_while_the_task_waits_for_a_new_name_is_connected(run: ModuleRunner) -> None:
+    store_id = store_in(run, "CONNECTED")
+    run.control.set_visibility_delay(20)
+    run.control.add_intruder(DESCRIBE, skip=2, action=DISCONNECT, parameters={"CustomKeyStoreId": store_id})
+    result = run(id=store_id, name="renamed", state="connected")
+    assert result["operations"] == [UPDATE, CONNECT]
+    assert result["custom_key_store"]["connection_state"] == "CONNECTED"
+    assert result["custom_key_store"]["custom_key_store_name"] == "renamed"
+
+
+@pytest.mark.parametrize("delay", [0, 20])
+def test_a_store_whose_id_was_lost_is_found_by_its_name(run: ModuleRunner, delay: float) -> None:
+    run.control.set_visibility_delay(delay)
+    run.control.add_fault(CREATE, drop=True, applied=True)
+    result = run(**CLOUDHSM, state="connected")
+    assert "failed" not in result, result
+    assert result["operations"] == [CREATE, CONNECT]
+    assert result["custom_key_store"]["connection_state"] == "CONNECTED"
+
+
+def test_a_name_that_another_store_has_is_refused(run: ModuleRunner) -> None:
+    """The answer of KMS, and not the name, tells whose store it is."""
+    run.control.add_fault(CREATE, error="CustomKeyStoreNameInUseException")
+    result = run(**CLOUDHSM)
+    assert result["failed"] is True
+    assert result["error"]["code"] == "CustomKeyStoreNameInUseException"
+    assert result["operations"] == []
