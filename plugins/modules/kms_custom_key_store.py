@@ -522,7 +522,7 @@ if TYPE_CHECKING:
 
 NO_PROCESS = (
     "The task has to wait, and no process could be started on the managed host that does it in the background. Nothing was lost:"
-    " run the task again, it goes on from the current state."
+    " run the task again; it continues from the current state."
 )
 
 MODULE = "ansible_collections.keyops.aws.plugins.modules.kms_custom_key_store"

@@ -58,14 +58,14 @@ LEASE: dict[str, Any] = {
 BY_NAME = {"name": "payments"}
 CHANGE = {**BY_NAME, "cloud_hsm_cluster_id": OTHER_CLUSTER, "allow_disconnect": True}
 TASKS: dict[str, tuple[str | None, list[dict[str, Any]]]] = {
-    "Look, and change a name": ("CONNECTED", [BY_NAME, {"id": "{id}", "name": "renamed"}]),
+    "Describe a store, and rename it": ("CONNECTED", [BY_NAME, {"id": "{id}", "name": "renamed"}]),
     "Change what needs a disconnect": ("CONNECTED", [CHANGE]),
     "Connect": ("FAILED", [{**BY_NAME, "state": "connected"}]),
     "Disconnect": ("CONNECTED", [{**BY_NAME, "state": "disconnected"}]),
     "Create a store in AWS CloudHSM": (None, [{**CLOUDHSM, "state": "connected"}]),
     "Create an external store": (None, [{**PUBLIC, "state": "connected"}]),
     "Delete": ("CONNECTED", [{**BY_NAME, "state": "absent", "allow_disconnect": True}]),
-    "Look at keys and clusters": (
+    "Describe keys and clusters": (
         "CONNECTED",
         [{"module": kms_custom_key_store_info, "include_keys": True, "include_cloud_hsm_cluster": True}],
     ),
@@ -220,7 +220,7 @@ def test_a_missing_action_is_named(restricted: Callable[..., list[dict[str, Any]
     results = restricted(name, allowed)
     told = json.dumps(results)
     assert missing in told
-    told_only = name == "Look at keys and clusters" or (name, missing) in TOLD_ONLY
+    told_only = name == "Describe keys and clusters" or (name, missing) in TOLD_ONLY
     assert any("failed" in result for result in results) or told_only
     for result in results:
         store = result.get("custom_key_store", {})
