@@ -251,6 +251,7 @@ def put(alarms: Alarms, name: str, alarm: dict[str, Any], **others: Any) -> None
 # ---- the alarms
 
 
+@pytest.mark.long
 def test_the_alarms_that_aws_documents_are_made_once(alarms: Alarms) -> None:
     actions = {"actions": [TOPIC], "ok_actions": [ALL_RIGHT]}
     assert alarms.changes(**actions) == 1

@@ -140,6 +140,7 @@ def both(ansible: Ansible, homes: list[Path], options: dict[str, Any]) -> list[d
 
 
 @pytest.mark.parametrize("store_type", [HSM, pytest.param(EXTERNAL, marks=pytest.mark.long)])
+@pytest.mark.long
 def test_two_runs_at_the_same_time_on_one_host(ansible: Ansible, stores: dict[str, str], store_type: str) -> None:
     home = Path(ansible.environment["HOME"])
     results = both(ansible, [home, home], OPTIONS[store_type])

@@ -93,6 +93,7 @@ def test_the_lease_is_made_before_the_disconnect_and_gone_in_the_end(place: Plac
 # ---- E8: nothing is left on the host
 
 
+@pytest.mark.long
 def test_e8_at_its_end_the_lease_connects_the_store(place: Place) -> None:
     lose_host(place, window(place, [SLOW]))
     place.ansible.control.advance(HOUR + 60)

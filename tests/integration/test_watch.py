@@ -106,6 +106,7 @@ def test_a_store_on_its_way_to_connected(place: Place) -> None:
 # ---- something is
 
 
+@pytest.mark.long
 def test_who_has_disconnected_a_store_is_told(place: Place) -> None:
     place.store("ledger")
     disconnect(place)

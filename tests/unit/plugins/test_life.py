@@ -201,6 +201,7 @@ STATES = ["CONNECTED", "CONNECTING", "DISCONNECTED", "DISCONNECTING", "FAILED"]
         for both in (*IN_PLACE, *OFFLINE)
     ],
 )
+@pytest.mark.long
 def test_each_property_in_each_state(run: ModuleRunner, kind: str, option: str, state: str, allowed: bool) -> None:
     changes = {**IN_PLACE, **OFFLINE}[kind, option]
     store_id = created(run, kind, state)
@@ -484,6 +485,7 @@ LOST = [{"drop": True}, {"error": "KMSInternalException"}]
 @pytest.mark.parametrize("applied", [True, False])
 @pytest.mark.parametrize("delay", [0, 30])
 @pytest.mark.parametrize("change", [{"cloud_hsm_cluster_id": OTHER_CLUSTER}, {"key_store_password": PASSWORD}])
+@pytest.mark.long
 def test_a_lost_answer_in_the_middle_never_leaves_the_store_disconnected(
     run: ModuleRunner,
     change: dict[str, Any],
