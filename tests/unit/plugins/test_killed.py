@@ -185,3 +185,20 @@ def test_a_store_that_a_killed_task_disconnected_comes_back_though_kms_shows_it_
     assert result["operations"] == ["UpdateCustomKeyStore", "ConnectCustomKeyStore"]
     assert result["custom_key_store"]["connection_state"] == "CONNECTED"
     assert list(home.glob("*/*/*")) == []
+
+
+@pytest.mark.parametrize(("found", "desired"), [("CONNECTED", "present"), ("DISCONNECTED", "connected")])
+def test_a_note_is_not_spoken_of_where_it_decides_nothing(
+    run: ModuleRunner, home: Path, warnings: list[str], found: str, desired: str
+) -> None:
+    """Somebody has connected the store since, or the task is to connect it anyway."""
+    begin(run, "change")
+    assert was_killed(run, 3, applied=True, task={"name": "payments", **SEQUENCES["change"][2]})
+    store_id = run(name="payments", check=True)["custom_key_store"]["custom_key_store_id"]
+    run.control.set_connection_state(store_id, found)
+    warnings.clear()
+    result = run(name="payments", state=desired)
+    assert result["operations"] == ([] if found == "CONNECTED" else ["ConnectCustomKeyStore"])
+    assert warnings == []
+    assert "was disconnected at" not in json.dumps(result)
+    assert list(home.glob("*/*/*")) == []
