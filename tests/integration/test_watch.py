@@ -298,7 +298,7 @@ def test_leases_that_cannot_be_looked_at(place: Place) -> None:
     assert (
         "is DISCONNECTED. Whether a maintenance window has it is not known: The leases in AWS could not" in done.output
     )
-    assert "looked at. ListSchedules failed with AccessDeniedException" in done.output
+    assert "read. ListSchedules failed with AccessDeniedException" in done.output
     assert f"DisconnectCustomKeyStore by {SOMEBODY}" in done.output
     assert CONNECT not in operations(place)
 
