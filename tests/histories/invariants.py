@@ -27,7 +27,7 @@ LEGAL = {
 WHAT_TO_DO = (
     "un the task",
     "What to do:",
-    "look at the store",
+    "check the store",
     "Fix that first",
     "Check ",
     "set ",
