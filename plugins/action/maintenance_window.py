@@ -183,15 +183,7 @@ class ActionModule(WaitingAction):
         }
         done = self._stores(variables, options, job_of=window)
         window.disconnected = done.get("stores", [])
-        for plan, store in zip(leaving, window.disconnected):
-            found = store["connection_states"][:1]
-            if (
-                found
-                and found[0] in ("DISCONNECTED", "DISCONNECTING")
-                and not store["remembered"]
-                and not plan["leased"]
-            ):
-                plan["connects"] = False  # somebody has disconnected it on purpose since it was checked
+        window.leave_to_others(leaving)
         if done.get("failed"):
             if done.get("changed") is False:  # the module itself says so; a result that was lost says nothing
                 window.begun = False  # another window may have the stores: they are not for this one to connect

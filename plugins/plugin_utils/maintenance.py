@@ -182,6 +182,17 @@ class Window:
         """The plans of the stores to connect: of all that this window takes, or that an earlier one has left with a lease."""
         return [plan for plan in self.plans if plan["connects"] and (self.begun or plan["leased"])]
 
+    def leave_to_others(self, leaving: Sequence[dict[str, Any]]) -> None:
+        """Connect no store at the end that somebody else had disconnected, on purpose, when the disconnect began.
+
+        Args:
+            leaving: the plans of the stores that were to be disconnected, in the order of C(disconnected).
+        """
+        for plan, store in zip(leaving, self.disconnected):
+            is_of_a_window = store["remembered"] or plan["leased"]
+            if store["connection_states"][:1] in (["DISCONNECTED"], ["DISCONNECTING"]) and not is_of_a_window:
+                plan["connects"] = False
+
     def targets(self, plans: Sequence[Mapping[str, Any]], given: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
         """Stores for M(keyops.aws.kms_custom_key_stores), by their ids: a window may give a store another name.
 

@@ -6,6 +6,8 @@
 from __future__ import annotations
 
 import socket
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,6 +16,7 @@ from unittest import mock
 import pytest
 from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleAWSModule
 
+from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.run import token_of
 from ansible_collections.keyops.aws.plugins.modules import kms_custom_key_store_info
 from ansible_collections.keyops.aws.plugins.modules import kms_custom_key_store_key
 from ansible_collections.keyops.aws.plugins.modules import kms_custom_key_stores
@@ -88,3 +91,13 @@ def warnings() -> Iterator[list[str]]:
     said: list[str] = []
     with mock.patch.object(AnsibleAWSModule, "warn", lambda _, text: said.append(text)):
         yield said
+
+
+@pytest.fixture
+def ended() -> str:
+    """The token of a run of Ansible that has ended."""
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as process:
+        token = token_of(process.pid)
+        process.communicate(b"\n")
+    assert token is not None
+    return token

@@ -9,6 +9,8 @@ import contextlib
 import functools
 import io
 import json
+import pickle
+from collections.abc import Callable
 from collections.abc import Iterator
 from dataclasses import dataclass
 from dataclasses import field
@@ -26,11 +28,13 @@ from botocore.hooks import HierarchicalEmitter
 from botocore.loaders import JSONFileLoader
 from botocore.loaders import create_loader
 
+from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.background import Worker
 from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.clock import Clock
 from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.clusters import Cluster
 from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.clusters import describe_clusters
 from ansible_collections.keyops.aws.plugins.modules import kms_custom_key_store
 from kms_emulator import Control
+from tests.unit.options import SECRETS
 
 CREDENTIALS = {
     "region": "us-east-1",
@@ -122,6 +126,57 @@ def known_clusters(cloudhsm: Any, cluster_ids: list[str]) -> dict[str, Cluster]:
         cluster_id: Cluster(cluster_id, "ACTIVE", good) if cluster.is_known and cluster.problem else cluster
         for cluster_id, cluster in describe_clusters(cloudhsm, cluster_ids).items()
     }
+
+
+class InTwo:
+    """Runs a module as two processes do: the first one hands over, and the second one goes on.
+
+    Args:
+        run: runs the module.
+        monkeypatch: gives the module its workers.
+        module: that one.
+
+    Attributes:
+        first: what the first one asked KMS for.
+        second: the same of the second, with repeated requests once.
+        between: is called when the first one has ended.
+    """
+
+    def __init__(
+        self, run: ModuleRunner, monkeypatch: pytest.MonkeyPatch, module: ModuleType = kms_custom_key_store
+    ) -> None:
+        self._run, self._monkeypatch, self._module = run, monkeypatch, module
+        self.first: list[str] = []
+        self.second: list[str] = []
+        self.between: Callable[[], None] = lambda: None
+
+    def __call__(self, **options: Any) -> dict[str, Any]:
+        handed_over: list[bytes] = []
+
+        class First(Worker):
+            @property
+            def can_hand_over(self) -> bool:
+                return True
+
+            def hand_over(self, module: str, state: Callable[[], Any]) -> dict[str, Any]:
+                handed_over.append(pickle.dumps(state()))
+                return {"keyops_aws_job": module}
+
+        class Second(Worker):
+            def __init__(self) -> None:
+                super().__init__()
+                self.handed_over = pickle.loads(handed_over[0])  # noqa: S301 - from above
+
+        self._monkeypatch.setattr(self._module, "Worker", First)
+        job = self._run(**options)
+        self.first = self._run.calls
+        assert set(job) - {"deprecations", "warnings"} == {"invocation", "keyops_aws_job"}
+        assert [secret for secret in SECRETS if secret in str(job)] == []
+        self.between()
+        self._monkeypatch.setattr(self._module, "Worker", Second)
+        result = self._run(**options)
+        self.second = self._run.calls_and_polls
+        return result
 
 
 @contextlib.contextmanager

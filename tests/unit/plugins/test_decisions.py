@@ -10,11 +10,7 @@ from __future__ import annotations
 
 import json
 import os
-import pickle
 import shutil
-import subprocess
-import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -43,8 +39,8 @@ from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.run i
 from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.run import token_of
 from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.wait import STALE_POLLS
 from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.wait import End
-from ansible_collections.keyops.aws.plugins.modules import kms_custom_key_store
 from tests.unit import harness
+from tests.unit.harness import InTwo
 from tests.unit.harness import ModuleRunner
 from tests.unit.options import CLOUDHSM
 from tests.unit.options import CLUSTER
@@ -392,16 +388,6 @@ def test_another_task_that_has_done_the_same_by_now(run: ModuleRunner, monkeypat
     assert result["connection_states"][-1] == "CONNECTED"
 
 
-@pytest.fixture
-def ended() -> str:
-    """The token of a run of Ansible that has ended."""
-    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as process:
-        token = token_of(process.pid)
-        process.communicate(b"\n")
-    assert token is not None
-    return token
-
-
 def owner_of(store_id: str) -> dict[str, Any]:
     """Who works on a store, as each task writes it down for the others."""
     owner: dict[str, Any] = json.loads(Path(FOLDER).expanduser().joinpath(f"{store_id}.json").read_text())
@@ -475,45 +461,6 @@ def test_a_run_that_has_ended_takes_no_store_out_of_service(
 
 
 # ---- another process that goes on
-
-
-class InTwo:
-    """Runs the module as two processes do: the first one hands over, and the second one goes on.
-
-    Attributes:
-        first: what the first one asked KMS for.
-        between: is called when the first one has ended.
-    """
-
-    def __init__(self, run: ModuleRunner, monkeypatch: pytest.MonkeyPatch) -> None:
-        self._run, self._monkeypatch = run, monkeypatch
-        self.first: list[str] = []
-        self.between: Callable[[], None] = lambda: None
-
-    def __call__(self, **options: Any) -> dict[str, Any]:
-        handed_over: list[bytes] = []
-
-        class First(Worker):
-            @property
-            def can_hand_over(self) -> bool:
-                return True
-
-            def hand_over(self, module: str, state: Callable[[], Any]) -> dict[str, Any]:
-                handed_over.append(pickle.dumps(state()))
-                return {"keyops_aws_job": module}
-
-        class Second(Worker):
-            def __init__(self) -> None:
-                super().__init__()
-                self.handed_over = pickle.loads(handed_over[0])  # noqa: S301 - from above
-
-        self._monkeypatch.setattr(kms_custom_key_store, "Worker", First)
-        job = self._run(**options)
-        assert "keyops_aws_job" in job, job
-        self.first = self._run.calls
-        self.between()
-        self._monkeypatch.setattr(kms_custom_key_store, "Worker", Second)
-        return self._run(**options)
 
 
 @pytest.fixture

@@ -5,64 +5,26 @@
 
 from __future__ import annotations
 
-import pickle
 from types import ModuleType
-from typing import Any
-from typing import Callable
 
 import pytest
 
-from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.background import Worker
 from ansible_collections.keyops.aws.plugins.modules import kms_custom_key_store
 from ansible_collections.keyops.aws.plugins.modules import kms_custom_key_stores
 from kms_emulator import Control
+from tests.unit.harness import InTwo
 from tests.unit.harness import ModuleRunner
 from tests.unit.harness import SimulatedTime
 from tests.unit.options import CLOUDHSM
 from tests.unit.options import OTHER_CLUSTER
-from tests.unit.options import SECRETS
 
 LOOK, CONNECT, DISCONNECT = "DescribeCustomKeyStores", "ConnectCustomKeyStore", "DisconnectCustomKeyStore"
 UPDATE = "UpdateCustomKeyStore"
 
 
-class InTwo:
-    """Runs a module as two processes do: the first one hands over, and the second one goes on."""
-
-    def __init__(self, control: Control, module: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
-        control.freeze_clock()
-        self._run = ModuleRunner(control, SimulatedTime(control), module)
-        self._monkeypatch = monkeypatch
-        self._module = module
-        self.first: list[str] = []
-        self.second: list[str] = []
-
-    def __call__(self, **options: Any) -> dict[str, Any]:
-        handed_over: list[bytes] = []
-
-        class First(Worker):
-            @property
-            def can_hand_over(self) -> bool:
-                return True
-
-            def hand_over(self, module: str, state: Callable[[], Any]) -> dict[str, Any]:
-                handed_over.append(pickle.dumps(state()))
-                return {"keyops_aws_job": module}
-
-        class Second(Worker):
-            def __init__(self) -> None:
-                super().__init__()
-                self.handed_over = pickle.loads(handed_over[0])  # noqa: S301 - from above
-
-        self._monkeypatch.setattr(self._module, "Worker", First)
-        job = self._run(**options)
-        self.first = self._run.calls
-        assert set(job) - {"deprecations", "warnings"} == {"invocation", "keyops_aws_job"}
-        assert [secret for secret in SECRETS if secret in str(job)] == []
-        self._monkeypatch.setattr(self._module, "Worker", Second)
-        result = self._run(**options)
-        self.second = self._run.calls_and_polls
-        return result
+def in_two(control: Control, module: ModuleType, monkeypatch: pytest.MonkeyPatch) -> InTwo:
+    control.freeze_clock()
+    return InTwo(ModuleRunner(control, SimulatedTime(control), module), monkeypatch, module)
 
 
 @pytest.mark.parametrize(
@@ -71,7 +33,7 @@ class InTwo:
 def test_a_simple_move_is_begun_by_the_first_and_awaited_by_the_second(
     control: Control, monkeypatch: pytest.MonkeyPatch, state: str, move: str, end: str
 ) -> None:
-    run = InTwo(control, kms_custom_key_store, monkeypatch)
+    run = in_two(control, kms_custom_key_store, monkeypatch)
     control.set_transitions(connect_seconds=60, disconnect_seconds=60)
     control.create_store(custom_key_store_name="payments", connection_state=state)
     result = run(name="payments", state=end)
@@ -86,7 +48,7 @@ def test_what_is_to_be_brought_back_is_not_begun_by_the_first(
 ) -> None:
     """The first process may be ended together with Ansible; the second one is not."""
     ModuleRunner(control, SimulatedTime(control))(**{**CLOUDHSM, "state": "connected"})
-    run = InTwo(control, kms_custom_key_store, monkeypatch)
+    run = in_two(control, kms_custom_key_store, monkeypatch)
     result = run(name="payments", cloud_hsm_cluster_id=OTHER_CLUSTER, allow_disconnect=True)
     assert run.first == [LOOK, LOOK]  # the second at all stores: does another one have the cluster?
     assert run.second == [DISCONNECT, LOOK, UPDATE, CONNECT, LOOK]
@@ -96,7 +58,7 @@ def test_what_is_to_be_brought_back_is_not_begun_by_the_first(
 def test_a_request_that_is_throttled_at_first_is_made_by_the_second(
     control: Control, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run = InTwo(control, kms_custom_key_store, monkeypatch)
+    run = in_two(control, kms_custom_key_store, monkeypatch)
     control.create_store(custom_key_store_name="payments")
     control.add_fault(CONNECT, error="ThrottlingException", times=1)
     result = run(name="payments", state="connected")
@@ -106,7 +68,7 @@ def test_a_request_that_is_throttled_at_first_is_made_by_the_second(
 
 
 def test_several_stores_are_moved_by_the_second(control: Control, monkeypatch: pytest.MonkeyPatch) -> None:
-    run = InTwo(control, kms_custom_key_stores, monkeypatch)
+    run = in_two(control, kms_custom_key_stores, monkeypatch)
     for name in ("payments", "ledger"):
         control.create_store(custom_key_store_name=name)
     result = run(state="connected", stores=[{"name": "payments"}, {"name": "ledger"}])

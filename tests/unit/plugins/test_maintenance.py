@@ -531,3 +531,24 @@ def test_a_store_that_the_window_leaves_alone_is_not_judged() -> None:
     failed = check("failed", "It has expired.", "XKS_PROXY_INVALID_TLS_CONFIGURATION")
     _stores, refusals = plan(look("DISCONNECTED", connect_prediction={"checks": [failed]}))
     assert refusals == []
+
+
+@pytest.mark.parametrize(
+    ("found", "remembered", "leased", "connects"),
+    [
+        (["DISCONNECTED"], None, False, False),
+        (["DISCONNECTING", "DISCONNECTED"], None, False, False),
+        (["CONNECTED", "DISCONNECTING", "DISCONNECTED"], None, False, True),
+        (["DISCONNECTED"], NOTE, False, True),
+        (["DISCONNECTED"], None, True, True),
+        ([], None, False, True),
+    ],
+)
+def test_what_somebody_disconnected_after_the_check_is_left_to_them(
+    found: list[str], remembered: dict[str, str] | None, leased: bool, connects: bool
+) -> None:
+    leaving = {"connects": True, "leased": leased}
+    window = maintenance.Window(begun=True, plans=[leaving], disconnected=[look(remembered=remembered)])
+    window.disconnected[0]["connection_states"] = found
+    window.leave_to_others([leaving])
+    assert window.returning() == ([leaving] if connects else [])

@@ -8,8 +8,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
-import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -26,16 +24,6 @@ from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.run i
 from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.run import token_of
 
 STORE = "cks-1"
-
-
-@pytest.fixture
-def ended() -> str:
-    """The token of a run that has ended."""
-    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as process:
-        token = token_of(process.pid)
-        process.communicate(b"\n")
-    assert token is not None
-    return token
 
 
 @pytest.fixture
