@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 import sys
+from collections.abc import Iterable
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -20,6 +21,8 @@ from proselint.registry import CheckRegistry
 from proselint.registry.checks import Check
 from proselint.registry.checks import types
 from proselint.tools import LintFile
+
+from dev.checks.yaml_in_text import of_plugin
 
 ROOT = Path(__file__).resolve().parents[2]
 TEXTS = (
@@ -35,11 +38,6 @@ TEXTS = (
     "roles/*/meta/argument_specs.yml",
     "roles/*/tasks/*.yml",
 )
-
-DOCUMENTATION = re.compile(
-    r'^(?:    )?(?:DOCUMENTATION|EXAMPLES|RETURN|[A-Z_]+) = r?""".*?"""', re.DOTALL | re.MULTILINE
-)
-"""In a plugin, all else is code."""
 
 CODE = re.compile(
     r"^( *)\.\. code-block::[^\n]*\n(?:[ ]*\n|\1 +[^\n]*\n)+|^( *)```[^`]*?^\2```"
@@ -87,31 +85,27 @@ PLANTED = ".. code-block:: shell\n\n   whatever\n\nSuch a store is ``whatever`` 
 """Has two mistakes, after code that has one: a check that does not find just them is broken."""
 
 
-def without_code(text: str, *, is_plugin: bool = False) -> str:
-    """A text with code replaced by dots, so that each word stays where it is.
+def without_code(text: str) -> str:
+    """A text with code replaced by dots, so that each word stays where it is."""
+    return CODE.sub(lambda found: re.sub(r"[^\n]", "·", found[0]), text)
+
+
+def findings(name: str, text: str, before: int = 0) -> Iterator[str]:
+    """What is found in a text, as file, line, rule and message.
 
     Args:
-        text: of a file.
-        is_plugin: is only its documentation to be kept?
+        name: of the file.
+        text: a part of it.
+        before: the number of the line before its first.
     """
-
-    def dots(found: re.Match[str]) -> str:
-        return re.sub(r"[^\n]", "·", found[0])
-
-    if is_plugin:
-        kept = [found.span() for found in DOCUMENTATION.finditer(text)]
-        inside = [False] * len(text)
-        for begin, end in kept:
-            inside[begin:end] = [True] * (end - begin)
-        text = "".join(each if is_kept or each == "\n" else "·" for each, is_kept in zip(text, inside, strict=True))
-    return CODE.sub(dots, text)
-
-
-def findings(name: str, text: str) -> Iterator[str]:
-    """What is found in a text, as file, line, rule and message."""
-    for found in LintFile(name, text).lint(CHECKS):
+    for found in LintFile(name, without_code(text)).lint(CHECKS):
         line, _column = found.pos
-        yield f"{name}:{line}: {found.check_result.check_path}: {found.check_result.message}"
+        yield f"{name}:{before + line}: {found.check_result.check_path}: {found.check_result.message}"
+
+
+def parts(path: Path) -> Iterable[tuple[int, str]]:
+    """The prose of a file: each part with the number of the line before its first. In a plugin, that is its documentation."""
+    return of_plugin(path) if path.suffix == ".py" else [(0, path.read_text("utf-8"))]
 
 
 def main() -> int:
@@ -120,15 +114,14 @@ def main() -> int:
     registry.register_many(every_check)
     message = "'{}' is not plain. Use the field's word."
     registry.register(Check(check_type=types.Existence(items=NOT_PLAIN), path="plain", message=message))
-    if len(list(findings("planted", without_code(PLANTED)))) != 2:
+    if len(list(findings("planted", PLANTED))) != 2:
         print("The check does not find the mistakes that are planted in it.")
         return 2
     printed = [
         line
         for path in sorted(path for pattern in TEXTS for path in ROOT.glob(pattern))
-        for line in findings(
-            str(path.relative_to(ROOT)), without_code(path.read_text("utf-8"), is_plugin=path.suffix == ".py")
-        )
+        for before, text in parts(path)
+        for line in findings(str(path.relative_to(ROOT)), text, before)
     ]
     print("\n".join(printed))
     return 1 if printed else 0

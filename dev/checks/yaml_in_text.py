@@ -29,7 +29,7 @@ def of_plugin(path: Path) -> Iterator[tuple[int, str]]:
         if isinstance(node, ast.Assign) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str):
             names = [target.id for target in node.targets if isinstance(target, ast.Name)]
             if "doc_fragments" in path.parts or set(names) & set(NAMES):
-                yield node.value.lineno - 1, node.value.value.removeprefix("\n")
+                yield node.value.lineno, node.value.value.removeprefix("\n")
 
 
 def of_text(path: Path) -> Iterator[tuple[int, str]]:
