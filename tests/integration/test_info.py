@@ -73,6 +73,7 @@ def test_check_mode_tells_the_same(ansible: Ansible, used_key: str, arguments: t
         ("DescribeKey", "key_id"),
     ],
 )
+@pytest.mark.long
 def test_s19_what_is_not_permitted_is_told_and_does_not_fail(
     ansible: Ansible, used_key: str, operation: str, part: str
 ) -> None:
@@ -149,6 +150,7 @@ def test_s24_twelve_stores_in_three_regions_at_five_requests_a_second(ansible: A
 
 
 @needs_last_usage
+@pytest.mark.long
 def test_the_playbook_shows_the_impact_and_then_disconnects(ansible: Ansible, used_key: str) -> None:
     done = ansible.run("keyops.aws.disconnect", "-e", "key_store=payments")
     assert done.exit_code == 0, done.output

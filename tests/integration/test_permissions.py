@@ -55,6 +55,7 @@ def operator(ansible: Ansible) -> Iterator[Callable[[list[str]], None]]:
 
 
 @pytest.mark.parametrize("missing", [None, "kms:ConnectCustomKeyStore"])
+@pytest.mark.long
 def test_a_window(ansible: Ansible, operator: Callable[[list[str]], None], missing: str | None) -> None:
     cluster_id = ansible.control.create_cluster()
     ansible.control.create_store(

@@ -161,6 +161,7 @@ def test_e4_variables_of_any_name_that_are_set_before(place: Place, kind: str, v
 # ---- E5: a host is lost, and other ends that Ansible knows
 
 
+@pytest.mark.long
 def test_e5_a_host_that_cannot_be_reached(place: Place) -> None:
     assert place.play(place.window([LOST])) == 4
     place.assert_back()
@@ -263,6 +264,7 @@ def test_e9_the_work_outlasts_the_lease(place: Place) -> None:
 # ---- E13 to E15: who begins last is the owner
 
 
+@pytest.mark.long
 def test_e13_interrupted_while_it_disconnects_and_reconnected_at_once(place: Place) -> None:
     place.ansible.control.set_transitions(connect_seconds=1, disconnect_seconds=10)
     for number in range(3):
@@ -436,6 +438,7 @@ def log_of_host() -> Iterator[list[str]]:
 
 
 @pytest.mark.skipif(os.geteuid() != 0 or LOG.exists(), reason="needs a host whose log this test can be")
+@pytest.mark.long
 def test_what_the_keeper_did_is_in_the_log_of_the_host(place: Place) -> None:
     name = f"payments-{os.getpid()}"  # other tests write into the same log meanwhile
     place.store(name)

@@ -423,6 +423,7 @@ FAULTS: dict[str, dict[str, Any]] = {
 @pytest.mark.parametrize("fault", FAULTS)
 @pytest.mark.parametrize("operation", ["DescribeKey", "ListKeys", "CreateKey", "CreateAlias", "ListAliases"])
 @TYPES
+@pytest.mark.long
 def test_one_key_for_one_alias_whatever_is_lost(
     run_key: ModuleRunner, kms: Any, hsm: str, external: str, store_type: str, operation: str, fault: str
 ) -> None:
@@ -438,6 +439,7 @@ def test_one_key_for_one_alias_whatever_is_lost(
 
 @pytest.mark.parametrize("fault", FAULTS)
 @pytest.mark.parametrize("operation", ["DescribeKey", "ListKeys", "CreateKey", "UpdateAlias", "ListResourceTags"])
+@pytest.mark.long
 def test_one_new_key_for_one_rotation_whatever_is_lost(
     run_key: ModuleRunner, kms: Any, hsm: str, operation: str, fault: str
 ) -> None:
