@@ -169,6 +169,7 @@ def test_the_counts_are_those_of_the_histories(quick: Quick) -> None:
     assert (2, counted[2]) in reported  # it is told before the level has ended
 
 
+@pytest.mark.long
 def test_processes_find_the_same(control: Control, tmp_path: Path) -> None:
     one = Search(2, cases=[SMALL]).run()
     two = Search(2, cases=[SMALL], workers=2, file=tmp_path / "done").run()

@@ -715,6 +715,7 @@ def test_something_private_is_found_before_the_disconnect(
 
 
 @pytest.mark.parametrize("name", ["ok", "CONNECTED", "connect", "store", "kms", "text", "x", "a (b) [c] \\d+"])
+@pytest.mark.long
 def test_a_name_that_is_a_common_word(aws: Aws, name: str) -> None:
     aws.create(name=name)
     assert aws.record(name, name, name=name) == 0

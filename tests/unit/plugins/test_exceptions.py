@@ -100,6 +100,7 @@ def test_every_connection_error_code_both_ways(control: Control, store_type: Sto
 
 @pytest.mark.parametrize("name", SEQUENCES)
 @pytest.mark.parametrize("times", [1, None], ids=["once", "for ever"])
+@pytest.mark.long
 def test_every_exception_at_every_call(control: Control, name: str, times: int | None) -> None:
     state, options = SEQUENCES[name]
     tried = 0

@@ -117,6 +117,7 @@ def test_s16_create_and_connect_waits_until_the_store_is_visible(run: ModuleRunn
 @pytest.mark.parametrize("applied", [True, False])
 @pytest.mark.parametrize("delay", [0, 30])
 @pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.long
 def test_a_lost_answer_to_create_makes_one_store(
     run: ModuleRunner, kind: str, delay: int, applied: bool, fault: dict[str, Any]
 ) -> None:
