@@ -128,6 +128,7 @@ def test_e3_facts_that_are_set_during_the_work(place: Place) -> None:
 
 @pytest.mark.parametrize("kind", ["extra variables", long("facts"), long("registered")])
 @pytest.mark.parametrize("value", [[], long("text")], ids=["list", "text"])
+@pytest.mark.long
 def test_e4_variables_of_any_name_that_are_set_before(place: Place, kind: str, value: Any) -> None:
     old = [
         "stores",

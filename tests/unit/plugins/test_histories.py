@@ -185,6 +185,7 @@ def test_a_lie_about_a_window_is_noticed(control: Control, monkeypatch: pytest.M
 
 
 @pytest.mark.parametrize("of", ["stores", "keys", "windows"])
+@pytest.mark.long
 def test_a_seed_makes_the_same_histories(control: Control, home: Path, of: str) -> None:
     first, second, other = (tried(seed, 15, of=of, directly=True, shrink=False)[0] for seed in (7, 7, 8))
     assert str(first) == str(second) != str(other)

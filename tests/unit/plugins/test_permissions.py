@@ -215,6 +215,7 @@ def test_the_policy_suffices(restricted: Callable[..., list[dict[str, Any]]], na
         for action in actions(POLICIES[name])
     ],
 )
+@pytest.mark.long
 def test_a_missing_action_is_named(restricted: Callable[..., list[dict[str, Any]]], name: str, missing: str) -> None:
     allowed = [action for action in actions(POLICIES[name]) if action != missing]
     results = restricted(name, allowed)
