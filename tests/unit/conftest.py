@@ -14,6 +14,7 @@ from typing import Any
 from unittest import mock
 
 import pytest
+from ansible.module_utils.common import warnings as common_warnings
 from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleAWSModule
 
 from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.run import token_of
@@ -55,6 +56,12 @@ def home(tmp_path: Path) -> Iterator[Path]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("HOME", str(tmp_path / "home"))
         yield tmp_path / "home"
+
+
+@pytest.fixture(autouse=True)
+def no_earlier_warnings() -> None:
+    """Ansible keeps the warnings of a module for its whole process, which is one for many tests here."""
+    common_warnings._global_warnings.clear()
 
 
 @pytest.fixture
