@@ -44,10 +44,9 @@ prove: $(VENV)/ready
 mutation: $(VENV)/ready $(VENV)/mutation/ready
 	@$(BIN)/python -m tests.mutation $(FILES)
 
-# A model of windows, searched whole: some minutes. MODEL="--as-it-is" with the flaws that are known, and how they come about.
-MODEL ?=
+# A model of windows, searched whole: some minutes.
 model: $(VENV)/ready
-	$(BIN)/python -m tests.model --larger $(MODEL)
+	$(BIN)/python -m tests.model --larger
 
 # About three quarters of an hour, on a machine that does nothing else. BENCH="task waiting" measures those alone.
 bench: $(VENV)/ready

@@ -326,6 +326,8 @@ class ActionModule(WaitingAction):
             "state": "connected",
             "stores": window.targets(returning, self._given.stores),
             "verify": self._given.verify,
+            # Another window may have these stores by now. Without a first step in this play, the user asks for them at any rate.
+            "even_in_use": not window.options,
             **self._role(),
         }
         return self._stores(variables, options)

@@ -114,9 +114,12 @@ options:
     type: bool
     default: false
   even_in_use:
-    description: With O(leased=true), also connect the key stores of windows that are still in progress.
+    description:
+      - With O(state=connected), whether to connect the key stores that another maintenance window is still working on.
+      - The default is V(false) with O(leased=true), and V(true) with O(stores).
+      - If it is V(false), the module leaves such a key store as it is. With O(stores), the task then fails. With
+        O(leased=true), see RV(left_alone).
     type: bool
-    default: false
   verify:
     description:
       - Verify that each connected key store works.
@@ -472,7 +475,7 @@ def argument_spec() -> dict[str, dict[str, Any]]:
             },
         },
         "leased": {"type": "bool", "default": False},
-        "even_in_use": {"type": "bool", "default": False},
+        "even_in_use": {"type": "bool"},
         "verify": {"type": "bool", "default": False},
         "memory": {"type": "path"},
         "lease_minutes": {"type": "int"},

@@ -15,6 +15,7 @@ from unittest import mock
 from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.group import StoreTask
 from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.lease import Lease
 from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.lease import Leases
+from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.model import CustomKeyStore
 from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.schedule import schedule_name
 from tests.histories.windows_host import Machine
 from tests.histories.windows_play import Play
@@ -27,6 +28,7 @@ from tests.model.path import refused
 from tests.model.state import NOBODY
 from tests.model.state import UNHELD
 from tests.model.state import Run
+from tests.model.steps import ACTS
 from tests.model.steps import CONNECT as SENDS_CONNECT
 from tests.model.steps import DISCONNECT as SENDS_DISCONNECT
 from tests.model.steps import IN_THE_CLOUD
@@ -145,9 +147,9 @@ class Record:
     def going_on(self) -> Iterator[None]:
         """Meanwhile, look at leases on hosts, and at steps of plays."""
         self._boots = {machine: machine.boots for machine in self._machines}
-        opened, ended, begun, step = Leases.open, Leases.end, StoreTask.begin, Play._step
+        written, begun, step = Leases._write_lease, StoreTask.begin, Play._step
 
-        def open_(leases: Leases, lease: Lease) -> Lease:
+        def write(leases: Leases, lease: Lease) -> None:
             process = self._world.sim.process
             play: Play = process.owner
             key = (play.machine.name, lease.custom_key_store_id)
@@ -156,17 +158,12 @@ class Record:
             elif play.kind == "window" and leases._folder is not None:
                 self.saw(play, ON_HOST, lease.custom_key_store_id)
                 self._on_host[key] = play
-            return opened(leases, lease)
-
-        def end(leases: Leases, custom_key_store_id: str) -> None:
-            play: Play = self._world.sim.process.owner
-            if leases._folder is not None:
-                self.saw(play, OFF_HOST, custom_key_store_id)
-                self._on_host.pop((play.machine.name, custom_key_store_id), None)
-            ended(leases, custom_key_store_id)
+            written(leases, lease)
 
         def begin(task: StoreTask) -> None:
             process = self._world.sim.process
+            if task.store is not None:
+                self.saw(process.owner, ACTS, task.store.id)  # what the lease was until now
             self._brings.add(process)
             begun(task)
             self._brings.discard(process)
@@ -177,10 +174,39 @@ class Record:
             return step(play, name, *more)
 
         with (
-            mock.patch.object(Leases, "open", open_),
-            mock.patch.object(Leases, "end", end),
+            mock.patch.object(Leases, "_write_lease", write),
             mock.patch.object(StoreTask, "begin", begin),
             mock.patch.object(Play, "_step", step_),
+            self._ends_going_on(),
+        ):
+            yield
+
+    @contextlib.contextmanager
+    def _ends_going_on(self) -> Iterator[None]:
+        """Meanwhile, look at the ends of leases on hosts."""
+        ended, withdrawn = StoreTask._end_lease, StoreTask._end_own_lease
+
+        def end(task: StoreTask, store: CustomKeyStore) -> Lease | None:
+            play: Play = self._world.sim.process.owner
+            if task._leases._folder is None:
+                return ended(task, store)
+            self.saw(play, OFF_HOST, store.id)
+            stays = ended(task, store)
+            if stays is None:
+                self._on_host.pop((play.machine.name, store.id), None)
+            return stays
+
+        def withdraw(task: StoreTask, lease: Lease) -> None:
+            play: Play = self._world.sim.process.owner
+            key = (play.machine.name, lease.custom_key_store_id)
+            self.saw(play, OFF_HOST, lease.custom_key_store_id)
+            if self._on_host.get(key) is play:
+                del self._on_host[key]
+            withdrawn(task, lease)
+
+        with (
+            mock.patch.object(StoreTask, "_end_lease", end),
+            mock.patch.object(StoreTask, "_end_own_lease", withdraw),
         ):
             yield
 

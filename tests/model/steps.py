@@ -81,19 +81,16 @@ nothing."""
 NOTHING = Bounds()
 
 NO_LOCK = "a lease on the host is opened without a lock"
-ENDS_OTHERS = "who connects a store ends the lease that another window has opened since"
+ENDS_OTHERS = "a run that connects a store ends the lease that another window has opened since"
 TAKES_BACK = (
     "a play whose task was killed, or whose keeper was taken over from, connects the stores of the window that has them"
 )
-TAKES_LEASE = "who begins to connect takes over the lease of a window that has begun since"
+TAKES_LEASE = "a run that begins to connect takes over the lease of a window that has begun since"
 CHECK_COUNTS = "a store that is disconnected on purpose between check and disconnect is connected at the end"
 LETS_IN = "a second window is not refused while the first one connects the store"
 AGAIN = "a window disconnects without a lease in AWS, where that is over, or was ended by others meanwhile"
-FLAWS = frozenset({NO_LOCK, ENDS_OTHERS, TAKES_BACK, TAKES_LEASE, AGAIN})
-"""What the model does because the code does it, and should not. The search tells what it leads to, and what holds without it."""
-
-MENDED = frozenset({LETS_IN, CHECK_COUNTS})
-"""What the code did, and does no more, since a search has found it."""
+MENDED = frozenset({NO_LOCK, ENDS_OTHERS, TAKES_BACK, TAKES_LEASE, CHECK_COUNTS, LETS_IN, AGAIN})
+"""Flaws that the code had, until the search found them. The search must find each again in a model that has it."""
 
 PLAYS = {
     BEFORE: "_checks",
@@ -118,7 +115,7 @@ class Model:
         runs: who takes part.
         bounds: how much may go wrong.
         stores: how many there are.
-        flaws: those that it has; all, as the code is.
+        flaws: those of C(MENDED) that it has.
         time: does the time of a lease ever end?
     """
 
@@ -128,7 +125,7 @@ class Model:
         bounds: Bounds = NOTHING,
         *,
         stores: int = 2,
-        flaws: frozenset[str] = FLAWS,
+        flaws: frozenset[str] = frozenset(),
         time: bool = True,
     ) -> None:
         self.flaws = flaws
@@ -286,18 +283,17 @@ class Model:
         done = {each for each, how in enumerate(actor.todo) if how == DONE and actor.asked and actor.job == ENDED}
         returning = (actor.plan if actor.begun else actor.plan & actor.leased) - done
         if TAKES_BACK not in self.flaws and self.runs[by].kind == WINDOW:
-            returning -= {each for each in returning if self._is_of_others(state, each, by)}
+            returning -= {each for each in returning if self._is_anothers(state, each, by)}
         if returning:
             there = state.with_actor(by, actor._replace(play=BRINGING))
             yield Action(by, ACTS), self.acting(there, by, returning)
         else:
             yield Action(by, "ends"), state.with_actor(by, actor._replace(play=ENDED))
 
-    def _is_of_others(self, state: State, number: int, by: int) -> bool:
-        """Does a lease say that another window has the store?"""
-        return self.host_in_use(state, number, by) or (
-            number in self.runs[by].aws and True in self.aws_in_use(state, number, by)
-        )
+    def _is_anothers(self, state: State, number: int, by: int) -> bool:
+        """Is the lease on the host that of another window whose play is there, and which does not connect the store yet?"""
+        holder = state.stores[number].host[self.runs[by].machine]
+        return holder >= 0 and holder != by and self.runs[holder].local and state.actors[holder].is_there
 
     def _brings(self, state: State, by: int, actor: Actor) -> Steps:
         if not actor.works_in_background:
@@ -361,7 +357,7 @@ class Model:
                 rest = True
                 is_own = NO_LOCK in self.flaws or store.host[self.runs[by].machine] == by
                 tidied = self._on_host(state, number, by, NOBODY) if own and is_own else state
-                yield Action(by, OFF_HOST, number), self._does(tidied, by, number, HELD_BACK)
+                yield Action(by, OFF_HOST, number), self._does(tidied, by, number, REFUSED if own else HELD_BACK)
             elif own and store.aws == by and not state.has_struck("scheduler") and not actor.mute:
                 rest = True
                 yield Action(by, OFF_THE_CLOUD, number), state.with_store(number, store._replace(aws=NOBODY))
@@ -369,9 +365,8 @@ class Model:
                     kept = actor._replace(leased=actor.leased | {number})
                     yield Action(by, "cannot end the lease in AWS", number), self._fails(state.with_actor(by, kept))
         if not rest:
-            held = (
-                HELD_BACK in actor.todo and self.runs[by].keeper
-            )  # it stays as a keeper, and leaves as soon as it looks
+            # A store that an earlier window has left out of service keeps its lease, and so gets a keeper.
+            held = HELD_BACK in actor.todo and self.runs[by].keeper
             todo = tuple(KEPT if how == HELD_BACK else "" for how in actor.todo) if held else actor.todo
             told = actor._replace(job=KEEPING if held else ENDED, todo=todo, begun=False)
             yield Action(by, "holds back"), state.with_actor(by, told)
@@ -392,10 +387,10 @@ class Model:
         return state.stores[number].owner[self.runs[by].machine] == by
 
     def may_take_out(self, state: State, number: int, by: int) -> bool:
-        """Nobody has taken the store over, and the play is there, for all that can be seen."""
-        has_lost = number in self.runs[by].aws and state.stores[number].aws != by
-        is_too_late = AGAIN not in self.flaws and (state.actors[by].over or has_lost)
-        return self.owns(state, number, by) and not self.is_gone(state, by) and not is_too_late
+        """Nobody has taken the store over, the play is there, for all that can be seen, and so is the lease in AWS."""
+        is_lost = state.stores[number].aws != by or state.actors[by].over
+        has_lost_lease = number in self.runs[by].aws and is_lost and AGAIN not in self.flaws
+        return self.owns(state, number, by) and not self.is_gone(state, by) and not has_lost_lease
 
     def is_gone(self, state: State, by: int) -> bool:
         """Does the job check that its play has ended?"""
@@ -532,8 +527,8 @@ class Model:
         elif store.kms == UP:
             if is_lost:
                 yield Action(by, "finds it taken over", number), self._does(state, by, number, GIVEN_UP)
-            is_own = store.host[self.runs[by].machine] in (by, UNHELD) and not is_lost
-            tidied = self._on_host(state, number, by, NOBODY) if is_own or ENDS_OTHERS in self.flaws else state
+            stays = ENDS_OTHERS not in self.flaws and self._is_anothers(state, number, by)
+            tidied = state if stays else self._on_host(state, number, by, NOBODY)
             how = FOUND_AND_TIDIED if found else SENT_AND_TIDIED
             yield Action(by, OFF_HOST, number), self._does(tidied, by, number, how)
         elif store.kms != COMING or is_lost:
@@ -552,7 +547,7 @@ class Model:
             yield Action(by, "is done with it", number), done
             return
         looks = actor.todo[number] == FOUND_AND_TIDIED
-        is_another = ENDS_OTHERS not in self.flaws and (store.aws not in (by, *known) or store.kms != UP)
+        is_another = ENDS_OTHERS not in self.flaws and store.aws != by and store.kms != UP
         for used in self.aws_in_use(state, number, by) if looks else (False,):
             if used or is_another:
                 yield Action(by, "leaves the lease in AWS to its window", number), done

@@ -14,7 +14,6 @@ from tests.model.state import WINDOW
 from tests.model.state import Bounds
 from tests.model.state import Run
 from tests.model.steps import ENDS
-from tests.model.steps import FLAWS
 from tests.model.steps import Model
 
 BOTH = frozenset({0, 1})
@@ -37,8 +36,8 @@ class World(NamedTuple):
     bounds: Bounds
     stores: int
 
-    def model(self, *, flaws: frozenset[str] = FLAWS) -> Model:
-        return Model(self.runs, self.bounds, stores=self.stores, flaws=flaws)
+    def model(self) -> Model:
+        return Model(self.runs, self.bounds, stores=self.stores)
 
 
 def protections() -> Iterator[tuple[str, bool, bool]]:

@@ -58,6 +58,20 @@ AT_ONCE = 100
 """How many stores at most are worked on at the same time. A thread that waits costs little."""
 
 
+class InAnotherWindow(CustomKeyStoreError):
+    """Another window is working on the store, and connects it at its end."""
+
+
+class LeaseLost(CustomKeyStoreError):
+    """The store would not be connected again by its lease in AWS, so it is not disconnected."""
+
+    def __init__(self, lease: Lease) -> None:
+        super().__init__(
+            f"The lease in AWS of this window, the schedule {schedule_name(lease.custom_key_store_id)}, is over or belongs to"
+            " another window, so this task disconnects the store no more. Run the window again."
+        )
+
+
 @dataclass
 class TimedHistory(History):
     """A history that knows when each connection state was first seen.
@@ -145,6 +159,7 @@ class StoreTask:
         read_only: is nothing done, as in check mode?
         extends: is it about the lease of the store alone?
         may_be_gone: was the store found by its lease in AWS, so that somebody may have deleted it?
+        leaves_to_windows: is the store to be left as it is if another window on this host is still working on it?
 
     Attributes:
         lease: what run() keeps in mind of the store; None where it takes nothing out of service.
@@ -163,11 +178,13 @@ class StoreTask:
         read_only: bool = False,
         extends: bool = False,
         may_be_gone: bool = False,
+        leaves_to_windows: bool = False,
     ) -> None:
         self._member = member
         self._read_only = read_only
         self._extends = extends
         self._may_be_gone = may_be_gone
+        self._leaves_to_windows = leaves_to_windows
         self._desired = member.desired
         self._verify = verify
         self._proof: Optional[Proof] = None
@@ -188,7 +205,7 @@ class StoreTask:
             place=self._member.place,
             history=self._history,
             clock=replace(self._clock, announce=self._progress.reporter(self._desired, self._history)),
-            permit=self._permit,
+            permit=replace(self._permit, check_lease=self._check_lease),
         )
 
     @property
@@ -226,6 +243,7 @@ class StoreTask:
                 self._seen.lease = self._leases.of(self._history.store.id)
                 self._seen.report = self._leases.report(self._history.store.id)
                 self._refuse_second_window(self._seen.lease)
+                self._leave_to_its_window(self._seen.lease)
                 if self._reads_leases_in_aws:
                     self._seen.in_aws = self._find_in_aws(self._history.store.id)
         except CustomKeyStoreError as error:
@@ -261,6 +279,23 @@ class StoreTask:
                 f"The custom key store {self._history.store} is in another maintenance window, which began at"
                 f" {lease.time}{until}. Wait for the end of its play, or end that play."
             )
+
+    def _leave_to_its_window(self, lease: Optional[Lease]) -> None:
+        """Raises InAnotherWindow for a store that another window has taken out of service, and works on."""
+        store = self._history.store
+        if not self._leaves_to_windows or store is None or store.connection_state in IN_SERVICE:
+            return
+        if lease is not None and self._is_of_another_window(lease):
+            raise InAnotherWindow(
+                f"The custom key store {store} is in another maintenance window, which began at {lease.time}. This task left"
+                " it as it is. That window connects it at its end."
+            )
+
+    def _check_lease(self) -> None:
+        """Raises LeaseLost if the lease in AWS would not connect the store again, as it is over or was ended by others."""
+        lease, leases = self.lease_in_aws, self._member.leases_in_aws
+        if lease is not None and leases is not None and not leases().is_held(lease):
+            raise LeaseLost(lease)
 
     def hand_over(self) -> Seen:
         """What another process needs to go on in place of plan()."""
@@ -302,11 +337,16 @@ class StoreTask:
             if self._member.leases_in_aws is not None and self._member.makes_lease_in_aws:
                 self.lease_in_aws = self._member.leases_in_aws().open(lease, minutes=minutes)
                 lease = replace(lease, schedule=schedule_name(store.id), until=lease.until or self.lease_in_aws.until)
-            self.lease = self._leases.open(lease)
+            self.lease = self._leases.change(store.id, partial(self._unless_in_another_window, lease))
         except CustomKeyStoreError as error:
             self._seen.error = error
         except Exception as error:
             self._seen.error = _unexpected(error)
+
+    def _unless_in_another_window(self, lease: Lease, present: Optional[Lease]) -> Lease:
+        """The lease. Raises CustomKeyStoreError if another window has opened one meanwhile."""
+        self._refuse_second_window(present)
+        return lease
 
     def extend_lease(self, minutes: float) -> None:
         """Let the lease end so many minutes from now; keeps the error where that fails."""
@@ -324,7 +364,7 @@ class StoreTask:
                 extended = self._member.leases_in_aws().end_at(store.id, seconds=minutes * 60)
                 until = until if lease is not None or extended is None else str(extended.until)
             if lease is not None:
-                self._leases.open(replace(lease, until=until))
+                self._leases.change(store.id, lambda present: present and replace(present, until=until))
             self._lease_report = f"The lease of its window ends at {until}."
         except CustomKeyStoreError as error:
             self._seen.error = error
@@ -344,12 +384,30 @@ class StoreTask:
 
     def begin(self) -> None:
         """Become the owner of the store, and bring it back in place of the keeper that an earlier window may have left."""
+        if self._desired.state == "connected" and self._history.store is not None and self.error is None:
+            self._take_lease_over(self._history.store.id)
         if self._seen.plan is not None and self.error is None:
             self._task.begin(self._seen.plan)
-        if self._desired.state == "connected" and self._seen.lease is not None:
-            with contextlib.suppress(CustomKeyStoreError):
-                # With the run that brings the store back: as long as that is there, no other window takes the store.
-                self._leases.open(self._seen.lease.held(run=self._permit.run.token or ""))
+
+    def _take_lease_over(self, custom_key_store_id: str) -> None:
+        """Keep in the lease that this run connects the store: as long as it is there, no other window takes the store."""
+        try:
+            if self._leases.of(custom_key_store_id) is not None:
+                self._leases.change(custom_key_store_id, self._taken_over)
+        except InAnotherWindow as error:
+            self._seen.error = error
+        except CustomKeyStoreError:
+            pass  # a lease that cannot be read or written keeps no store out of service
+
+    def _taken_over(self, lease: Optional[Lease]) -> Optional[Lease]:
+        """The lease while this task connects the store. Raises InAnotherWindow if the store is not for this task to connect."""
+        store = self._history.store
+        if lease is None or store is None:
+            return lease
+        self._leave_to_its_window(lease)
+        if store.connection_state in IN_SERVICE and self._is_of_another_window(lease):
+            return lease  # that window is about to disconnect the store
+        return lease.held(run=self._permit.run.token or "", connecting=True)
 
     def run(self) -> None:
         """Carry the plan out; keeps the error where that fails."""
@@ -371,12 +429,18 @@ class StoreTask:
         """Leave the store as it is."""
         store = self._history.store
         if store is not None and store.connection_state in IN_SERVICE:
-            if self._seen.lease is None and self.lease is not None:  # another window may have one by now
-                self._leases.end(store.id)
+            if self._seen.lease is None and self.lease is not None:
+                self._end_own_lease(self.lease)
             if self.lease_in_aws is not None and self._seen.in_aws is None:
                 self._seen.error = self._end_in_aws(store) or self._seen.error
         if self.error is None:
             self._seen.plan = Plan((), store)
+
+    def _end_own_lease(self, lease: Lease) -> None:
+        """Another window may have replaced it by its own."""
+        with contextlib.suppress(CustomKeyStoreError):
+            self._leases.change(lease.custom_key_store_id, lambda present: None if present == lease else present)
+        self.lease = None
 
     def forget_report(self) -> None:
         """What a keeper did is in the result of this task."""
@@ -388,23 +452,42 @@ class StoreTask:
         store = self._history.store
         if store is None or store.connection_state is not ConnectionState.CONNECTED:
             return
-        if self._is_of_another_window(self._seen.lease):
+        is_of_another_window = self._end_lease(store) is not None
+        if is_of_another_window and not self._history.operations:
             return  # which has not disconnected it yet
-        self._leases.end(store.id)
         left_over = self._end_in_aws(store)
-        self._verify_store(store)
+        if not is_of_another_window:
+            self._verify_store(store)
         if left_over is not None:
             raise left_over
 
-    def _is_of_another_window(self, lease: Optional[Lease]) -> bool:
-        """Was there nothing to do about the store, and is a window at work that is just about to take it?"""
-        own = self._permit.run.token or ""
-        return not self._history.operations and lease is not None and lease.is_in_use and lease.run != own
+    def _end_lease(self, store: CustomKeyStore) -> Optional[Lease]:
+        """End the lease of a store that is in service. Returns it if it stays, as that of another window."""
+        with contextlib.suppress(CustomKeyStoreError):
+            if self._leases.of(store.id) is not None:
+                return self._leases.change(
+                    store.id, lambda lease: lease if lease and self._is_of_another_window(lease) else None
+                )
+        return None
 
-    def _is_of_another_machine(self, lease: Lease, at: datetime.datetime) -> bool:
-        """The same, as EventBridge Scheduler has it, at a time by AWS's clock."""
-        is_own = lease.run == (self._permit.run.token or "") and lease.machine == machine()
-        return not self._history.operations and not is_own and is_in_use(lease, at)
+    def _is_of_another_window(self, lease: Lease) -> bool:
+        """Is another window working, or about to begin, with this lease?"""
+        return not lease.connecting and lease.is_in_use and lease.run != (self._permit.run.token or "")
+
+    def _stays_in_aws(self, lease: Lease, store: CustomKeyStore, at: datetime.datetime) -> bool:
+        """Is a lease in AWS that of another window?
+
+        Args:
+            lease: as EventBridge Scheduler has it.
+            store: which was seen CONNECTED.
+            at: the time, by AWS's clock.
+        """
+        if lease.run == (self._permit.run.token or "") and lease.machine == machine():
+            return False
+        if not self._history.operations and is_in_use(lease, at):
+            return True
+        # Another window may have opened it since, and disconnected the store.
+        return self._task.kms.describe_by_id(store.id).connection_state is not ConnectionState.CONNECTED
 
     def _end_in_aws(self, store: CustomKeyStore) -> Optional[CustomKeyStoreError]:
         """Delete the lease in AWS. Returns what is to be fixed where that fails: a lease that stays connects the store again."""
@@ -413,7 +496,7 @@ class StoreTask:
             return None
         leases = self._member.leases_in_aws()
         try:
-            ended = leases.end(store.id, unless=lambda lease: self._is_of_another_machine(lease, leases.now()))
+            ended = leases.end(store.id, unless=lambda lease: self._stays_in_aws(lease, store, leases.now()))
             self._lease_report = end_report(ended, self._seen.lease, at=leases.now())
         except CustomKeyStoreError as error:
             return CustomKeyStoreError(

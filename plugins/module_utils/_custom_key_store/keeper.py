@@ -130,15 +130,13 @@ class Keeper:
         """Wait until the stores must come back, or others care for them."""
         look = 0
         while True:
-            if look % RARE_LOOKS == 0:
+            if look % RARE_LOOKS == 0 or os.path.exists(self.end):
                 reason = self.reason()
-                if reason is not None:
-                    return reason
                 self._leave_to_others()
                 if not self.stores:
                     return Reason.LEFT
-            elif os.path.exists(self.end):
-                return Reason.ASKED
+                if reason is not None:
+                    return reason
             self.clock.sleep(LOOK_SECONDS)
             look += 1
 
@@ -153,14 +151,14 @@ class Keeper:
         if custom_key_store_id in self.left:
             return False
         lease = self.leases.of(custom_key_store_id)
+        if lease is None:
+            # It has ended; or somebody has emptied the folder, and the store is still out of service.
+            if self.in_service(custom_key_store_id):
+                return False
+            lease = self.leases.change(custom_key_store_id, lambda present: present or self.stores[custom_key_store_id])
         if lease is not None:
             self._follow(lease)
-            return lease.holder == self.holder
-        # It has ended; or somebody has emptied the folder, and the store is still out of service.
-        if self.in_service(custom_key_store_id):
-            return False
-        self.leases.open(self.stores[custom_key_store_id])
-        return True
+        return lease is not None and lease.holder == self.holder
 
     def _follow(self, lease: Lease) -> None:
         """Somebody may have extended the lease, or shortened it."""

@@ -22,12 +22,18 @@ from dataclasses import field
 from dataclasses import fields
 from dataclasses import replace
 from typing import Any
+from typing import Callable
+from typing import Iterator
 from typing import Mapping
 from typing import Optional
 
+from .file_lock import lock
 from .model import CustomKeyStore
 from .model import CustomKeyStoreError
 from .run import Run
+
+PATIENCE = 10.0
+"""Seconds to wait for another task that is just writing a lease. That takes milliseconds."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +53,7 @@ class Lease:
         seen: when its keeper was last seen, in ISO 8601; None where nobody tells.
         schedule: the name of the schedule that is its lease in AWS, too; empty where there is none.
         keeper: the token of the process that is its keeper, as that of a run; empty where there is none.
+        connecting: does a task connect the store already? Then whichever task connects it may end the lease.
         reached: the connection options that lead to the store, without secrets.
     """
 
@@ -62,6 +69,7 @@ class Lease:
     seen: Optional[str] = None
     schedule: str = ""
     keeper: str = ""
+    connecting: bool = False
     reached: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
@@ -69,10 +77,12 @@ class Lease:
         """A lease that begins now, on a store that is in service."""
         return cls(store.id, store.name, store.connection_state.value, now().isoformat(timespec="seconds"))
 
-    def held(self, *, until: Optional[datetime.datetime] = None, holder: str = "", run: str = "") -> Lease:
+    def held(
+        self, *, until: Optional[datetime.datetime] = None, holder: str = "", run: str = "", connecting: bool = False
+    ) -> Lease:
         """The same, with somebody else to bring the store back."""
         ends = None if until is None else until.isoformat(timespec="seconds")
-        return replace(self, until=ends, holder=holder, run=run)
+        return replace(self, until=ends, holder=holder, run=run, connecting=connecting)
 
     @property
     def is_in_use(self) -> bool:
@@ -195,8 +205,55 @@ class Leases:
         Raises:
             CustomKeyStoreError: it cannot be written.
         """
+        with self._locked():
+            self._write_lease(lease)
+        return lease
+
+    def change(self, custom_key_store_id: str, decide: Callable[[Optional[Lease]], Optional[Lease]]) -> Optional[Lease]:
+        """Replace the lease of a store while no other task can.
+
+        Args:
+            custom_key_store_id: which store.
+            decide: is given the present lease, or None; returns what shall be there instead, or None for no lease. What it raises
+                leaves all as it is.
+
+        Returns:
+            What is there now.
+
+        Raises:
+            CustomKeyStoreError: the present lease cannot be read, or the new one cannot be written.
+        """
+        with self._locked():
+            present = self.of(custom_key_store_id)
+            lease = decide(present)
+            if lease is None:
+                self._remove(self._path(custom_key_store_id))
+            elif lease != present:
+                self._write_lease(lease)
+        return lease
+
+    def end(self, custom_key_store_id: str) -> None:
+        """Forget a store that is back in service. A lease that stays does no harm as long as the store is in service."""
+        self._remove(self._path(custom_key_store_id))
+
+    @contextlib.contextmanager
+    def _locked(self) -> Iterator[None]:
+        """One task at a time. Where the folder cannot be locked, as on some network file systems, all go on at once."""
+        folder = None
+        try:
+            if self._folder is not None:
+                with contextlib.suppress(OSError):
+                    os.makedirs(self._folder, mode=0o700, exist_ok=True)
+                    folder = os.open(self._folder, os.O_RDONLY)
+                    lock(folder, PATIENCE)
+            yield
+        finally:
+            if folder is not None:
+                os.close(folder)  # which ends the lock, too
+
+    def _write_lease(self, lease: Lease) -> None:
         if self._folder is None:
-            return lease
+            return
         path = self._path(lease.custom_key_store_id)
         try:
             self._write(path, asdict(lease))
@@ -205,11 +262,6 @@ class Leases:
                 f"The lease {path} cannot be written: {error.strerror}. Without it, a run that is killed would not know that"
                 " the store was in service. Name a folder that can be written to."
             ) from error
-        return lease
-
-    def end(self, custom_key_store_id: str) -> None:
-        """Forget a store that is back in service. A lease that stays does no harm as long as the store is in service."""
-        self._remove(self._path(custom_key_store_id))
 
     def report(self, custom_key_store_id: str) -> Optional[Report]:
         """What a keeper did about a store, if nobody was told of it yet; None too where that cannot be read."""

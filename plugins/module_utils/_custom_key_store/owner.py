@@ -2,11 +2,11 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""May a task in the background still change a store? There are two reasons why it may not:
+"""May a task in the background still change a store? There are three reasons why it may not:
 
-Each store has one owner at a time: on one host, the task that began last. Whoever begins takes the store over, and from then on
-the earlier task makes no more changes. And when nobody waits for a task any more, it may bring a store back, and never take one
-out of service.
+Each store has one owner at a time: on one host, the task that began last. From then on, the earlier task makes no more changes.
+If no run of Ansible waits for a task any more, the task may connect a store, but never disconnect one.
+If the lease in AWS that would connect a store again is lost, the task never disconnects the store.
 """
 
 # This file is private to the keyops.aws collection: it may change in any release without notice.
@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import contextlib
 import datetime
-import fcntl
 import json
 import os
 import secrets
@@ -23,10 +22,12 @@ import time
 from dataclasses import asdict
 from dataclasses import dataclass
 from dataclasses import field
+from typing import Callable
 from typing import Iterator
 from typing import Optional
 from typing import Tuple
 
+from .file_lock import lock
 from .kms import KmsError
 from .model import IN_SERVICE
 from .model import CustomKeyStore
@@ -183,7 +184,7 @@ class Ownership:
                 file = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
             except OSError:
                 return None
-            if not _lock(file, end):
+            if not lock(file, end - time.monotonic()):
                 os.close(file)
                 return None
             with contextlib.suppress(OSError):
@@ -191,20 +192,6 @@ class Ownership:
                     return file
             os.close(file)  # its owner has just ended, and removed it
         return None
-
-
-def _lock(file: int, end: float) -> bool:
-    while True:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            if time.monotonic() >= end:
-                return False
-            time.sleep(0.02)
-        except OSError:  # a file system without locks
-            return False
-        else:
-            return True
 
 
 def _read(file: int) -> Optional[Owner]:
@@ -230,10 +217,12 @@ class Permit:
     Attributes:
         ownership: of the stores that it works on.
         run: of Ansible, which waits for it.
+        check_lease: raises C(CustomKeyStoreError) if the lease that would connect a store again is no longer there.
     """
 
     ownership: Ownership = field(default_factory=lambda: Ownership(None, Run(None)))
     run: Run = field(default_factory=lambda: Run(None))
+    check_lease: Callable[[], None] = lambda: None
 
     @contextlib.contextmanager
     def to_change(
@@ -247,11 +236,13 @@ class Permit:
             store: as it was last seen.
 
         Raises:
-            KmsError: somebody else works on it, or nobody waits for the task any more.
+            CustomKeyStoreError: somebody else works on it, nobody waits for the task any more, or its lease is not there.
         """
+        takes_out = disconnects and store is not None and store.connection_state in IN_SERVICE
+        if takes_out:
+            self.check_lease()
         with self.ownership.hold(custom_key_store_id):
-            in_service = store is not None and store.connection_state in IN_SERVICE
-            if disconnects and in_service and self.run.is_gone():
+            if takes_out and self.run.is_gone():
                 raise RunGone
             yield
 

@@ -319,6 +319,17 @@ class AwsLeases(Service):
             self._rewrite(schedule, replace(there, seen=self.now().isoformat()))
         return there
 
+    def is_held(self, lease: Lease) -> bool:
+        """Is a lease still there, and not over?
+
+        Args:
+            lease: as open() returned it.
+        """
+        there = self.of(lease.custom_key_store_id)
+        if there is None or there.holder != lease.holder or there.until is None:
+            return False
+        return self.now() < datetime.datetime.fromisoformat(there.until)
+
     def end_at(self, custom_key_store_id: str, *, seconds: float, later_only: bool = False) -> Optional[Lease]:
         """Let the lease of a store end so many seconds from now.
 

@@ -189,7 +189,13 @@ class Window:
         from .leased import leased_stores  # few tasks need it
 
         in_aws = self._clients.leases_in_aws({}) if self._params["leases_in_aws"] else None
-        return Chosen(*leased_stores(self._leases, in_aws, even_in_use=self._params["even_in_use"]))
+        return Chosen(*leased_stores(self._leases, in_aws, even_in_use=self._even_in_use))
+
+    @property
+    def _even_in_use(self) -> bool:
+        """Does the user ask for stores that a window is still working on?"""
+        asked: Optional[bool] = self._params["even_in_use"]
+        return not self._params["leased"] if asked is None else asked
 
     def _member(self, store: Store) -> Member:
         params = self._params
@@ -268,7 +274,9 @@ class Window:
             leases=self._leases,
         )
 
-    def _tasks(self, members: Sequence[Member], clock: Clock, progress: Progress) -> list[StoreTask]:
+    def _tasks(
+        self, members: Sequence[Member], clock: Clock, progress: Progress, *, by_keeper: bool = False
+    ) -> list[StoreTask]:
         return [
             StoreTask(
                 member,
@@ -280,6 +288,7 @@ class Window:
                 read_only=self._module.check_mode,
                 extends=self._params["extend_lease"],
                 may_be_gone=member.desired.custom_key_store_id in self._chosen.in_aws,
+                leaves_to_windows=member.desired.state == "connected" and (by_keeper or not self._even_in_use),
             )
             for member in members
         ]
@@ -339,7 +348,7 @@ class Window:
             replace(members[each], desired=DesiredStore("connected", each, wait_timeout=timeout))
             for each in keeper.stores
         ]
-        tasks = self._tasks(back, self._clock, progress)
+        tasks = self._tasks(back, self._clock, progress, by_keeper=True)
         group = Group(tasks, disconnects=False)
         with result_of(job):
             group.plan()
