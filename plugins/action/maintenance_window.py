@@ -223,7 +223,7 @@ class ActionModule(WaitingAction):
             elif left := _without(returning, done["stores"]):  # the keeper has left them to others
                 done = _together(done, self._by_ourselves(window, left, variables))
             window.connected = done.get("stores", [])
-            window.connect_failure = str(done.get("msg", "")) if done.get("failed") else ""
+            window.connect_failure = _failure_of_connect(done, returning)
         window.summary = maintenance.summarise(window.plans, window.disconnected, window.connected, maintenance.now())
         self._save(window)
         told = {"changed": bool(done.get("changed")), "summary": window.summary, **_shown_by_ansible(done)}
@@ -386,6 +386,17 @@ class ActionModule(WaitingAction):
             option = constants.config.get_config_value("result_format", plugin_type="callback", plugin_name="default")
             shows_blocks = option == "yaml"
         return {"changed": False, "msg": "\n".join(lines) if shows_blocks else lines, "_ansible_verbose_always": True}
+
+
+def _failure_of_connect(done: Mapping[str, Any], returning: list[dict[str, Any]]) -> str:
+    """Why not all stores could be connected; empty if they could. A result that was lost names no store."""
+    if not done.get("failed"):
+        return ""
+    message = str(done.get("msg", ""))
+    if "stores" in done:
+        return message
+    names = ", ".join(f"{plan['name']} ({plan['custom_key_store_id']})" for plan in returning)
+    return f"{message} These key stores may be out of service: {names}. Run the playbook again with --tags reconnect."
 
 
 def _without(plans: list[dict[str, Any]], stores: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -151,10 +151,6 @@ class Play:
                 self._step("note", WORK_FAILS)
         else:
             self._step("note", {"ansible_failed_task": {"name": "step"}, "ansible_failed_result": self.results[-1][2]})
-        if self._was_refused_late():
-            # known: B1, a window whose lease was refused in its disconnect connects the stores of the window that has them
-            self.is_over = True
-            return
         self.run_tags()
 
     def run_tags(self) -> None:
@@ -168,10 +164,6 @@ class Play:
         self.steps.append(self.kind)
         self.saw(self.kind, self.run_module(self.options))
         self.is_over = True
-
-    def _was_refused_late(self) -> bool:
-        late = [result for _when, step, result in self.results if step == "disconnect"]
-        return any("another maintenance window" in str(result.get("msg")) for result in late)
 
     def _step(self, name: str, variables: Mapping[str, Any] | None = None) -> Result:
         self.steps.append(name)

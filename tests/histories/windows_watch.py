@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 def watching(world: WindowWorld) -> Iterator[None]:  # noqa: C901 - small functions
     """Note who gets a lease, and who brings a store back."""
     opened, begun, back = StoreTask.open_lease, StoreTask.begin, StoreTask._back_in_service
-    held_back, found = StoreTask.hold_back, leased.leased_stores
+    found = leased.leased_stores
 
     def open_lease(task: StoreTask, **how: Any) -> None:
         store = task.store
@@ -32,25 +32,15 @@ def watching(world: WindowWorld) -> Iterator[None]:  # noqa: C901 - small functi
         play: Play = world.sim.process.owner
         in_aws = task._member.reads_leases_in_aws
         before, error = world.holder(store_id, play, in_aws=in_aws), task.error
-        world.note_race(store_id, play)
         opened(task, **how)
         if task.error is not error:
             play.refused_lease = True
         elif error is None and task.lease is not None and play.kind == "window":
-            if (
-                before is not None
-                and not world.is_known(store_id)
-                and before is world.holder(store_id, play, in_aws=in_aws)
-            ):
+            if before is not None and before is world.holder(store_id, play, in_aws=in_aws):
                 world.violations.append(f"5: {play} has got {store_id}, which {before} has")
             play.holds[store_id] = Hold(world.sim.now, task.lease_in_aws is not None, play.machine)
             play.held[store_id] = play.holds[store_id]
             world.leases.append((world.sim.now, store_id, play))
-
-    def hold_back(task: StoreTask) -> None:
-        if task.store is not None and task._seen.lease is None:
-            world.note_race(task.store.id, world.sim.process.owner)
-        held_back(task)
 
     def begin(task: StoreTask) -> None:
         """Who brings a store back takes it over."""
@@ -74,13 +64,12 @@ def watching(world: WindowWorld) -> Iterator[None]:  # noqa: C901 - small functi
         for store in answer[0] if not even_in_use else ():
             which = store["custom_key_store_id"]
             now = world.holder(which, asker, in_aws=in_aws is not None, leaves_alone=True)
-            if before[which] is not None and before[which] is now and not world.is_known(which):
+            if before[which] is not None and before[which] is now:
                 world.violations.append(f"5: {asker} takes {which}, which {now} has")
         return answer
 
     with (
         mock.patch.object(StoreTask, "open_lease", open_lease),
-        mock.patch.object(StoreTask, "hold_back", hold_back),
         mock.patch.object(StoreTask, "begin", begin),
         mock.patch.object(StoreTask, "_back_in_service", back_in_service),
         mock.patch.object(leased, "leased_stores", leased_stores),

@@ -181,10 +181,6 @@ class WindowWorld:
         self.logs.append((self.sim.now, line))
 
     def _crashed(self, error: str) -> None:
-        if "in _report" in error and "IndexError" in error:
-            # known: B2, a keeper that could not even look at a store dies over its report
-            self.logs.append((self.sim.now, f"B2 failed: {list(self.sim.process.keeper.stores)}"))
-            return
         self.violations.append(f"a process crashed: {error}")
 
     # ---- requests
@@ -223,15 +219,6 @@ class WindowWorld:
             self.record.requested(play, operation, members, before)
             if operation in (CONNECT, DISCONNECT, DELETE):
                 self.changes.append(Change(self.sim.now, store_id, operation, before, by, play))
-            if operation == "DeleteSchedule":
-                for each in self.stores:
-                    if schedule_name(each) == members["Name"]:
-                        # known: F2, a reconnect that finds a store CONNECTED ends the lease of a window about to disconnect it
-                        self.sabotage += [
-                            (self.sim.now, each, "F2")
-                            for other in self.plays
-                            if other is not play and each in other.held and (other.is_alive or other.has_keeper)
-                        ]
             if operation in ("CreateSchedule", "UpdateSchedule") and play.kind == "window":
                 self.writers[members["Name"]] = (self.sim.now, play)
 
@@ -350,18 +337,6 @@ class WindowWorld:
         if play.options["keeper"]:
             return play.has_keeper and self.sim.now - when < RENEWED_SECONDS
         return play.is_alive
-
-    def note_race(self, store_id: str, play: Play) -> None:
-        """Is a lease of another window on the same host about to be written over, or removed?"""
-        # known: B7, a lease on the host is opened without a lock, and a refused window removes whatever lease is there
-        for other in self.plays:
-            if other is not play and other.machine is play.machine and store_id in other.holds:
-                self.sabotage.append((self.sim.now, store_id, "B7"))
-
-    def is_known(self, store_id: str) -> bool:
-        """Has a bug that is known struck this store?"""
-        # known: B7; and B8, a play does not care for a store that its keeper has left to others, as after F2
-        return any(which == store_id and what in ("B7", "F2") for _when, which, what in self.sabotage)
 
 
 def _short(options: Result) -> Result:

@@ -384,6 +384,45 @@ def test_a_second_window_at_the_same_time_is_refused(place: Place) -> None:
     assert place.asked_for(DISCONNECT) == place.asked_for(CONNECT) == 1
 
 
+@pytest.mark.long
+def test_a_store_that_another_window_has_by_now_is_left_to_it(place: Place) -> None:
+    """The first window lost its keeper, and somebody connected its store, before the second one began."""
+    place.ansible.control.set_transitions(connect_seconds=1, disconnect_seconds=1)
+    with place.playing(path := place.window([UNTIL_DONE])) as first:
+        until((place.ansible.folder / "working").exists)
+        (keeper,) = place.process_ids()
+        os.kill(keeper, signal.SIGKILL)
+        assert place.ansible.run(path, "--tags", "reconnect").exit_code == 0
+        second = place.window([shell("touch second; until [ -e end ]; do sleep 0.1; done")])
+        with place.playing(second, output="second-output", expected=0):
+            until((place.ansible.folder / "second").exists)
+            place.write("done", "")
+            first.wait(60)
+            assert first.returncode == 2
+            assert "This task left it as it is. That window connects it at its end." in place.output
+            assert place.state() == "DISCONNECTED"
+            place.write("end", "")
+    place.assert_back()
+    assert place.asked_for(DISCONNECT) == place.asked_for(CONNECT) == 2
+
+
+@pytest.mark.long
+def test_a_reconnect_that_is_killed_names_its_stores(place: Place) -> None:
+    place.ansible.control.set_transitions(connect_seconds=5)
+    with place.playing(path := place.window([], keeper=False)) as playing:
+        until(lambda: place.asked_for(CONNECT) == 1)
+        for process in place.process_ids():
+            os.kill(process, signal.SIGKILL)
+    assert playing.returncode == 2
+    store_id = place.ids["payments"]
+    assert (
+        f"These key stores may be out of service: payments ({store_id}). Run the playbook again with --tags reconnect."
+        in place.output
+    )
+    assert place.play(path, "--tags", "reconnect") == 0
+    place.assert_back()
+
+
 ELSEWHERE = """
 from ansible.plugins.connection.local import Connection as Local
 

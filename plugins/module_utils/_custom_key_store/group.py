@@ -419,11 +419,23 @@ class StoreTask:
                 self._back_in_service()
         except CustomKeyStoreError as error:
             self._seen.error = error
+            self._report_lease_that_stays()
         except Exception as error:
             # One store must not keep the others from coming back, nor their results from being told.
             self._seen.error = _unexpected(error)
         finally:
             self._progress.done(self._desired)
+
+    def _report_lease_that_stays(self) -> None:
+        """Whoever leaves the store disconnected from now on must know that AWS connects it."""
+        store = self._history.store
+        if store is None or self._desired.state != "connected" or not self._knows_of_leases_in_aws:
+            return
+        if store.connection_state is not ConnectionState.CONNECTED:
+            self._lease_report = (
+                f"If it has a lease in AWS, the schedule {schedule_name(store.id)}, that lease is still there: AWS connects the"
+                " store at its end."
+            )
 
     def hold_back(self) -> None:
         """Leave the store as it is."""
@@ -489,10 +501,14 @@ class StoreTask:
         # Another window may have opened it since, and disconnected the store.
         return self._task.kms.describe_by_id(store.id).connection_state is not ConnectionState.CONNECTED
 
+    @property
+    def _knows_of_leases_in_aws(self) -> bool:
+        """Does the task look at leases in AWS, or has an earlier window on this host made one?"""
+        return self._member.reads_leases_in_aws or (self._seen.lease is not None and bool(self._seen.lease.schedule))
+
     def _end_in_aws(self, store: CustomKeyStore) -> Optional[CustomKeyStoreError]:
         """Delete the lease in AWS. Returns what is to be fixed where that fails: a lease that stays connects the store again."""
-        known = self._seen.lease is not None and bool(self._seen.lease.schedule)  # it was made by an earlier window
-        if self._member.leases_in_aws is None or not (self._member.reads_leases_in_aws or known):
+        if self._member.leases_in_aws is None or not self._knows_of_leases_in_aws:
             return None
         leases = self._member.leases_in_aws()
         try:

@@ -294,3 +294,21 @@ def test_a_lease_in_aws_of_a_window_that_has_disconnected_the_store_since_stays(
     assert not result.get("failed")
     (schedule,) = windows.control.schedules()
     assert store_id in schedule["name"]
+
+
+@pytest.mark.parametrize("outcome", ["INTERNAL_ERROR", None], ids=["fails", "succeeds"])
+def test_a_lease_in_aws_that_stays_is_reported(windows: Windows, in_aws: dict[str, Any], outcome: str | None) -> None:
+    """Whoever leaves the store as it is now must know that AWS connects it later."""
+    store_id = windows.store()
+    windows.task("disconnected", **in_aws)
+    if outcome is not None:
+        windows.control.set_connect_outcomes(store_id, [outcome] * 5)
+    (store,) = windows.task("connected", leases_in_aws=True)["stores"]
+    assert store["failed"] is (outcome is not None)
+    assert store["lease_report"] == (
+        f"If it has a lease in AWS, the schedule keyops-aws-{store_id}, that lease is still there: AWS connects the store at its"
+        " end."
+        if outcome is not None
+        else None
+    )
+    assert bool(windows.control.schedules()) is (outcome is not None)
