@@ -1,4 +1,4 @@
 # Copyright: Contributors to the keyops.aws collection
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What maintainers build, check, measure, draw and demonstrate with. It is not part of the built collection."""
+"""Tools for maintainers: builds, checks, benchmarks, diagrams and the demo. They are not part of the built collection."""

@@ -1,7 +1,7 @@
 # Copyright: Contributors to the keyops.aws collection
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Draw the files of the collection and what each uses, from their imports, into CONTRIBUTING.md.
+"""Write a table of the files of the collection and their imports into CONTRIBUTING.md.
 
 Usage: C(python -m dev.code_map). A test fails if the map is not up to date.
 """
@@ -25,7 +25,7 @@ PACKAGE = "ansible_collections.keyops.aws.plugins."
 
 
 def files() -> dict[str, Path]:
-    """The files of the collection by their name: the path below C(plugins), without C(_custom_key_store) and suffix."""
+    """Return the files of the collection by name: the path below C(plugins), without C(_custom_key_store) and suffix."""
     found = {}
     for folder in FOLDERS:
         for path in sorted((ROOT / "plugins" / folder).glob("*.py")):
@@ -36,10 +36,10 @@ def files() -> dict[str, Path]:
 
 
 def imported(path: Path) -> Iterator[str]:
-    """The names of the files that a file imports, wherever in it: of the collection alone.
+    """Yield the names of the files of the collection that a file imports, at any level.
 
     Args:
-        path: of the file.
+        path: the file.
     """
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.ImportFrom) and node.level == 1:
@@ -52,13 +52,13 @@ def imported(path: Path) -> Iterator[str]:
 
 
 def uses() -> dict[str, list[str]]:
-    """For each file, the files that it uses."""
+    """Return the files that each file uses."""
     known = files()
     return {name: sorted(set(imported(path)) & set(known) - {name}) for name, path in known.items()}
 
 
 def purpose(path: Path) -> str:
-    """The first sentence of what a file says that it is for; of a plugin, its short description."""
+    """Return the first paragraph of the docstring, or the short description of a plugin."""
     text = path.read_text(encoding="utf-8")
     short = re.search(r"^short_description: (.*)$", text, re.MULTILINE)
     docstring = ast.get_docstring(ast.parse(text)) or ""
@@ -66,26 +66,26 @@ def purpose(path: Path) -> str:
 
 
 def in_order(graph: dict[str, list[str]]) -> list[str]:
-    """The files, so that each uses only files after it.
+    """Return the files in an order in which each uses only later files.
 
     Raises:
-        CycleError: files use each other.
+        CycleError: the imports have a cycle.
     """
     return list(TopologicalSorter(graph).static_order())[::-1]
 
 
 def code_map() -> str:
-    """The map, in Markdown: each file uses only files below it."""
+    """Return the map in Markdown. Each file uses only files below it."""
     graph, known = uses(), files()
     rows = [f"| `{name}` | {purpose(known[name])} | {', '.join(graph[name]) or '-'} |" for name in in_order(graph)]
     return "\n".join(["| file | what it is for | what it uses |", "|---|---|---|", *rows]) + "\n"
 
 
 def written(text: str) -> str:
-    """A text with the map between its comments.
+    """Return a text with the current map between its comments.
 
     Args:
-        text: of C(CONTRIBUTING.md).
+        text: the text of C(CONTRIBUTING.md).
     """
     before, _begin, rest = text.partition(BEGIN)
     _old, _end, after = rest.partition(END)

@@ -1,10 +1,10 @@
 # Copyright: Contributors to the keyops.aws collection
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The demo: a maintenance window over three custom key stores of the emulator, and another one whose play is killed.
+"""The demo: a maintenance window over three custom key stores of the emulator, and another window whose play is killed.
 
-Usage: python -m dev.demo [KEY_STORE]. With the name of a key store, the same window runs on your own AWS account, with
-your own credentials, and no emulator.
+Usage: python -m dev.demo [KEY_STORE]. With the name of a key store, the same window runs in your own AWS account, with
+your own credentials and without the emulator.
 """
 
 from __future__ import annotations
@@ -34,24 +34,24 @@ PROGRESS_SECONDS = 2
 
 
 def command(*arguments: str) -> list[str]:
-    """The command for a window, which is printed as well."""
+    """Print and return the command for a window."""
     words = ["ansible-playbook", "playbooks/window.yml", *arguments]
     print(f"$ {' '.join(words)}", flush=True)
     return [str(BIN / words[0]), *words[1:]]
 
 
 def window(environment: dict[str, str], *arguments: str) -> int:
-    """Run a window; its output goes to the terminal, its exit code is returned."""
+    """Run a window with its output on the terminal. Returns its exit code."""
     with subprocess.Popen(command(*arguments), env=environment, cwd=ROOT) as playbook:
         try:
             return playbook.wait()
         except KeyboardInterrupt:
-            playbook.wait()  # Ctrl-C reaches ansible-playbook as well: let it end by itself
+            playbook.wait()  # Ctrl-C reaches ansible-playbook as well: wait until it ends
             raise
 
 
 def killed_window(environment: dict[str, str], working: Path, *arguments: str) -> None:
-    """Run a window, and kill it when its work has begun."""
+    """Run a window, and kill it after its work has begun."""
     with subprocess.Popen(command(*arguments), env=environment, cwd=ROOT, start_new_session=True) as playbook:
         try:
             while not working.exists() and playbook.poll() is None:
@@ -62,7 +62,7 @@ def killed_window(environment: dict[str, str], working: Path, *arguments: str) -
 
 
 def watch(environment: dict[str, str]) -> bool:
-    """Print each change of state until all stores are back. Were they within a minute?"""
+    """Print each state change until all stores are CONNECTED. Returns whether they were within a minute."""
     kms = boto3.client(
         "kms",
         endpoint_url=environment["AWS_URL"],
@@ -70,15 +70,15 @@ def watch(environment: dict[str, str]) -> bool:
         aws_access_key_id=environment["AWS_ACCESS_KEY_ID"],
         aws_secret_access_key=environment["AWS_SECRET_ACCESS_KEY"],
     )
-    began, seen = time.monotonic(), dict.fromkeys(STORES, "")
-    while set(seen.values()) != {"CONNECTED"} and time.monotonic() < began + 60:
+    began, states = time.monotonic(), dict.fromkeys(STORES, "")
+    while set(states.values()) != {"CONNECTED"} and time.monotonic() < began + 60:
         for store in kms.describe_custom_key_stores()["CustomKeyStores"]:
             name, state = store["CustomKeyStoreName"], store["ConnectionState"]
-            if seen[name] != state:
-                seen[name] = state
+            if states[name] != state:
+                states[name] = state
                 print(f"  {time.monotonic() - began:4.1f} s  {name:8}  {state}", flush=True)
         time.sleep(0.2)
-    return set(seen.values()) == {"CONNECTED"}
+    return set(states.values()) == {"CONNECTED"}
 
 
 def create_stores(control: HttpControl) -> None:
@@ -93,16 +93,16 @@ def create_stores(control: HttpControl) -> None:
         )
 
 
-def tell_requests(control: HttpControl) -> None:
-    """Print what KMS was asked to change, and how often it was asked for the states."""
+def print_requests(control: HttpControl) -> None:
+    """Print the operations that KMS received, and how often."""
     operations = [request["operation"] for request in control.requests()]
-    print("\nWhat KMS was asked for:")
+    print("\nRequests to KMS:")
     for operation in dict.fromkeys(operations):
         print(f"  {operation} ({operations.count(operation)})")
 
 
 def demo(folder: Path) -> int:
-    """Two windows on the emulator, which lives in this process and so ends with it, however that ends."""
+    """Run two windows against an emulator in this process, so that it always ends with the process."""
     with EmulatorServer() as server:
         control = HttpControl(server.url)
         create_stores(control)
@@ -127,23 +127,24 @@ def demo(folder: Path) -> int:
         ours, slow = ("-e", f"@{folder / 'window.json'}"), ("-e", f"@{folder / 'slow.json'}")
         try:
             exit_code = window(environment, *ours)
-            tell_requests(control)
+            print_requests(control)
             print("\nThe same window again. This time, ansible-playbook is killed while its tasks run.\n", flush=True)
             killed_window(environment, working, *ours, *slow)
             print(
-                "A small process that has stayed on this machine, the keeper, brings the key stores back:", flush=True
+                "A small process that is still running on this machine, the keeper, reconnects the key stores:",
+                flush=True,
             )
             exit_code = exit_code or (0 if watch(environment) else 1)
             print("\nThe next window says what happened:\n", flush=True)
             exit_code = exit_code or window(environment, *ours, "--tags", "preflight")
         finally:
-            until_all_is_done(folder)
+            wait_for_keepers(folder)
     print("\nThe emulator is gone. To see a window on a key store of your own AWS account: make demo KEY_STORE=name")
     return exit_code
 
 
-def until_all_is_done(folder: Path) -> None:
-    """After Ctrl-C, the keeper brings the stores back: let it do so before the emulator ends."""
+def wait_for_keepers(folder: Path) -> None:
+    """Wait until keepers end: after Ctrl-C, they still have to reconnect the stores before the emulator ends."""
     for _turn in range(300):
         if not list(folder.glob(".ansible_async/keyops-aws-*")):
             return

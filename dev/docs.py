@@ -29,11 +29,15 @@ PAGES_OF_ANSIBLE = {
     "ansible_configuration_settings": "reference_appendices/config.html",
     "common_return_values": "reference_appendices/common_return_values.html",
 }
-"""Labels of Ansible's documentation that antsibull-docs refers to, and where they are."""
+"""Labels of Ansible's documentation that antsibull-docs uses, and their pages."""
+
+
+OF_THE_ROLE = "maintenance_window"
+"""The module behind the steps of the role. It is no public interface."""
 
 
 def modules_elsewhere() -> Iterator[tuple[str, str]]:
-    """The namespace and name of other collections whose pages are with Ansible's, each with the name of a module."""
+    """Yield the modules of other collections in Ansible's documentation, each with the name of its collection."""
     for collection, folder in (
         ("ansible.builtin", Path(ansible.modules.__path__[0])),
         ("amazon.aws", COLLECTIONS / "ansible_collections" / "amazon" / "aws" / "plugins" / "modules"),
@@ -43,7 +47,7 @@ def modules_elsewhere() -> Iterator[tuple[str, str]]:
 
 
 def inventory() -> bytes:
-    """What Sphinx needs to link to Ansible's pages: its file of labels, version 2, with those that we may want."""
+    """Return an inventory for Sphinx, version 2, with the labels of Ansible's documentation that pages may use."""
     pages = dict(PAGES_OF_ANSIBLE)
     for collection, module in modules_elsewhere():
         pages[f"ansible_collections.{collection}.{module}_module"] = (
@@ -55,30 +59,39 @@ def inventory() -> bytes:
 
 
 def run(*command: str | Path) -> None:
-    """Run a program with its output shown. Raises CalledProcessError if it fails."""
+    """Run a program and show its output. Raises CalledProcessError if it fails."""
     environment = {
         **os.environ,
         "ANSIBLE_COLLECTIONS_PATH": str(COLLECTIONS),
-        "PATH": f"{TOOLS}{os.pathsep}{os.environ['PATH']}",  # antsibull-docs asks ansible-doc
+        "PATH": f"{TOOLS}{os.pathsep}{os.environ['PATH']}",  # antsibull-docs runs ansible-doc
     }
     subprocess.run([str(word) for word in command], cwd=DOCS, env=environment, check=True)
 
 
-def without_what_the_theme_shows(page: str) -> str:
-    """A page of antsibull-docs without its list of contents and without the guides, which are beside each page anyway."""
+def without_navigation(page: str) -> str:
+    """Remove the table of contents and the list of guides from a page of antsibull-docs: the theme shows both."""
     page = re.sub(r"^\.\. contents::\n(?:   :.*\n)+", "", page, flags=re.MULTILINE)
     return re.sub(r"^\.\. toctree::\n.*(?=^\.\. _plugin_index_for_)", "", page, flags=re.MULTILINE | re.DOTALL)
 
 
+def leave_out(plugin: str) -> None:
+    """Remove the page of a plugin, and its lines in the reference."""
+    (SOURCE / f"{plugin}_module.rst").unlink()
+    reference = SOURCE / "reference.rst"
+    lines = reference.read_text("utf-8").splitlines(keepends=True)
+    reference.write_text("".join(line for line in lines if plugin not in line), "utf-8")
+
+
 def make_source() -> None:
-    """Bring all pages together: those of the plugins and the guides, and the front page."""
+    """Collect all pages: plugins, guides, and the front page."""
     shutil.rmtree(BUILD, ignore_errors=True)
     SOURCE.mkdir(parents=True, mode=0o755)
     make = (TOOLS / "antsibull-docs", "collection", "--use-current", "--squash-hierarchy", "--fail-on-error")
     run(*make, "--no-add-antsibull-docs-version", "--dest-dir", SOURCE, "keyops.aws")
     (SOURCE / "index.rst").rename(SOURCE / "reference.rst")
     for page in SOURCE.glob("*.rst"):
-        page.write_text(without_what_the_theme_shows(page.read_text("utf-8")), "utf-8")
+        page.write_text(without_navigation(page.read_text("utf-8")), "utf-8")
+    leave_out(OF_THE_ROLE)
     shutil.copy(DOCS / "index.rst", SOURCE)
     for picture in (DOCS / "docsite" / "rst").glob("*.svg"):
         shutil.copy(picture, SOURCE / "docsite")
@@ -88,7 +101,7 @@ def make_source() -> None:
 
 
 def main() -> int:
-    """Build. Returns the exit code."""
+    """Build the documentation. Returns the exit code."""
     try:
         make_source()
         run(TOOLS / "sphinx-build", "-M", "html", SOURCE, BUILD, "-c", BUILD, "-W", "--keep-going", "-q")

@@ -1,7 +1,7 @@
 # Copyright: Contributors to the keyops.aws collection
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""How the demo and the tests run Ansible: the collections of this environment, and KMS at the emulator's URL."""
+"""The environment in which the demo and the tests run Ansible: collections, and KMS at the emulator's URL."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ BIN = Path(sys.prefix) / "bin"
 COLLECTIONS = Path(sys.prefix) / "collections"
 
 TOOLS = Path(sys.prefix) / "checks" / "bin"
-"""The programs of dev/checks/requirements.txt, which live apart from those of the tests."""
+"""The programs of dev/checks/requirements.txt, in a separate environment."""
 
 
 def ansible_environment(endpoint_url: str) -> dict[str, str]:
-    """Environment variables for ansible-playbook, so that all its AWS modules use the emulator.
+    """Return environment variables that make all AWS modules of ansible-playbook use the emulator.
 
-    Nothing of the caller's AWS or Ansible settings is passed on: a slip can never reach a real account.
+    They exclude the caller's AWS and Ansible settings, so that a request can never reach a real account.
     """
     foreign = ("AWS_", "ANSIBLE_", "BOTO", "EC2_")
     return {

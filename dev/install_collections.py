@@ -2,10 +2,10 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Make a collections path inside the virtual environment, so that any checkout works, wherever it lies.
+"""Create a collections path inside the virtual environment, for a checkout at any path.
 
-amazon.aws comes out of the C(ansible) package, which pip reaches where Ansible Galaxy may be out of reach, and so does
-ansible.posix, for the test of its JSON callback; keyops.aws is a link to this checkout.
+amazon.aws, and ansible.posix for the test of its JSON callback, are from the C(ansible) package, because pip may work where
+Ansible Galaxy is not available. keyops.aws is a link to this checkout.
  Usage: C(python dev/install_collections.py [VERSION OF ansible])
 """
 
@@ -20,14 +20,14 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 ANSIBLE_VERSION = "13.8.0"
-"""Has amazon.aws 10.3.2. Its own need of a newer Python is that of other collections in it, so it is not installed."""
+"""Has amazon.aws 10.3.2. Other collections in the package require a newer Python, so it is unpacked and not installed."""
 
 
 FOLDERS = ("ansible_collections/amazon/aws/", "ansible_collections/ansible/posix/")
 
 
 def install_from_package(collections: Path, version: str) -> None:
-    """Unpack collections from the package C(ansible) of that version."""
+    """Unpack collections from this version of the C(ansible) package."""
     with tempfile.TemporaryDirectory() as folder:
         pip = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--ignore-requires-python"]
         subprocess.run([*pip, "--dest", folder, f"ansible=={version}"], check=True)
@@ -38,7 +38,7 @@ def install_from_package(collections: Path, version: str) -> None:
 
 
 def link_checkout(collections: Path) -> None:
-    """Let this checkout be found as keyops.aws."""
+    """Link this checkout as keyops.aws."""
     link = collections / "ansible_collections" / "keyops" / "aws"
     link.parent.mkdir(parents=True, exist_ok=True)
     if link.is_symlink():
@@ -46,8 +46,8 @@ def link_checkout(collections: Path) -> None:
     link.symlink_to(ROOT, target_is_directory=True)
 
 
-def let_python_find(collections: Path) -> None:
-    """Put the path into this environment: Python imports from it, and Ansible finds collections wherever Python does."""
+def add_to_python_path(collections: Path) -> None:
+    """Add the path to this environment. Ansible finds collections in Python's path."""
     (Path(sysconfig.get_path("purelib")) / "collections.pth").write_text(f"{collections}\n")
 
 
@@ -55,4 +55,4 @@ if __name__ == "__main__":
     target = Path(sys.prefix) / "collections"
     install_from_package(target, sys.argv[1] if len(sys.argv) > 1 else ANSIBLE_VERSION)
     link_checkout(target)
-    let_python_find(target)
+    add_to_python_path(target)

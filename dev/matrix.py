@@ -1,10 +1,10 @@
 # Copyright: Contributors to the keyops.aws collection
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Run the tests with each set of versions that the collection supports, in an environment of its own that is built for it.
+"""Run the tests with each supported set of versions, in a separate new environment.
 
-Usage: C(python -m dev.matrix [NAME ...]); without a name, all of them. When all have been run, be it one by one, the table in
-the guide to versions is written. Each Python must be on this machine, as C(python3.12) or by way of pyenv.
+Usage: C(python -m dev.matrix [NAME ...]); without a name, all of them. After all sets have been run, also separately, it writes
+the table in the guide to versions. Each Python must be installed, as C(python3.12) or with pyenv.
 """
 
 from __future__ import annotations
@@ -26,18 +26,18 @@ BEGIN = ".. The table up to the next comment is written by make matrix.\n\n"
 END = "\n.. The table ends here.\n"
 
 NEWEST_SDK = {"boto3": "", "botocore": "", "awscli": ""}
-"""Whatever pip finds that goes together."""
+"""The newest compatible versions that pip finds."""
 
 
 @dataclass(frozen=True)
 class Versions:
-    """What one environment has.
+    """The versions of one environment.
 
     Attributes:
         python: major and minor.
-        ansible: of the package C(ansible), out of which amazon.aws is taken.
-        packages: what pip is asked for of those that make the difference, such as C(==1.34.0), and of those whose newest does not
-            go with that; an empty text lets pip choose.
+        ansible: version of the C(ansible) package, from which amazon.aws is unpacked.
+        packages: version specifiers of other packages, such as C(==1.34.0), including those whose newest version is not
+            compatible. Empty: pip selects the version.
     """
 
     python: str
@@ -46,7 +46,7 @@ class Versions:
 
 
 def oldest_sdk(botocore: str, awscli: str) -> dict[str, str]:
-    """A floor of botocore, and the AWS CLI that wants just that one."""
+    """Return the minimum botocore, and the AWS CLI that requires exactly this version."""
     return {"boto3": f"=={botocore}", "botocore": f"=={botocore}", "awscli": f"=={awscli}"}
 
 
@@ -59,13 +59,13 @@ MATRIX = {
     "core-2.20": Versions("3.12", "14.0.0a1", {"ansible-core": "~=2.20.0", **oldest_sdk("1.35.0", "1.34.0")}),
     "newest": Versions("3.13", "14.5.0", {"ansible-core": "~=2.21.0", **NEWEST_SDK}),
 }
-"""Each ansible-core, the oldest and the newest amazon.aws 10 and 11 that the package ansible has had, the oldest SDK that each of
-them allows and the newest, and each Python, in as few environments as that takes."""
+"""The minimum number of environments for: each ansible-core, the oldest and newest amazon.aws 10 and 11 in the ansible package,
+the oldest SDK that each of them supports and the newest, and each Python."""
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a run of the tests came to: what was installed, name by name, the day, and how many tests ended how."""
+    """The result of a test run: installed versions by name, the date, and the numbers of tests by outcome."""
 
     installed: dict[str, str]
     day: str
@@ -80,16 +80,16 @@ class Outcome:
 
 
 def requirements(versions: Versions) -> list[str]:
-    """What pip is to install: what the tests want, but for the packages whose versions are chosen here."""
+    """Return the requirements for pip: those of the tests, with the versions of this environment."""
     lines = (ROOT / "tests" / "requirements.txt").read_text("utf-8").splitlines()
-    wanted = {line: re.split(r"[^\w-]", line)[0] for line in lines if not line.startswith(("#", "-r"))}
-    others = [line for line, name in wanted.items() if name not in {*versions.packages, "boto3-stubs", "mypy", "ruff"}]
+    names = {line: re.split(r"[^\w-]", line)[0] for line in lines if not line.startswith(("#", "-r"))}
+    others = [line for line, name in names.items() if name not in {*versions.packages, "boto3-stubs", "mypy", "ruff"}]
     return [*others, *(f"{name}{version}" for name, version in versions.packages.items())]
 
 
 def build(folder: Path, versions: Versions) -> Path:
-    """Build an environment anew. Returns its Python. Raises SystemExit where that Python is not on this machine."""
-    own = {"PYENV_VERSION": versions.python}  # pyenv's python3.12 asks for it; no other Python minds
+    """Build a new environment. Returns its Python. Raises SystemExit if that Python is not installed."""
+    own = {"PYENV_VERSION": versions.python}  # pyenv's python3.12 requires it; other Pythons ignore it
     try:
         subprocess.run(
             [f"python{versions.python}", "-m", "venv", "--clear", str(folder)], env={**os.environ, **own}, check=True
@@ -105,7 +105,7 @@ def build(folder: Path, versions: Versions) -> Path:
 
 
 def installed(python: Path) -> dict[str, str]:
-    """The versions of what is in an environment."""
+    """Return the installed versions of an environment."""
     listed = subprocess.run([str(python), "-m", "pip", "list", "--format", "json"], capture_output=True, check=True)
     amazon = python.parents[1] / "collections" / "ansible_collections" / "amazon" / "aws" / "MANIFEST.json"
     version = subprocess.run([str(python), "--version"], capture_output=True, check=True, text=True).stdout
@@ -117,7 +117,7 @@ def installed(python: Path) -> dict[str, str]:
 
 
 def run(name: str) -> None:
-    """Build an environment and run the tests in it, which leave a report there. Raises SystemExit where they could not."""
+    """Build an environment and run the tests in it. Raises SystemExit if they write no report."""
     python = build(ENVIRONMENTS / name, MATRIX[name])
     subprocess.run([str(python), "-m", "pytest", "-q", "-m", "", f"--junit-xml={report(name)}"], cwd=ROOT, check=False)
     if not report(name).exists():
@@ -125,7 +125,7 @@ def run(name: str) -> None:
 
 
 def report(name: str) -> Path:
-    """Of the last run in an environment."""
+    """Return the path of the report of the last run in an environment."""
     return ENVIRONMENTS / name / "tests.xml"
 
 
@@ -140,7 +140,7 @@ def outcome(name: str) -> Outcome:
 
 
 def table(outcomes: list[Outcome]) -> str:
-    """What was run, as a table for the guide."""
+    """Return the table of outcomes for the guide."""
     columns = ("ansible-core", "amazon.aws", "botocore", "Python")
     rows = [(*(done.installed[name] for name in columns), done.text, done.day) for done in outcomes]
     lines = [".. list-table::", "   :header-rows: 1", ""]
@@ -150,7 +150,7 @@ def table(outcomes: list[Outcome]) -> str:
 
 
 def write(outcomes: list[Outcome]) -> None:
-    """Put the table into the guide, in place of the one before."""
+    """Replace the table in the guide."""
     before, _begin, rest = GUIDE.read_text("utf-8").partition(BEGIN)
     _old, _end, after = rest.partition(END)
     GUIDE.write_text(f"{before}{BEGIN}{table(outcomes)}{END}{after}", "utf-8")

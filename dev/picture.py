@@ -1,9 +1,9 @@
 # Copyright: Contributors to the keyops.aws collection
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Draw what the demo prints as C(docs/docsite/rst/window.svg), for the README.
+"""Draw the output of the demo as C(docs/docsite/rst/window.svg), for the README.
 
-Usage: C(python -m dev.picture). It runs the demo, and draws those tasks of it that tell what happens to the stores.
+Usage: C(python -m dev.picture). It runs the demo, and draws the tasks that show what happens to the stores.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ TASKS = (
     "Reconnect the key stores",
     "Show the summary",
 )
-"""Those that are drawn. The others only prepare them, and one names a path of the machine."""
+"""The tasks to draw. The others are only preparation, and one shows a path of the machine."""
 
-WIDTH = 114
+WIDTH = 122
 
 FRAME = """\
 <svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" role="img" aria-label="What a maintenance window prints">
@@ -46,18 +46,18 @@ text {{ font: {char_height}px ui-monospace, "DejaVu Sans Mono", Menlo, Consolas,
 </g>
 </svg>
 """
-"""Around the lines; not rich's own, which fetches its letters from the web."""
+"""The SVG template. rich's own downloads fonts."""
 
 
 def output() -> str:
-    """What the demo prints, in colours. Raises CalledProcessError if it fails."""
+    """Run the demo. Returns its output, in colours. Raises CalledProcessError if it fails."""
     environment = {**os.environ, "FORCE_COLOR": "1"}
     command = [sys.executable, "-m", "dev.demo"]
     return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=True).stdout
 
 
 def chosen(printed: str) -> str:
-    """The lines of the chosen tasks. Raises ValueError if one of them is not there."""
+    """Return the output of the tasks to draw. Raises ValueError if one is missing."""
     first = re.split(r"(?m)^\$ ansible-playbook ", printed)[1]
     command = f"$ ansible-playbook {first.split()[0]}"
     parts = re.split(r"(?m)^(?=TASK \[|PLAY RECAP)", first)

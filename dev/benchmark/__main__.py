@@ -1,9 +1,9 @@
 # Copyright: Contributors to the keyops.aws collection
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""All benchmarks, or those that are named. Ends with 1 where a goal is not met for a reason that is not known.
+"""Run all benchmarks, or the named ones. The exit code is 1 if a goal is not met and no reason is known.
 
-All of them take about three quarters of an hour. What they find is written to the page of the documentation.
+All of them take about 45 minutes. The results are written to the page of the documentation.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ BENCHMARKS: dict[str, Callable[[Setting], Result]] = {
 
 
 def measure(names: Sequence[str], *, quick: bool) -> list[Result]:
-    """Run benchmarks, and print what each has found out."""
+    """Run benchmarks, and print their results."""
     results = []
     with EmulatorServer() as server:
         for name in names:

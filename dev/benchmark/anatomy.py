@@ -1,7 +1,7 @@
 # Copyright: Contributors to the keyops.aws collection
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Where the time of one task goes, from the start of ansible-playbook to its end."""
+"""Time of each step of one task, from the start of ansible-playbook to its end."""
 
 from __future__ import annotations
 
@@ -49,16 +49,16 @@ STEPS = {
     "worker": ("all else of the controller: worker, templates, callbacks", ANSIBLE),
     "end": ("``ansible-playbook`` ends", ANSIBLE),
 }
-"""What happens, in about this order, and who does it."""
+"""The steps, in approximate order: description and component."""
 
-LARGEST = 0.1
-"""How much of the time all that is ours may take."""
+MAX_SHARE = 0.1
+"""Maximum share of this collection in the total time."""
 
 Spans = Mapping[str, Sequence[tuple[float, float]]]
 
 
 def steps(played: Played, spans: Spans) -> dict[str, float]:
-    """The seconds of each step of one run."""
+    """Return the seconds of each step of one run."""
 
     def length(name: str) -> float:
         return sum(end - begin for begin, end in spans[name])
@@ -68,11 +68,11 @@ def steps(played: Played, spans: Spans) -> dict[str, float]:
     (result,) = spans["result"]
     (command,) = (span for span in spans["command"] if span[0] <= python[0] <= span[1])
     imports = {name: length(name) for name in STEPS if name.startswith("import ")}
-    imported, worked = _plugin(spans)
-    between = arguments[0] - python[0] - sum(imports.values())  # the last module is imported, and main() begins
+    import_seconds, run_seconds = _plugin(spans)
+    between = arguments[0] - python[0] - sum(imports.values())  # import of the last module, and start of main()
     found = {
-        "start": played.first_task - played.begin - imported,
-        "plugin": imported + worked,
+        "start": played.first_task - played.begin - import_seconds,
+        "plugin": import_seconds + run_seconds,
         "pack": length("pack"),
         "host": length("command") - (command[1] - command[0]) + length("transfer"),
         "python": python[0] - command[0],
@@ -89,17 +89,19 @@ def steps(played: Played, spans: Spans) -> dict[str, float]:
 
 
 def _plugin(spans: Spans) -> tuple[float, float]:
-    """Seconds of the import of our action plugin, and of what an action plugin does before and after the module runs."""
-    imported = max((end - begin for begin, end in spans["plugin"]), default=0.0)  # the others are within the longest
+    """Return the seconds of the import of our action plugin, and of its work before and after the module runs."""
+    import_seconds = max(
+        (end - begin for begin, end in spans["plugin"]), default=0.0
+    )  # the longest span includes the others
     (execute,) = spans["execute"]
     (run,) = spans["run"]
-    # Ansible may have removed something before.
+    # Ignore earlier removals by Ansible.
     remove = min(begin for begin, _end in spans["remove"] if begin >= execute[1])
-    return imported, execute[0] - run[0] + remove - execute[1]
+    return import_seconds, execute[0] - run[0] + remove - execute[1]
 
 
 def measure(setting: Setting, task: Task) -> dict[str, float]:
-    """The seconds of each step of a task."""
+    """Run a task. Returns the seconds of each step."""
     file = setting.folder / "spans"
     file.unlink(missing_ok=True)
     environment = {"PROBE": str(file), "PYTHONPATH": str(PROBE)}
@@ -116,7 +118,7 @@ def run(setting: Setting) -> Result:
     control.reset()
     control.create_store(custom_key_store_name=STORE)
     rounds = 1 if setting.quick else ROUNDS
-    info: Task = {"name": "Look", "amazon.aws.kms_key_info": {"region": REGION}}
+    info: Task = {"name": "Describe", "amazon.aws.kms_key_info": {"region": REGION}}
     tasks = {OURS: module("disconnect", STORE, REGION), AMAZON: info}
     measured = in_rounds({name: partial(measure, setting, task) for name, task in tasks.items()}, rounds)
     own, theirs = measured[OURS], measured[AMAZON]
@@ -133,30 +135,30 @@ Arguments are checked before a client is made and before any request, but after 
 ``AnsibleAWSModule`` of ``amazon.aws``, which checks them, imports boto3.
 """,
         header=("step", "whose", "keyops.aws, ms", "share", "kms_key_info, ms"),
-        rows=[*(_row(name, own, theirs) for name in STEPS), _whole(own, theirs)],
+        rows=[*(_row(name, own, theirs) for name in STEPS), _total(own, theirs)],
         goals=[
             Goal(
                 f"The steps of keyops.aws, and the additional time for packing compared with"
-                f" ``kms_key_info``, take at most {100 * LARGEST:.0f} %.",
+                f" ``kms_key_info``, take at most {100 * MAX_SHARE:.0f} %.",
                 f"{100 * statistics.median(share):.1f} %",
-                statistics.median(share) <= LARGEST,
+                statistics.median(share) <= MAX_SHARE,
             )
         ],
     )
 
 
 def _ours(own: Mapping[str, float], theirs: Mapping[str, float]) -> float:
-    steps_of_ours = sum(own[name] for name, (_what, who) in STEPS.items() if who == OURS)
-    return steps_of_ours + max(0.0, own["pack"] - theirs["pack"])
+    own_steps = sum(own[name] for name, (_description, component) in STEPS.items() if component == OURS)
+    return own_steps + max(0.0, own["pack"] - theirs["pack"])
 
 
 def _row(name: str, own: Sequence[Mapping[str, float]], theirs: Sequence[Mapping[str, float]]) -> list[str]:
-    what, who = STEPS[name]
+    description, component = STEPS[name]
     share = statistics.median(each[name] / sum(each.values()) for each in own)
-    of_both = [spread([1000 * each[name] for each in runs], 0) for runs in (own, theirs)]
-    return [what, who, of_both[0], f"{100 * share:.1f} %", of_both[1]]
+    spreads = [spread([1000 * each[name] for each in runs], 0) for runs in (own, theirs)]
+    return [description, component, spreads[0], f"{100 * share:.1f} %", spreads[1]]
 
 
-def _whole(own: Sequence[Mapping[str, float]], theirs: Sequence[Mapping[str, float]]) -> list[str]:
-    of_both = [spread([1000 * sum(each.values()) for each in runs], 0) for runs in (own, theirs)]
-    return ["all of it", "", of_both[0], "100 %", of_both[1]]
+def _total(own: Sequence[Mapping[str, float]], theirs: Sequence[Mapping[str, float]]) -> list[str]:
+    spreads = [spread([1000 * sum(each.values()) for each in runs], 0) for runs in (own, theirs)]
+    return ["all of it", "", spreads[0], "100 %", spreads[1]]

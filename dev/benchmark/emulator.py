@@ -1,14 +1,13 @@
 # Copyright: Contributors to the keyops.aws collection
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a request to the emulator costs, next to DescribeKey of moto alone.
+"""Cost of a request to the emulator, compared with DescribeKey of moto without the emulator.
 
-Usage: python -m dev.benchmark.emulator [ROUNDS]. Both are servers in a process of their own, each with one key
-store or none and one key: moto's own, which knows nothing of the emulator, and the emulator. In each round each
-contender makes the same number of requests, with 1 client and with 8 at once, in an order that changes from round
-to round. Clients are connections that are kept, in threads of one process, without an SDK, whose own time would
-hide the differences. Ratios are taken within a round, so that what else the machine does meanwhile counts on both
-sides. Median, and in brackets the lowest and the highest.
+Usage: python -m dev.benchmark.emulator [ROUNDS]. moto's own server and the emulator run in separate processes. In each
+round, each contender sends the same number of requests, with 1 client and with 8 concurrent clients, in an order that
+changes from round to round. Clients are persistent connections in threads of one process, without an SDK, whose own
+time would hide the differences. Ratios are calculated within a round, so that other load on the machine affects both
+sides. Figures are the median, with the lowest and the highest value in brackets.
 """
 
 from __future__ import annotations
@@ -38,7 +37,7 @@ from kms_emulator import HttpControl
 
 ROUNDS = 7
 REQUESTS = 800
-"""In each measurement, of all clients together."""
+"""Requests of all clients together, in each measurement."""
 CLIENTS = (1, 8)
 AUTHORIZATION = "AWS4-HMAC-SHA256 Credential=AKIA/20260101/us-east-1/kms/aws4_request, Signature=0"
 
@@ -54,12 +53,12 @@ pathlib.Path(sys.argv[1]).write_text("http://127.0.0.1:%d\\n" % server.get_host_
 signal.sigwait({signal.SIGTERM})
 server.stop()
 """
-"""A program that runs moto's own server, and writes its URL to a file."""
+"""A program that runs moto's server, and writes its URL to a file."""
 
 
 @dataclass(frozen=True)
 class Contender:
-    """Requests that are made over and over, of a server at a URL. One list for each client, which works on its own store."""
+    """Requests to send repeatedly to a server. One list for each client, which uses its own store."""
 
     name: str
     url: str
@@ -67,13 +66,13 @@ class Contender:
 
 
 class Client:
-    """A connection that is kept."""
+    """A persistent connection."""
 
     def __init__(self, url: str) -> None:
         self._connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=60)
 
     def call(self, operation: str, members: dict[str, Any]) -> Any:
-        """The answer. Raises RuntimeError if it is a refusal."""
+        """Send a request. Returns the response. Raises RuntimeError for an error response."""
         headers = {"X-Amz-Target": f"TrentService.{operation}", "Authorization": AUTHORIZATION}
         self._connection.request("POST", "/", json.dumps(members), headers)
         response = self._connection.getresponse()
@@ -88,7 +87,7 @@ class Client:
 
 @contextlib.contextmanager
 def server(*arguments: str) -> Iterator[str]:
-    """Run a Python program that writes its URL to a file, whose name is its last argument; the URL."""
+    """Run a Python program that writes its URL to the file that its last argument names. Yields the URL."""
     with tempfile.TemporaryDirectory() as folder:
         ready = Path(folder, "url")
         environment = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
@@ -104,16 +103,16 @@ def server(*arguments: str) -> Iterator[str]:
 
 
 def measure(contender: Contender, clients: int) -> float:
-    """Seconds of wall time that a request takes, on average, as seen by all clients together."""
+    """Return the average seconds of wall time per request, over all clients together."""
     each = REQUESTS // clients
     connections = [Client(contender.url) for _turn in range(clients)]
 
     def work(number: int) -> None:
-        wanted = contender.requests[number]
+        requests = contender.requests[number]
         for turn in range(each):
-            connections[number].call(*wanted[turn % len(wanted)])
+            connections[number].call(*requests[turn % len(requests)])
 
-    for number in range(clients):  # the connections themselves are not what is measured
+    for number in range(clients):  # do not measure the time to connect
         for request in contender.requests[number]:
             connections[number].call(*request)
     begin = time.perf_counter()
@@ -126,7 +125,7 @@ def measure(contender: Contender, clients: int) -> float:
 
 
 def contenders(moto_url: str, url: str) -> list[Contender]:
-    """moto's DescribeKey first: what all others are compared to."""
+    """Return all contenders. The first, moto's DescribeKey, is the base of the comparison."""
     control = HttpControl(url)
     control.set_transitions(connect_seconds=0, disconnect_seconds=0)
     most = max(CLIENTS)
@@ -154,8 +153,8 @@ def contenders(moto_url: str, url: str) -> list[Contender]:
 
 
 def rounds(field: Sequence[Contender], clients: int, count: int) -> dict[str, list[float]]:
-    """The seconds of a request of each contender, in each round."""
-    # The log of requests would grow, and with it the memory of one server and not of the other.
+    """Return the seconds per request of each contender, in each round."""
+    # Clear the log of requests, so that the memory of the emulator does not grow.
     return in_rounds(
         {contender.name: partial(measure, contender, clients) for contender in field},
         count,
@@ -168,7 +167,7 @@ def report(seconds: dict[str, list[float]], clients: int) -> None:
     print(f"\n{clients} client{'s' if clients > 1 else ''}, {REQUESTS} requests in a round")
     print(f"{'':<30} {'ms for a request':>26} {'requests/s':>26} {'times as long as moto':>26}")
     for name, values in seconds.items():
-        # With several clients at once, a client waits for its answer so many times as long as the server takes for one.
+        # With concurrent clients, a client waits this many times as long as the server needs for one request.
         waited = spread([1000 * clients * value for value in values], 2)
         rate = spread([1 / value for value in values], 0)
         times = spread(ratios(values, base), 2)

@@ -1,10 +1,10 @@
 # Copyright: Contributors to the keyops.aws collection
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Finds the keys of a custom key store and their last use, in one of two ways: a process of its own, which is measured.
+"""Finds the keys of a custom key store and their last use, with one of two methods. Measures the process.
 
-Usage: python -m dev.benchmark.key_search {loop|ours} URL CUSTOM_KEY_STORE_ID. Prints a Measurement in JSON. Both ways have the
-same client. The emulator is not imported here: it would count as memory.
+Usage: python -m dev.benchmark.key_search {loop|ours} URL CUSTOM_KEY_STORE_ID. Prints a Measurement in JSON. Both methods use
+the same client. This module must not import the emulator, which would increase the memory.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.servi
 
 @dataclass(frozen=True)
 class Measurement:
-    """Seconds of wall time, and the peak of memory in MiB, of finding the last use of some keys."""
+    """Seconds of wall time, and peak memory in MiB, of a search for the last use of keys."""
 
     seconds: float
     memory: float
@@ -38,7 +38,7 @@ class Measurement:
 
 
 def sequential(client: Any, custom_key_store_id: str) -> int:
-    """One request after the other, as AWS's guide describes it; returns how many keys of the store it found."""
+    """Search with sequential requests, as in AWS's guide. Returns the number of keys found in the store."""
     members: dict[str, Any] = {"Limit": 1000}
     found = []
     while True:
@@ -54,7 +54,7 @@ def sequential(client: Any, custom_key_store_id: str) -> int:
 
 
 def ours(client: Any, custom_key_store_id: str) -> int:
-    """What include_keys does."""
+    """Search like include_keys. Returns the number of keys found in the store."""
     kms = Kms(client, Deadline(Clock(), 600), lambda: "")
     found = keys_in_stores(kms.keys, [custom_key_store_id])
     return len(usages(kms.keys, found.keys).by_key)
@@ -69,7 +69,7 @@ def measure(contender: Callable[[Any, str], int], url: str, custom_key_store_id:
         aws_secret_access_key="wJalrXUtnFEMIK7MDENGbPxRfiCYEXAMPLE",
         config=client_config(),
     )
-    client.describe_custom_key_stores()  # the first connection is not what is measured
+    client.describe_custom_key_stores()  # do not measure the first connection
     begin = time.perf_counter()
     last_uses = contender(client, custom_key_store_id)
     seconds = time.perf_counter() - begin
@@ -77,7 +77,7 @@ def measure(contender: Callable[[Any, str], int], url: str, custom_key_store_id:
 
 
 def peak_of_memory() -> float:
-    """MiB that this process has had at most, by Linux. (The maximum of getrusage() counts in the process that started it.)"""
+    """Return the peak memory of this process in MiB, on Linux. (The maximum of getrusage() includes the parent process.)"""
     (line,) = (line for line in Path("/proc/self/status").read_text("ascii").splitlines() if line.startswith("VmHWM:"))
     return int(line.split()[1]) / 1024
 

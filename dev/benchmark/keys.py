@@ -1,9 +1,9 @@
 # Copyright: Contributors to the keyops.aws collection
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""How long it takes to find the keys of a custom key store and their last use, next to the loop that AWS gives for it.
+"""Time to find the keys of a custom key store and their last use, compared with the loop in AWS's guide.
 
-Every request to the emulator takes 20 ms, and it allows 500 ListKeys and 2,000 DescribeKey a second, as KMS does.
+Each request to the emulator takes 20 ms. The quotas are 500 ListKeys and 2,000 DescribeKey per second, like those of KMS.
 """
 
 from __future__ import annotations
@@ -26,18 +26,18 @@ from kms_emulator import HttpControl
 LATENCY = 0.02
 QUOTAS = {"ListKeys": 500.0, "DescribeKey": 2000.0}
 IN_STORE = 50
-"""How many of the keys are in the store."""
+"""Number of keys in the store."""
 
 ROUNDS = {100: 5, 1_000: 3, 10_000: 1}
-"""By the number of keys in the account: the loop takes minutes with many."""
+"""Rounds by the number of keys in the account. With many keys, the loop takes minutes."""
 
 MOST = 10_000
 GOAL = 8.0
-"""How many times as fast as the loop, with most keys."""
+"""Minimum speedup over the loop, with the most keys."""
 
 
 def compare(url: str, count: int) -> tuple[Measurement, Measurement]:
-    """Measure the loop and ours, with so many keys in the account."""
+    """Measure the loop and this collection, with this number of keys in the account."""
     control = HttpControl(url)
     control.reset()
     store_id = control.create_store(connection_state="CONNECTED")

@@ -1,7 +1,7 @@
 # Copyright: Contributors to the keyops.aws collection
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What all benchmarks share: rounds, ratios, and what a benchmark returns."""
+"""Shared code of all benchmarks: rounds, ratios, and results."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ Name = TypeVar("Name")
 
 @dataclass(frozen=True)
 class Setting:
-    """What a benchmark runs in.
+    """The environment of a benchmark.
 
     Attributes:
-        url: of the emulator, the same for all contenders.
-        folder: for files; nothing else is in it.
-        quick: only check that it works: one round, and little of everything.
+        url: the URL of the emulator, which all contenders use.
+        folder: an empty folder for files.
+        quick: only check that the benchmark works, with one round and little data.
     """
 
     url: str
@@ -34,13 +34,13 @@ class Setting:
 
 @dataclass(frozen=True)
 class Goal:
-    """What was to be reached, and what was.
+    """A goal and whether it was met.
 
     Attributes:
         text: the goal, one sentence.
-        measured: what was measured for it.
-        met: was it?
-        reason: why it cannot be met, where that is known.
+        measured: the measured value.
+        met: whether it was met.
+        reason: why it cannot be met, if known.
     """
 
     text: str
@@ -51,14 +51,14 @@ class Goal:
 
 @dataclass(frozen=True)
 class Result:
-    """What a benchmark has found out: one table and its goals. All texts are reStructuredText.
+    """The result of a benchmark: one table and its goals. All texts are reStructuredText.
 
     Attributes:
-        title: of its section.
-        text: what was measured, and how: paragraphs, which are wrapped anew.
-        header: of the columns.
-        rows: of the table.
-        goals: see there.
+        title: the title of the section.
+        text: paragraphs about the measurement. They are wrapped again.
+        header: the column headers.
+        rows: the rows of the table.
+        goals: the goals.
     """
 
     title: str
@@ -73,12 +73,12 @@ def in_rounds(
 ) -> dict[Name, list[Measured]]:
     """Measure each contender once in each round, in an order that changes from round to round.
 
-    So what else the machine does meanwhile counts on all sides, and ratios are to be taken within a round.
+    Other load on the machine then affects all contenders. Calculate ratios within a round.
 
     Args:
-        contenders: by name; each returns what was measured.
-        count: of rounds.
-        after: is called after each round.
+        contenders: by name; each returns its measurement.
+        count: number of rounds.
+        after: called after each round.
     """
     names = list(contenders)
     measured: dict[Name, list[Measured]] = {name: [] for name in names}
@@ -91,11 +91,11 @@ def in_rounds(
 
 
 def ratios(values: Sequence[float], base: Sequence[float]) -> list[float]:
-    """Of each round."""
+    """Return the ratio of each round."""
     return [value / other for value, other in zip(values, base, strict=True)]
 
 
 def spread(values: Sequence[float], digits: int) -> str:
-    """Median, lowest and highest; of a single value, that alone."""
+    """Format the median, lowest and highest value. A single value is formatted alone."""
     low, middle, high = (f"{value:.{digits}f}" for value in (min(values), statistics.median(values), max(values)))
     return f"{middle} [{low}, {high}]" if len(values) > 1 else middle

@@ -1,7 +1,7 @@
 # Copyright: Contributors to the keyops.aws collection
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What benchmarks have found out, as a page of the documentation and for the terminal."""
+"""Formats results of benchmarks as a page of the documentation, and for the terminal."""
 
 from __future__ import annotations
 
@@ -38,12 +38,12 @@ contenders.
 
 
 def page(before: str, results: Sequence[Result], measured_on: datetime.date) -> str:
-    """The guide, in reStructuredText.
+    """Return the guide, in reStructuredText.
 
     Args:
-        before: the guide as it was; what is not measured anew stays in it. Empty: there was none.
-        results: what was measured.
-        measured_on: the day.
+        before: the existing guide. Sections that are not measured again remain. Empty: there is none.
+        results: the new results.
+        measured_on: the date of the results.
     """
     title = "Benchmarks"
     head = [
@@ -84,7 +84,7 @@ def _goal(goal: Goal) -> str:
 
 
 def terminal(result: Result) -> str:
-    """The same for a person at a terminal, in columns."""
+    """Format a result for a terminal, in columns."""
     rows = [[cell.replace("``", "") for cell in row] for row in (result.header, *result.rows)]
     widths = [max(len(row[number]) for row in rows) for number in range(len(result.header))]
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
@@ -97,7 +97,7 @@ def machine() -> str:
 
 @cache
 def versions() -> str:
-    """Of all that took part."""
+    """Return the versions of all components."""
     import ansible_collections.amazon.aws as amazon
 
     manifest = json.loads(Path(amazon.__path__[0], "MANIFEST.json").read_text("utf-8"))

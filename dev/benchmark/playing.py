@@ -1,7 +1,7 @@
 # Copyright: Contributors to the keyops.aws collection
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Runs ansible-playbook, and takes the time."""
+"""Runs ansible-playbook and measures its time."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ Task = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Played:
-    """Moments of one run of ansible-playbook, in seconds of a clock that all processes share.
+    """Times of one run of ansible-playbook, in seconds of a clock that all processes share.
 
     Attributes:
-        begin: of the process.
-        first_task: when its first task began.
-        last_result: when the result of its last task was there.
-        end: of the process.
-        tasks: when each task began and its result was there, by its name; of a name that comes twice, the last one.
+        begin: start of the process.
+        first_task: start of the first task.
+        last_result: result of the last task.
+        end: end of the process.
+        tasks: start and result of each task, by name. If a name occurs twice, the last task.
     """
 
     begin: float
@@ -46,17 +46,17 @@ class Played:
 
     @property
     def seconds(self) -> float:
-        """From the begin of the first task to the result of the last."""
+        """Seconds from the start of the first task to the result of the last."""
         return self.last_result - self.first_task
 
 
 @dataclass
 class Player:
-    """Runs playbooks, with a home of their own, against an emulator.
+    """Runs playbooks against an emulator, with a separate home folder.
 
     Attributes:
-        folder: for playbooks, and what they leave.
-        environment: of ansible-playbook, beside what all have.
+        folder: the home folder, for playbooks and their files.
+        environment: additional variables of ansible-playbook.
     """
 
     url: str
@@ -72,16 +72,16 @@ class Player:
 
     def run(self, playbook: Path, variables: Mapping[str, Any]) -> Played:
         """Run a playbook. Raises RuntimeError if it fails."""
-        moments = self.folder / "moments"
-        moments.unlink(missing_ok=True)
+        task_times = self.folder / "task_times"
+        task_times.unlink(missing_ok=True)
         given = self.folder / "variables.json"
         given.write_text(json.dumps(dict(variables)))
         environment = {
             **ansible_environment(self.url),
             "HOME": str(self.folder),
             "ANSIBLE_CALLBACK_PLUGINS": str(HERE / "callback_plugins"),
-            "ANSIBLE_CALLBACKS_ENABLED": "moments",
-            "MOMENTS": str(moments),
+            "ANSIBLE_CALLBACKS_ENABLED": "task_times",
+            "TASK_TIMES": str(task_times),
             **self.environment,
         }
         command = [str(BIN / "ansible-playbook"), str(playbook), "-e", f"@{given}"]
@@ -90,19 +90,19 @@ class Player:
         end = time.monotonic()
         if done.returncode != 0:
             raise RuntimeError(f"{done.stdout}\n{done.stderr}")
-        seen = [line.split(" ", 2) for line in moments.read_text("utf-8").splitlines()]
-        first_task = next(float(at) for at, what, _name in seen if what == "begin")
-        ends = {name: float(at) for at, what, name in seen if what == "end"}
-        tasks = {name: (float(at), ends[name]) for at, what, name in seen if what == "begin" and name in ends}
-        return Played(begin, first_task, float(seen[-1][0]), end, tasks)
+        events = [line.split(" ", 2) for line in task_times.read_text("utf-8").splitlines()]
+        first_task = next(float(at) for at, event, _name in events if event == "begin")
+        ends = {name: float(at) for at, event, name in events if event == "end"}
+        tasks = {name: (float(at), ends[name]) for at, event, name in events if event == "begin" and name in ends}
+        return Played(begin, first_task, float(events[-1][0]), end, tasks)
 
 
 def module(move: str, store: str, region: str) -> Task:
-    """A task with our module that connects or disconnects a store."""
+    """Return a task with our module that connects or disconnects a store."""
     options = {"name": store, "region": region, "state": STATES[move].lower()}
     return {"name": "Move with our module", "keyops.aws.kms_custom_key_store": options}
 
 
 def with_aws_cli(move: str, store: str, region: str) -> dict[str, Any]:
-    """Variables for the tasks that do the same with the AWS CLI."""
+    """Return the variables for the tasks with the AWS CLI."""
     return {"aws": str(BIN / "aws"), "store": store, "region": region, "move": move, "wanted": STATES[move]}

@@ -1,7 +1,7 @@
 # Copyright: Contributors to the keyops.aws collection
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What one task costs: nothing to do, a disconnect, a connect, next to what people do today and next to the limit."""
+"""Cost of one task: nothing to do, disconnect, and connect, compared with the alternatives and with the limit."""
 
 from __future__ import annotations
 
@@ -33,12 +33,16 @@ from kms_emulator import HttpControl
 ROUNDS = 11
 STORE = "payments"
 REGION = "us-east-1"
-LOOK, CONNECT, DISCONNECT = "DescribeCustomKeyStores", "ConnectCustomKeyStore", "DisconnectCustomKeyStore"
-REQUESTS = {"": [LOOK], "connect": [LOOK, CONNECT, LOOK], "disconnect": [LOOK, DISCONNECT, LOOK]}
-"""What each contender must ask KMS for; a look less would be less care."""
+DESCRIBE, CONNECT, DISCONNECT = "DescribeCustomKeyStores", "ConnectCustomKeyStore", "DisconnectCustomKeyStore"
+REQUESTS = {
+    "": [DESCRIBE],
+    "connect": [DESCRIBE, CONNECT, DESCRIBE],
+    "disconnect": [DESCRIBE, DISCONNECT, DESCRIBE],
+}
+"""The requests that each contender must send, so that all of them do the same checks."""
 
-AT_LEAST = 2.5
-"""How many times as fast as the tasks with the AWS CLI."""
+MIN_SPEEDUP = 2.5
+"""Minimum speedup over the tasks with the AWS CLI."""
 
 OURS, CLI, INFO, PING, LIMIT = (
     "keyops.aws.kms_custom_key_store",
@@ -53,13 +57,13 @@ import sys, time
 import boto3
 name, region, wanted = sys.argv[1:]
 kms = boto3.client("kms", region_name=region)
-def look():
+def describe():
     return kms.describe_custom_key_stores(CustomKeyStoreName=name)["CustomKeyStores"][0]
-store = look()
+store = describe()
 if store["ConnectionState"] != wanted:
     move = kms.connect_custom_key_store if wanted == "CONNECTED" else kms.disconnect_custom_key_store
     move(CustomKeyStoreId=store["CustomKeyStoreId"])
-    while look()["ConnectionState"] != wanted:
+    while describe()["ConnectionState"] != wanted:
         time.sleep(5)
 """
 
@@ -68,11 +72,11 @@ Row = Sequence[str]
 
 @dataclass
 class Work:
-    """One store of the emulator, and what is to be done with it.
+    """One store of the emulator, and the change to make.
 
     Attributes:
         move: connect or disconnect.
-        needed: is there something to do?
+        needed: whether the store needs the change.
     """
 
     setting: Setting
@@ -83,19 +87,19 @@ class Work:
     needed: bool
 
     def contenders(self) -> Mapping[str, Callable[[], float]]:
-        """Each does it once, and returns the seconds that took."""
+        """Return the contenders. Each makes the change once, and returns its seconds."""
         found: dict[str, Callable[[], float]] = {
-            OURS: partial(self._asked, self._ours),
-            CLI: partial(self._asked, self._cli),
-            LIMIT: partial(self._asked, self._script),
+            OURS: partial(self._measure, self._ours),
+            CLI: partial(self._measure, self._cli),
+            LIMIT: partial(self._measure, self._script),
         }
         if not self.needed:
             found[INFO] = partial(self._play, {"amazon.aws.kms_key_info": {"region": REGION}})
             found[PING] = partial(self._play, {"ansible.builtin.ping": {}})
         return found
 
-    def _asked(self, contender: Callable[[], float]) -> float:
-        """Bring the store to where it is to be moved from, and check that KMS was asked for what it should be."""
+    def _measure(self, contender: Callable[[], float]) -> float:
+        """Set the initial state of the store, run a contender, and check its requests. Returns its seconds."""
         wanted = STATES[self.move]
         (other,) = set(STATES.values()) - {wanted}
         self.control.set_connection_state(self.store_id, other if self.needed else wanted)
@@ -103,7 +107,7 @@ class Work:
         seconds = contender()
         requests = [request["operation"] for request in self.control.requests()]
         if requests != REQUESTS[self.move if self.needed else ""]:
-            raise RuntimeError(f"{contender} made other requests: {requests}")
+            raise RuntimeError(f"{contender} sent other requests: {requests}")
         return seconds
 
     def _play(self, task: Mapping[str, Any]) -> float:
@@ -136,10 +140,12 @@ def run(setting: Setting) -> Result:
             ("connect", "connect", True),
         )
     }
-    field = {(name, who): act for name, work in works.items() for who, act in work.contenders().items()}
+    field = {(name, contender): run for name, work in works.items() for contender, run in work.contenders().items()}
     rounds = 1 if setting.quick else ROUNDS
     measured = in_rounds(field, rounds)
-    by_work = {name: {who: measured[name, who] for of, who in field if of == name} for name in works}
+    by_work = {
+        name: {contender: measured[work, contender] for work, contender in field if work == name} for name in works
+    }
     return Result(
         title="One task",
         text=f"""
@@ -161,16 +167,17 @@ Python, boto3 and KMS.
 
 def _rows(name: str, seconds: Mapping[str, list[float]], ping: Sequence[float]) -> list[Row]:
     rows: list[Row] = []
-    for who, values in seconds.items():
+    for contender, values in seconds.items():
         above = spread([value - floor for value, floor in zip(values, ping, strict=True)], 2)
         times = spread(ratios(values, seconds[OURS]), 2)
-        rows.append((name, who, spread(values, 2), "" if who in (PING, LIMIT) else above, "" if who == OURS else times))
+        above_cell = "" if contender in (PING, LIMIT) else above
+        rows.append((name, contender, spread(values, 2), above_cell, "" if contender == OURS else times))
     return rows
 
 
 def _goals(by_work: Mapping[str, Mapping[str, list[float]]]) -> list[Goal]:
     idle = by_work["nothing to do"]
-    above = {who: [value - ping for value, ping in zip(idle[who], idle[PING], strict=True)] for who in (OURS, INFO)}
+    above = {name: [value - ping for value, ping in zip(idle[name], idle[PING], strict=True)] for name in (OURS, INFO)}
     share = ratios(above[OURS], above[INFO])
     goals = [
         Goal(
@@ -183,9 +190,9 @@ def _goals(by_work: Mapping[str, Mapping[str, list[float]]]) -> list[Goal]:
         faster = ratios(by_work[move][CLI], by_work[move][OURS])
         goals.append(
             Goal(
-                f"A {move} is at least {AT_LEAST} times as fast as the tasks with the AWS CLI.",
+                f"A {move} is at least {MIN_SPEEDUP} times as fast as the tasks with the AWS CLI.",
                 f"{spread(faster, 2)} times",
-                statistics.median(faster) >= AT_LEAST,
+                statistics.median(faster) >= MIN_SPEEDUP,
             )
         )
     return goals

@@ -1,7 +1,7 @@
 # Copyright: Contributors to the keyops.aws collection
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""How much longer than KMS and the work itself need, the stores of a window are out of service."""
+"""Added unavailability of the stores of a window: in addition to the time for KMS and for the work."""
 
 from __future__ import annotations
 
@@ -35,21 +35,21 @@ class Window:
     """A window over some stores.
 
     Attributes:
-        count: how many.
-        regions: in how many Regions.
-        kept: who would bring the stores back: one of KEPT.
+        count: number of stores.
+        regions: number of Regions.
+        protection: what would reconnect the stores: one of PROTECTIONS.
     """
 
     count: int
     regions: int
-    kept: str
+    protection: str
 
     @property
     def stores(self) -> list[dict[str, str]]:
         return [{"name": f"store-{number}", "region": REGIONS[number % self.regions]} for number in range(self.count)]
 
-    def added(self, setting: Setting) -> float:
-        """Seconds that the unluckiest store is out of service longer than it takes KMS and the work."""
+    def added_seconds(self, setting: Setting) -> float:
+        """Return the added unavailability of the worst store, in seconds."""
         controls = {region: HttpControl(setting.url, region_name=region) for region in REGIONS[: self.regions]}
         for control in controls.values():
             control.reset()
@@ -66,46 +66,46 @@ class Window:
         variables = {
             "key_stores": self.stores,
             "tasks_file": str(work),
-            "key_store_maintenance_keeper": self.kept != NOBODY,
+            "key_store_maintenance_keeper": self.protection != NEITHER,
         }
-        if self.kept == LEASE:
+        if self.protection == LEASE:
             variables["key_store_maintenance_lease_role_arn"] = controls[REGIONS[0]].create_schedule_role()
         played = Player(setting.url, setting.folder).run(ROOT / "playbooks" / "window.yml", variables)
         began, ended = played.tasks[f"keyops.aws.key_store_maintenance : {WORK}"]
-        time.sleep(0.2)  # the keeper ends
+        time.sleep(0.2)  # wait for the end of the keeper
         needed = DISCONNECT_SECONDS + ended - began
-        return max(between for control in controls.values() for between in _between(control)) - needed
+        return max(seconds for control in controls.values() for seconds in _outages(control)) - needed
 
 
-def _between(control: HttpControl) -> list[float]:
-    """Seconds from the disconnect of each store to its connect, as KMS saw them."""
-    moments: dict[str, dict[str, float]] = {}
+def _outages(control: HttpControl) -> list[float]:
+    """Return the seconds from the disconnect request of each store to its connect request."""
+    times: dict[str, dict[str, float]] = {}
     for request in control.requests():
         if request["operation"] in (CONNECT, DISCONNECT) and request["applied"]:
-            moments.setdefault(request["parameters"]["CustomKeyStoreId"], {})[request["operation"]] = request["time"]
-    return [each[CONNECT] - each[DISCONNECT] for each in moments.values()]
+            times.setdefault(request["parameters"]["CustomKeyStoreId"], {})[request["operation"]] = request["time"]
+    return [each[CONNECT] - each[DISCONNECT] for each in times.values()]
 
 
-KEEPER, LEASE, NOBODY = "with the keeper", "with the keeper and a lease in AWS", "with neither"
-KEPT = (KEEPER, LEASE, NOBODY)
+KEEPER, LEASE, NEITHER = "with the keeper", "with the keeper and a lease in AWS", "with neither"
+PROTECTIONS = (KEEPER, LEASE, NEITHER)
 
-MOST_BY_LEASE = 0.3
-"""How many seconds a lease in AWS may add."""
+MAX_LEASE_SECONDS = 0.3
+"""Maximum seconds that a lease in AWS adds."""
 
 WINDOWS = {
     "1": (1, 1, 0.6),
     "10, in one Region": (10, 1, 3.0),
     "40, in four Regions": (40, 4, 3.0),
 }
-"""The number of stores and of Regions, and how many seconds may be added."""
+"""Number of stores, number of Regions, and maximum added seconds."""
 
 
 def run(setting: Setting) -> Result:
     chosen = list(WINDOWS.items())[: 1 if setting.quick else None]
     contenders = {
-        (name, kept): partial(Window(count, regions, kept).added, setting)
+        (name, protection): partial(Window(count, regions, protection).added_seconds, setting)
         for name, (count, regions, _most) in chosen
-        for kept in KEPT
+        for protection in PROTECTIONS
     }
     added = in_rounds(contenders, 1 if setting.quick else ROUNDS)
     return Result(
@@ -120,14 +120,14 @@ accepts {QUOTA:.0f} requests of a kind per second, like KMS.
 There are {ROUNDS} rounds: with the keeper, with a lease in AWS in addition, and with neither. The figures are
 calculated from the times of the requests at the emulator.
 """,
-        header=("stores", *KEPT),
-        rows=[[name, *(spread(added[name, kept], 2) for kept in KEPT)] for name, _window in chosen],
+        header=("stores", *PROTECTIONS),
+        rows=[[name, *(spread(added[name, protection], 2) for protection in PROTECTIONS)] for name, _window in chosen],
         goals=[goal for name, (_count, _regions, most) in chosen for goal in _goals(name, most, added)],
     )
 
 
 def _goals(name: str, most: float, added: dict[tuple[str, str], list[float]]) -> Sequence[Goal]:
-    ours, leased, without = (statistics.median(added[name, kept]) for kept in KEPT)
+    ours, leased, without = (statistics.median(added[name, protection]) for protection in PROTECTIONS)
     return [
         Goal(f"Stores: {name}. At most {most} s.", f"{ours:.2f} s", ours <= most),
         Goal(
@@ -136,8 +136,8 @@ def _goals(name: str, most: float, added: dict[tuple[str, str], list[float]]) ->
             ours <= without,
         ),
         Goal(
-            f"Stores: {name}. A lease in AWS adds at most {MOST_BY_LEASE} s.",
+            f"Stores: {name}. A lease in AWS adds at most {MAX_LEASE_SECONDS} s.",
             f"{leased - ours:.2f} s",
-            leased - ours <= MOST_BY_LEASE,
+            leased - ours <= MAX_LEASE_SECONDS,
         ),
     ]

@@ -1,9 +1,9 @@
 # Copyright: Contributors to the keyops.aws collection
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""How often a task looks at a store that connects, and how late it sees the end, next to looking every so many seconds.
+"""Polls of a task while a store connects, and the delay of the detection, compared with polls at fixed intervals.
 
-On a simulated clock, with the code of the collection that waits.
+It runs the wait code of the collection on a simulated clock.
 """
 
 from __future__ import annotations
@@ -29,19 +29,19 @@ from dev.benchmark.measuring import Result
 from dev.benchmark.measuring import Setting
 
 SHOWN = (2, 5, 10, 30, 60, 120, 300, 600, 1200, 1800)
-"""Seconds that the connects of the table take, about."""
+"""Approximate seconds of the connects in the table."""
 
-POLLS = (5, 15, 30)
-"""Seconds between two looks of those that look at fixed times."""
+INTERVALS = (5, 15, 30)
+"""Seconds between two polls, for fixed intervals."""
 
 WAITS = 100
-"""How many waits are simulated, each with other pauses by chance."""
+"""Number of simulated waits, each with different random pauses."""
 
 LONGEST = 1800
 MOST_REQUESTS = 170
 LATEST = 15.0
 ROUNDING = 1e-6
-"""How much sums of seconds may be off."""
+"""Tolerance for the rounding error of sums of seconds."""
 
 STORES = {
     state: CustomKeyStore({"CustomKeyStoreId": "cks-1", "CustomKeyStoreName": "payments", "ConnectionState": state})
@@ -54,21 +54,20 @@ REASON = (
     " in 30 minutes, the pauses must become longer than 5 seconds. From then on, the end is detected later than with"
     " a poll every 5 seconds, until the 17 additional polls are saved. The first two goals have priority."
 )
-"""Why one cannot be met. Holds for the shortest fixed poll alone."""
-
+"""Why one goal cannot be met. Applies to the shortest fixed interval only."""
 
 Schedule = Sequence[float]
-"""When a store is looked at, in seconds since the connect began. As long as it connects, no look changes when the next is."""
+"""Times of the polls, in seconds since the connect began. Until the store is connected, no poll changes the schedule."""
 
 
 @dataclass(frozen=True)
 class Waits:
-    """What it takes to see the ends of connects of about the same duration.
+    """Requests and delays of the detection, for connects of about the same duration.
 
     Attributes:
-        requests: on average.
-        late: seconds between the end and the look that sees it, on average.
-        latest: at most.
+        requests: average number.
+        late: average seconds between the end and the poll that detects it.
+        latest: the maximum.
     """
 
     requests: float
@@ -76,7 +75,7 @@ class Waits:
     latest: float
 
     def worse_than(self, other: Waits) -> bool:
-        """More requests, and later as well."""
+        """Whether it has both more requests and a longer delay."""
         return self.requests > other.requests and self.late > other.late
 
     def __str__(self) -> str:
@@ -85,22 +84,22 @@ class Waits:
 
 @dataclass
 class Simulation:
-    """Time that passes only while somebody sleeps, and a store that takes long to connect.
+    """A clock that advances only during sleep, and a store that takes long to connect.
 
     Attributes:
-        jitter: a number from 0.0 to 1.0 for each pause.
-        looks: when the store was looked at.
+        jitter: returns a number from 0.0 to 1.0 for each pause.
+        polls: times of the polls.
     """
 
     jitter: Callable[[], float]
     now: float = 0.0
-    looks: list[float] = field(default_factory=list)
+    polls: list[float] = field(default_factory=list)
 
     def sleep(self, seconds: float) -> None:
         self.now += seconds
 
-    def look(self) -> CustomKeyStore:
-        self.looks.append(self.now)
+    def describe(self) -> CustomKeyStore:
+        self.polls.append(self.now)
         return STORES["CONNECTED" if self.now > 1.2 * LONGEST else "CONNECTING"]
 
     def clock(self) -> Clock:
@@ -108,33 +107,33 @@ class Simulation:
 
 
 def adaptive(jitter: Callable[[], float]) -> Schedule:
-    """What the modules do after ConnectCustomKeyStore."""
+    """Return the polls of the modules after ConnectCustomKeyStore."""
     simulation = Simulation(jitter)
     clock = simulation.clock()
     end = wait_for(
         ConnectionState.CONNECTED,
-        describe=simulation.look,
+        describe=simulation.describe,
         seen_before=[ConnectionState.DISCONNECTED],
         clock=clock,
         deadline=Deadline(clock, 2 * LONGEST),
     )
     if end is not End.REACHED:
         raise RuntimeError(f"The wait ended with {end}.")
-    return simulation.looks
+    return simulation.polls
 
 
 def fixed(pause: int) -> Schedule:
-    """A look at once, and one after each pause."""
+    """Return a poll at once, and one after each pause."""
     return [float(second) for second in range(0, 2 * LONGEST, pause)]
 
 
 def about(seconds: float) -> tuple[float, float]:
-    """From and to: 90 % and 110 % of a duration, so that no poll happens to look just when all connects end.
+    """Return 90 % and 110 % of a duration, so that no poll coincides with the end of all connects.
 
-    For the same reason, where that is longer than the longest poll, it is a whole number of those: so each poll is met in each
-    of its moments.
+    If that range is longer than the longest interval, it is a multiple of it, so that the ends cover each part of an interval
+    equally.
     """
-    longest = max(POLLS)
+    longest = max(INTERVALS)
     width = 0.2 * seconds
     if width >= longest:
         width = longest * round(width / longest)
@@ -142,24 +141,24 @@ def about(seconds: float) -> tuple[float, float]:
 
 
 def one(schedule: Schedule, seconds: float) -> Waits:
-    """For connects of about this duration, evenly spread: exactly, not by trying some."""
+    """Calculate the exact averages for connects of about this duration, with a uniform distribution."""
     begin, end = about(seconds)
     number = bisect_left(schedule, begin)
     requests = late = latest = 0.0
     while begin < end:
-        seen = schedule[number]
-        until = min(end, seen)
+        poll = schedule[number]
+        until = min(end, poll)
         share = until - begin
         requests += share * (number + 1)
-        late += share * (seen - (begin + until) / 2)
-        latest = max(latest, seen - begin)
+        late += share * (poll - (begin + until) / 2)
+        latest = max(latest, poll - begin)
         begin, number = until, number + 1
     width = end - about(seconds)[0]
     return Waits(requests / width, late / width, latest)
 
 
 def together(schedules: Iterable[Schedule], seconds: float) -> Waits:
-    """Of several schedules."""
+    """Return the averages and the maximum of several schedules."""
     waits = [one(schedule, seconds) for schedule in schedules]
     return Waits(
         statistics.fmean(each.requests for each in waits),
@@ -172,10 +171,10 @@ def run(setting: Setting) -> Result:
     count = 10 if setting.quick else WAITS
     jitter = random.Random(1).random  # noqa: S311 (no secret; the same each time)
     ours = [adaptive(jitter) for _turn in range(count)]
-    polls = {pause: fixed(pause) for pause in POLLS}
+    fixed_schedules = {pause: fixed(pause) for pause in INTERVALS}
     rows = []
     for seconds in SHOWN:
-        cells = (together(ours, seconds), *(one(poll, seconds) for poll in polls.values()))
+        cells = (together(ours, seconds), *(one(each, seconds) for each in fixed_schedules.values()))
         rows.append([f"{seconds} s" if seconds < 60 else f"{seconds // 60} min", *(str(each) for each in cells)])
     return Result(
         title="Waiting",
@@ -185,22 +184,22 @@ collection's own wait code on a simulated clock, {count} times with different ra
 fixed intervals, like a loop with ``until`` and ``delay``. The connects of a row last up to a tenth more or less than
 the first column says. Each cell shows the average number of requests, then the average delay and the maximum delay.
 """,
-        header=("connect of about", "keyops.aws", *(f"every {pause} s" for pause in POLLS)),
+        header=("connect of about", "keyops.aws", *(f"every {pause} s" for pause in INTERVALS)),
         rows=rows,
         goals=[
-            *_promises(ours),
-            _never_worse(ours, polls, step=60 if setting.quick else 1),
+            *_guarantees(ours),
+            _never_worse(ours, fixed_schedules, step=60 if setting.quick else 1),
         ],
     )
 
 
-def _promises(schedules: Sequence[Schedule]) -> list[Goal]:
-    """What the modules promise, for each possible end of a connect between two looks."""
-    without_chance = [adaptive(lambda: 0.0), adaptive(lambda: 1.0)]
-    gaps = [pair for each in (*schedules, *without_chance) for pair in zip(each, each[1:])]
+def _guarantees(schedules: Sequence[Schedule]) -> list[Goal]:
+    """Check the guarantees of the modules, for each possible end of a connect between two polls."""
+    extremes = [adaptive(lambda: 0.0), adaptive(lambda: 1.0)]
+    gaps = [pair for each in (*schedules, *extremes) for pair in zip(each, each[1:])]
     share = max((after - before) / max(1.0, 0.1 * before) for before, after in gaps)
     latest = max(after - before for before, after in gaps)
-    most = max(bisect_left(each, LONGEST) + 1 for each in (*schedules, *without_chance))
+    most = max(bisect_left(each, LONGEST) + 1 for each in (*schedules, *extremes))
     return [
         Goal(
             "The end is detected at most 10 % of the time late, or 1 second if that is more, and never more than 15 seconds.",
@@ -215,13 +214,13 @@ def _promises(schedules: Sequence[Schedule]) -> list[Goal]:
     ]
 
 
-def _never_worse(ours: Sequence[Schedule], polls: Mapping[int, Schedule], *, step: int) -> Goal:
-    """Over all durations from 2 seconds to 30 minutes, step by step."""
-    worse: dict[int, list[int]] = {pause: [] for pause in POLLS}
+def _never_worse(ours: Sequence[Schedule], fixed_schedules: Mapping[int, Schedule], *, step: int) -> Goal:
+    """Compare with fixed intervals, for all durations from 2 seconds to 30 minutes."""
+    worse: dict[int, list[int]] = {pause: [] for pause in INTERVALS}
     for seconds in range(2, LONGEST + 1, step):
         own = together(ours, seconds)
-        for pause, poll in polls.items():
-            if own.worse_than(one(poll, seconds)):
+        for pause, schedule in fixed_schedules.items():
+            if own.worse_than(one(schedule, seconds)):
                 worse[pause].append(seconds)
     found = [
         f"both from {min(durations)} to {max(durations)} seconds, compared with a poll every {pause} seconds"
@@ -232,5 +231,5 @@ def _never_worse(ours: Sequence[Schedule], polls: Mapping[int, Schedule], *, ste
         "For no duration both more requests and a longer delay than a fixed poll.",
         "; ".join([*found, "for no duration compared with the others" if found else "for none"]),
         not found,
-        REASON if [pause for pause in POLLS if worse[pause]] == [min(POLLS)] else "",
+        REASON if [pause for pause in INTERVALS if worse[pause]] == [min(INTERVALS)] else "",
     )

@@ -1,7 +1,7 @@
 # Copyright: Contributors to the keyops.aws collection
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""How long a window takes with ever more custom key stores, next to one store after the other."""
+"""Duration of a window by the number of custom key stores, compared with sequential processing."""
 
 from __future__ import annotations
 
@@ -35,12 +35,12 @@ DISCONNECT_SECONDS = 1.0
 MOVES = ("disconnect", "connect")
 
 GOALS = {12: 1.5, 40: 3.0}
-"""How many times as long as with one store a window may take, by the number of stores."""
+"""Maximum ratio to the duration with one store, by the number of stores."""
 
 
 @dataclass(frozen=True)
 class Window:
-    """A window over some stores, whose names begin alike."""
+    """A window over some stores. Name: the prefix of their names."""
 
     setting: Setting
     name: str
@@ -48,13 +48,13 @@ class Window:
 
     @property
     def stores(self) -> list[dict[str, str]]:
-        """Name and region of each, one Region after the other in turn."""
+        """Name and Region of each store, in all Regions in turn."""
         return [
             {"name": f"{self.name}-{number}", "region": REGIONS[number % len(REGIONS)]} for number in range(self.count)
         ]
 
     def create(self) -> None:
-        """Have the stores, connected to clusters that work."""
+        """Create the stores, connected to healthy clusters."""
         for store in self.stores:
             control = HttpControl(self.setting.url, region_name=store["region"])
             backing = {"CloudHsmClusterId": control.create_cluster()}
@@ -67,18 +67,18 @@ class Window:
         return Player(self.setting.url, folder)
 
     def role(self) -> float:
-        """Seconds that a window with the role takes."""
+        """Return the seconds of a window with the role."""
         memory = self.setting.folder / self.name / "memory"
         variables = {"key_stores": self.stores, "key_store_maintenance_memory": str(memory)}
         return self._player.run(ROOT / "playbooks" / "window.yml", variables).seconds
 
     def loop(self) -> float:
-        """The same with a loop of tasks that wait."""
+        """Return the seconds of a window with a loop over tasks that wait."""
         tasks = [{**module(move, "{{ item.name }}", "{{ item.region }}"), "loop": self.stores} for move in MOVES]
         return self._player.play(tasks).seconds
 
     def cli(self) -> float:
-        """The same with the AWS CLI."""
+        """Return the seconds of a window with the AWS CLI."""
         tasks: list[Task] = [
             {
                 "ansible.builtin.include_tasks": str(WITH_AWS_CLI),
@@ -96,8 +96,8 @@ def run(setting: Setting) -> Result:
     rounds = 1 if setting.quick else ROUNDS
     connect_seconds = 1.0 if setting.quick else CONNECT_SECONDS
     _reset(setting, connect_seconds)
-    role = in_rounds({count: partial(_in_role, setting, connect_seconds, count) for count in counts}, rounds)
-    in_a_row = _in_a_row(setting, counts, connect_seconds)
+    role = in_rounds({count: partial(_with_role, setting, connect_seconds, count) for count in counts}, rounds)
+    sequential = _sequential(setting, counts, connect_seconds)
     return Result(
         title="A window",
         text=f"""
@@ -112,7 +112,7 @@ There are {rounds} rounds for the role. The alternatives take long and mostly wa
 of them at the same time. The ratio to the duration with one store is in brackets.
 """,
         header=("stores", "role", "to one store", "loop", "AWS CLI"),
-        rows=[_row(count, role, in_a_row) for count in counts],
+        rows=[_row(count, role, sequential) for count in counts],
         goals=[_goal(count, most, role) for count, most in GOALS.items() if count in counts],
     )
 
@@ -127,17 +127,17 @@ def _reset(setting: Setting, connect_seconds: float) -> None:
     control.set_transitions(connect_seconds=connect_seconds, disconnect_seconds=DISCONNECT_SECONDS)
 
 
-def _in_role(setting: Setting, connect_seconds: float, count: int) -> float:
+def _with_role(setting: Setting, connect_seconds: float, count: int) -> float:
     _reset(setting, connect_seconds)
     window = Window(setting, f"role-of-{count}", count)
     window.create()
     return window.role()
 
 
-def _in_a_row(setting: Setting, counts: Sequence[int], connect_seconds: float) -> Mapping[tuple[str, int], float]:
-    """Seconds of each that goes from store to store, by its kind and the number of stores.
+def _sequential(setting: Setting, counts: Sequence[int], connect_seconds: float) -> Mapping[tuple[str, int], float]:
+    """Return the seconds of each sequential alternative, by its kind and the number of stores.
 
-    The longest ones at the same time, and the others one after the other beside them: three processes that mostly sleep.
+    Three processes run at the same time, longest first. They mostly sleep.
     """
     _reset(setting, connect_seconds)
     runs: dict[tuple[str, int], Callable[[], float]] = {}
@@ -146,15 +146,15 @@ def _in_a_row(setting: Setting, counts: Sequence[int], connect_seconds: float) -
             window = Window(setting, f"{kind}-of-{count}", count)
             window.create()
             runs[kind, count] = window.loop if kind == "loop" else window.cli
-    with ThreadPoolExecutor(3) as pool:  # begins with the first ones
+    with ThreadPoolExecutor(3) as pool:  # runs in this order
         longest_first = sorted(runs, key=lambda each: -each[1])
-        taken = {each: pool.submit(runs[each]) for each in longest_first}
-        return {each: future.result() for each, future in taken.items()}
+        futures = {each: pool.submit(runs[each]) for each in longest_first}
+        return {each: future.result() for each, future in futures.items()}
 
 
-def _row(count: int, role: Mapping[int, Sequence[float]], in_a_row: Mapping[tuple[str, int], float]) -> list[str]:
+def _row(count: int, role: Mapping[int, Sequence[float]], sequential: Mapping[tuple[str, int], float]) -> list[str]:
     others = [
-        f"{in_a_row[kind, count]:.0f} ({in_a_row[kind, count] / in_a_row[kind, COUNTS[0]]:.1f})"
+        f"{sequential[kind, count]:.0f} ({sequential[kind, count] / sequential[kind, COUNTS[0]]:.1f})"
         for kind in ("loop", "cli")
     ]
     return [str(count), spread(role[count], 1), spread(ratios(role[count], role[COUNTS[0]]), 2), *others]

@@ -1,9 +1,9 @@
 # Copyright: Contributors to the keyops.aws collection
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Check the collection as its maintainers, Ansible Galaxy and Automation Hub would.
+"""Run the checks of maintainers, Ansible Galaxy and Automation Hub.
 
-Usage: C(python -m dev.checks [NAME ...]); without a name, all of them. What a check prints is shown where it fails.
+Usage: C(python -m dev.checks [NAME ...]); without a name, all of them. Shows the output of failed checks.
 """
 
 from __future__ import annotations
@@ -37,11 +37,11 @@ CHECKS = {
     "ruff": f"{BIN}/ruff check .",
     "format": f"{BIN}/ruff format --check .",
 }
-"""Each check with its command, the longest first. It succeeds where the command does."""
+"""Each check with its command, the longest first. A check succeeds if its command does."""
 
 
 def run(name: str) -> tuple[str, bool]:
-    """Run a check. Returns the line, with what it printed if it failed, and whether it succeeded."""
+    """Run a check. Returns a line, with its output if it failed, and whether it succeeded."""
     began = time.monotonic()
     environment = {
         **os.environ,
@@ -59,9 +59,9 @@ def run(name: str) -> tuple[str, bool]:
         text=True,
         check=False,
     )
-    good = done.returncode == 0
-    line = f"{'ok' if good else 'FAILED':6} {name:14} {time.monotonic() - began:4.0f} s"
-    return (line if good else f"{line}\n{CHECKS[name]}\n{done.stdout}"), good
+    succeeded = done.returncode == 0
+    line = f"{'ok' if succeeded else 'FAILED':6} {name:14} {time.monotonic() - began:4.0f} s"
+    return (line if succeeded else f"{line}\n{CHECKS[name]}\n{done.stdout}"), succeeded
 
 
 def main(names: list[str]) -> int:
@@ -72,9 +72,9 @@ def main(names: list[str]) -> int:
         return 2
     failed = 0
     with ThreadPoolExecutor(max_workers=2) as pool:
-        for text, good in pool.map(run, names or CHECKS):
+        for text, succeeded in pool.map(run, names or CHECKS):
             print(text, flush=True)
-            failed += not good
+            failed += not succeeded
     print(f"{failed} of {len(names or CHECKS)} checks failed.")
     return 1 if failed else 0
 

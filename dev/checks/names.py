@@ -1,10 +1,10 @@
 # Copyright: Contributors to the keyops.aws collection
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Find variables of roles and playbooks whose names could be the user's own.
+"""Find variables of roles and playbooks whose names could conflict with the user's variables.
 
-Facts, registered and extra variables of the user win over the C(vars) of a task. So each variable that a role or playbook sets
-for itself must have a prefix. Usage: C(python -m dev.checks.names [FOLDER]); FOLDER is that of a collection.
+Facts, registered and extra variables of the user take precedence over the C(vars) of a task. So each variable that a role or
+playbook sets for itself must have a prefix. Usage: C(python -m dev.checks.names [FOLDER]); FOLDER is that of a collection.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ BLOCKS = ("block", "rescue", "always")
 
 
 def names_of(task: dict[str, Any]) -> Iterator[str]:
-    """The variables that a task sets: its own C(vars), what it registers, its facts, and what its loop counts with."""
+    """Yield the variables that a task sets: its C(vars), registered variables, facts, and loop variables."""
     yield from task.get("vars", {})
     if "register" in task:
         yield task["register"]
@@ -39,7 +39,7 @@ def names_of(task: dict[str, Any]) -> Iterator[str]:
 
 
 def tasks_in(path: Path) -> Iterator[dict[str, Any]]:
-    """The tasks of a file of tasks, or of a playbook."""
+    """Yield the tasks of a task file or playbook."""
     for entry in yaml.safe_load(path.read_text(encoding="utf-8")) or []:
         if "hosts" in entry:
             for section in ("pre_tasks", "tasks", "post_tasks", "handlers"):
@@ -49,14 +49,14 @@ def tasks_in(path: Path) -> Iterator[dict[str, Any]]:
 
 
 def names_in(path: Path) -> list[str]:
-    """The variables that a file sets."""
+    """Return the variables that a file sets."""
     if path.parent.name in ("vars", "defaults"):
         return list(yaml.safe_load(path.read_text(encoding="utf-8")) or {})
     return [name for task in tasks_in(path) for name in names_of(task)]
 
 
 def wrong_names(root: Path) -> list[str]:
-    """What is wrong, a line each."""
+    """Return a line for each wrong name."""
     roles = sorted(root.glob("roles/*"))
     of_roles = tuple(f"{role.name}_" for role in roles)
     files: list[tuple[Path, tuple[str, ...]]] = [

@@ -1,7 +1,7 @@
 # Copyright: Contributors to the keyops.aws collection
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Build the collection, import it as Ansible Galaxy does, and read it as ansible-builder does."""
+"""Build the collection, and check it with galaxy-importer and ansible-builder."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ dependencies:
 
 
 def run(folder: Path, *command: str | Path, **environment: str) -> str:
-    """The output of a command, which must succeed. Raises SystemExit with that output if it does not."""
+    """Run a command. Returns its output. Raises SystemExit with the output if the command fails."""
     done = subprocess.run(
         [str(word) for word in command],
         cwd=folder,
@@ -58,14 +58,14 @@ def run(folder: Path, *command: str | Path, **environment: str) -> str:
 
 
 def build(folder: Path) -> Path:
-    """Build into a folder. Returns the file."""
+    """Build the collection into a folder. Returns the file."""
     run(ROOT, BIN / "ansible-galaxy", "collection", "build", "--output-path", folder)
     (built,) = folder.glob("keyops-aws-*.tar.gz")
     return built
 
 
-def import_as_galaxy_does(built: Path) -> None:
-    """Raises SystemExit where the importer has an error, or a warning."""
+def run_galaxy_importer(built: Path) -> None:
+    """Raises SystemExit if galaxy-importer reports an error or a warning."""
     config = built.parent / "galaxy-importer.cfg"
     config.write_text(IMPORTER, encoding="utf-8")
     output = run(
@@ -73,17 +73,17 @@ def import_as_galaxy_does(built: Path) -> None:
         TOOLS / "python",
         *("-m", "galaxy_importer.main", built),
         GALAXY_IMPORTER_CONFIG=str(config),
-        PYTHONPATH=str(COLLECTIONS),  # where ansible-doc finds the fragments of amazon.aws
+        PYTHONPATH=str(COLLECTIONS),  # ansible-doc needs the fragments of amazon.aws
     )
     complaints = [line for line in output.splitlines() if re.match(r"ERROR|WARNING", line)]
     if complaints or "Importer processing completed successfully" not in output:
         raise SystemExit(output)
 
 
-def read_as_builder_does(built: Path) -> None:
-    """Raises SystemExit where ansible-builder would not install what the modules need."""
+def run_ansible_builder(built: Path) -> None:
+    """Raises SystemExit if ansible-builder does not detect all requirements of the modules."""
     installed = built.parent / "installed"
-    # forced, as this environment has the checkout under the same name
+    # --force, because this environment has the checkout under the same name
     run(ROOT, BIN / "ansible-galaxy", "collection", "install", built, "--force", "--no-deps", "-p", installed)
     found = run(installed, TOOLS / "ansible-builder", "introspect", installed)
     needed = [line for line in (ROOT / "requirements.txt").read_text().splitlines() if not line.startswith("#")]
@@ -99,6 +99,6 @@ def read_as_builder_does(built: Path) -> None:
 if __name__ == "__main__":
     with tempfile.TemporaryDirectory() as place:
         file = build(Path(place))
-        import_as_galaxy_does(file)
-        read_as_builder_does(file)
+        run_galaxy_importer(file)
+        run_ansible_builder(file)
         sys.exit(0)

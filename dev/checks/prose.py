@@ -1,7 +1,7 @@
 # Copyright: Contributors to the keyops.aws collection
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Run proselint over what users read: guides, READMEs, and the documentation of plugins and roles.
+"""Run proselint on all texts for users: guides, READMEs, and the documentation of plugins and roles.
 
 Usage: C(python -m dev.checks.prose). Its exit code is 1 if anything is found.
 """
@@ -44,7 +44,7 @@ CODE = re.compile(
     r"|``[^`]*?``|`[^`\n]+`|\b[A-Z]\([^)\n]*\)|:\w+:`[^`]*?`|{{.*?}}",
     re.DOTALL | re.MULTILINE,
 )
-"""Blocks, literals and references, which are no prose."""
+"""Code blocks, literals and references, which are not prose."""
 
 NOT_PLAIN = (
     "all the same",
@@ -72,31 +72,31 @@ NOT_PLAIN = (
     "whichever",
     "whoever",
 )
-"""What a reader stumbles over, where the field has a word of its own or a plainer one is at hand."""
+"""Phrases for which there is a technical term or a plainer word."""
 
 CHECKS: Config = {
-    # Quotation marks and dots in code are what they are. "restricted" allows the thousand most common words alone.
+    # "typography" rejects quotation marks and dots in code. "restricted" allows only the thousand most common words.
     "checks": {**DEFAULT["checks"], "typography": False, "restricted": False, "plain": True},
     "max_errors": 1000,
 }
 
 
 PLANTED = ".. code-block:: shell\n\n   whatever\n\nSuch a store is ``whatever`` you mend.\n"
-"""Has two mistakes, after code that has one: a check that does not find just them is broken."""
+"""A text with two mistakes, after code with one. If the check does not find exactly these two, it is broken."""
 
 
 def without_code(text: str) -> str:
-    """A text with code replaced by dots, so that each word stays where it is."""
+    """Replace code by dots, so that the positions of words do not change."""
     return CODE.sub(lambda found: re.sub(r"[^\n]", "·", found[0]), text)
 
 
 def findings(name: str, text: str, before: int = 0) -> Iterator[str]:
-    """What is found in a text, as file, line, rule and message.
+    """Yield the findings in a text: file, line, rule and message.
 
     Args:
-        name: of the file.
-        text: a part of it.
-        before: the number of the line before its first.
+        name: name of the file.
+        text: a part of the file.
+        before: number of the line before the text.
     """
     for found in LintFile(name, without_code(text)).lint(CHECKS):
         line, _column = found.pos
@@ -104,7 +104,7 @@ def findings(name: str, text: str, before: int = 0) -> Iterator[str]:
 
 
 def parts(path: Path) -> Iterable[tuple[int, str]]:
-    """The prose of a file: each part with the number of the line before its first. In a plugin, that is its documentation."""
+    """Return the prose of a file: parts with the number of the line before. For a plugin, its documentation."""
     return of_plugin(path) if path.suffix == ".py" else [(0, path.read_text("utf-8"))]
 
 

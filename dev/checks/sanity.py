@@ -1,11 +1,11 @@
 # Copyright: Contributors to the keyops.aws collection
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Run C(ansible-test sanity), with no ignore file, on a copy of what git knows or would take.
+"""Run C(ansible-test sanity), without an ignore file, on a copy of all files that git does not ignore.
 
-ansible-test wants the collection in a folder of its name, among the others that it needs; and it would fetch a program that
-installs pip from the web. Here that is Python's own C(ensurepip), in a home folder of its own, so that the check needs nothing
-but an index of packages, and leaves nothing behind outside of the virtual environment.
+ansible-test requires the collection in a folder with its name, next to its dependencies. It would also download a program that
+installs pip. This check uses C(ensurepip) instead, in a separate home folder. So it requires only a package index, and writes no
+files outside of the virtual environment.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ sys.exit(subprocess.call([sys.executable, "-m", "pip", "install", *packages]))
 
 
 def make_copy() -> None:
-    """Copy the files of this checkout, and make a repository of them, as ansible-test lists files with git."""
+    """Copy the files of this checkout into a new repository, because ansible-test lists files with git."""
     shutil.rmtree(COPY, ignore_errors=True)
     listed = subprocess.run(
         ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
@@ -59,7 +59,7 @@ def make_copy() -> None:
 
 
 def make_home() -> None:
-    """Make a home folder that has pip's configuration, and the program that installs pip."""
+    """Create a home folder with pip's configuration and the program that installs pip."""
     cache = HOME / ".ansible" / "test" / "cache"
     cache.mkdir(parents=True, exist_ok=True)
     version = get_venv_packages(types.SimpleNamespace(version=PYTHON))["pip"]
@@ -71,7 +71,7 @@ def make_home() -> None:
 
 
 def main() -> int:
-    """Run it. Returns the exit code of ansible-test."""
+    """Run the check. Returns the exit code of ansible-test."""
     make_copy()
     make_home()
     if list((COPY / "tests" / "sanity").glob("ignore*")):
@@ -82,8 +82,8 @@ def main() -> int:
     done = subprocess.run(
         command, cwd=COPY, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
     )
-    said = done.stdout.splitlines()
-    print("\n".join([line for line in said if line.startswith(("ERROR", "FATAL"))] or said))
+    lines = done.stdout.splitlines()
+    print("\n".join([line for line in lines if line.startswith(("ERROR", "FATAL"))] or lines))
     return done.returncode
 
 

@@ -4,9 +4,9 @@
 
 """The steps of the role key_store_maintenance.
 
-What one step finds out, the next one needs. It is kept out of Ansible's variables, where the tasks of the user, their facts and
-their extra variables could change it: in a file of the temporary folder that this run of Ansible has for itself. Secrets are not
-in it; the keeper on the managed host has them in memory.
+The state between the steps is in a file in the temporary folder of this run of Ansible. It is not in Ansible's variables, because
+the tasks of the user, their facts and extra variables could change it there. The file has no secrets; the keeper on the managed
+host has them in memory.
 """
 
 from __future__ import annotations
@@ -50,10 +50,10 @@ NOT_ENDED = (
 
 
 class ActionModule(WaitingAction):
-    """Does the step of a window that its option C(step) names."""
+    """Runs the step of a window that the option C(step) selects."""
 
     def run(self, tmp: Any = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
-        """Do the step.
+        """Run the step.
 
         Returns:
             The result of the task, see C(maintenance_window) in C(plugins/modules).
@@ -79,14 +79,14 @@ class ActionModule(WaitingAction):
         self._remove_tmp_path(self._connection._shell.tmpdir)
         return outcome
 
-    # ---- what is known between the steps
+    # ---- the state between the steps
 
     @property
     def _path(self) -> str:
-        """A file for this window: each time that the role is included has blocks of its own, and each host a window."""
+        """The file of this window: each include of the role has its own blocks, and each host has its own window."""
         within, parts = self._task._parent, [self._host]
         if self._task.args.get("step") == "work":
-            # It is in a file of its own, so that it is included with the user's tasks: the blocks are those of the include.
+            # This step is in its own file, included with the user's tasks: the parents are the blocks of that include.
             while not isinstance(within, TaskInclude):
                 within = within._parent
             within = within._parent
@@ -97,10 +97,10 @@ class ActionModule(WaitingAction):
         return os.path.join(constants.DEFAULT_LOCAL_TMP, f"keyops-aws-window-{name}.json")
 
     def _options(self) -> maintenance.Options:
-        """Those of the first step count for the whole window: later ones may come from variables that were changed since.
+        """The options of the window. Those of the first step are used until its end: variables may have changed since.
 
         Raises:
-            InputError: one of them cannot be used.
+            InputError: an option is invalid.
         """
         arguments = self._task.args
         window = None if arguments.get("step") == "check" else self._load()
@@ -124,23 +124,23 @@ class ActionModule(WaitingAction):
     # ---- steps
 
     def _check(self, variables: dict[str, Any]) -> dict[str, Any]:
-        """Look whether the window may begin."""
+        """Check whether the window may begin."""
         window = maintenance.Window(options=self._given.fixed(), connections=self._connections())
-        if self._leaves_out(variables, "reconnect"):
+        if self._skips_tag(variables, "reconnect"):
             return self._fail(window, NOT_ENDED)
         try:
             limits = self._given.limits()
         except maintenance.InputError as error:
             return self._refuse(window, [str(error)])
         refusals = self._refusals_of_tasks(variables)
-        looks = self._stores(
+        predicted = self._stores(
             variables,
-            {"state": "disconnected", "stores": self._given.stores, **self._lease(), **self._looks()},
-            look=True,
+            {"state": "disconnected", "stores": self._given.stores, **self._lease(), **self._prediction_options()},
+            predict_only=True,
         )
-        if "stores" not in looks:
-            return self._refuse(window, [*refusals, looks.get("msg", "The key stores could not be described.")])
-        plan = maintenance.plan_window(looks["stores"], limits)
+        if "stores" not in predicted:
+            return self._refuse(window, [*refusals, predicted.get("msg", "The key stores could not be described.")])
+        plan = maintenance.plan_window(predicted["stores"], limits)
         window.plans = plan["stores"]
         refusals += plan["refusals"]
         if refusals:
@@ -152,23 +152,23 @@ class ActionModule(WaitingAction):
         return {"changed": False, **plan}
 
     def _show(self, variables: dict[str, Any]) -> dict[str, Any]:
-        """Show the plan, or how it went."""
+        """Show the plan, or the summary."""
         window = self._load()
         if window is None or not window.plans:
             return {"skipped": True, "changed": False}
         if window.summary is not None:
             if self._task.check_mode or not (window.disconnected or window.connected):
                 return {"skipped": True, "changed": False}
-            return self._shown(maintenance.summary_table(window.summary))
-        return self._shown(maintenance.plan_table(window.plans, window.lease))
+            return self._lines_as_result(maintenance.summary_table(window.summary))
+        return self._lines_as_result(maintenance.plan_table(window.plans, window.lease))
 
     def _disconnect(self, variables: dict[str, Any]) -> dict[str, Any]:
-        """Take the stores out of service."""
+        """Disconnect the stores."""
         window = self._load()
         if window is None or not window.checked:
             window = window or maintenance.Window()
             return self._fail(window, NOT_CHECKED)
-        if self._leaves_out(variables, "reconnect"):
+        if self._skips_tag(variables, "reconnect"):
             return self._fail(window, NOT_ENDED)
         leaving = [plan for plan in window.plans if plan["disconnects"]]
         window.begun = True
@@ -185,14 +185,14 @@ class ActionModule(WaitingAction):
         window.disconnected = done.get("stores", [])
         window.leave_to_others(leaving)
         if done.get("failed"):
-            if done.get("changed") is False:  # the module itself says so; a result that was lost says nothing
-                window.begun = False  # another window may have the stores: they are not for this one to connect
+            if done.get("changed") is False:  # the module reports that; a lost result does not
+                window.begun = False  # another window may have the stores: this one must not connect them
             return {**self._fail(window, str(done.get("msg", ""))), "changed": done.get("changed", False)}
         self._save(window)
-        return {"changed": done.get("changed", False), **_shown_by_ansible(done)}
+        return {"changed": done.get("changed", False), **_ansible_values(done)}
 
     def _work(self, variables: dict[str, Any]) -> dict[str, Any]:
-        """Keep the user's tasks from running while the stores are in service."""
+        """Refuse to run the user's tasks while the stores are in service."""
         window = self._load()
         if window is None or not window.checked:
             return self._fail(window or maintenance.Window(), NOT_CHECKED)
@@ -201,7 +201,7 @@ class ActionModule(WaitingAction):
         return {"changed": False}
 
     def _note(self, variables: dict[str, Any]) -> dict[str, Any]:
-        """Keep in mind what failed: of the user's tasks, as the other steps do that by themselves."""
+        """Record the failure of the user's tasks. The other steps record their own."""
         window = self._load() or maintenance.Window()
         if not window.failure:
             window.failure = maintenance.failure_of(
@@ -211,26 +211,26 @@ class ActionModule(WaitingAction):
         return {"changed": False}
 
     def _reconnect(self, variables: dict[str, Any]) -> dict[str, Any]:
-        """Bring back what was in service, whatever has happened since."""
+        """Reconnect the stores that were in service, in all cases."""
         window = self._load() or self._left_by_another(variables)
         returning = window.returning()
         done: dict[str, Any] = {}
         if returning:
             if window.job is not None:
-                done = self._by_keeper(Job(**window.job), variables)
+                done = self._connect_by_keeper(Job(**window.job), variables)
             if not any(store["operations"] or not store["failed"] for store in done.get("stores", [])):
-                done = self._by_ourselves(window, returning, variables)
-            elif left := _without(returning, done["stores"]):  # the keeper has left them to others
-                done = _together(done, self._by_ourselves(window, left, variables))
+                done = self._connect_by_module(window, returning, variables)
+            elif left := _plans_without(returning, done["stores"]):  # the keeper has left these to other windows
+                done = _merged(done, self._connect_by_module(window, left, variables))
             window.connected = done.get("stores", [])
             window.connect_failure = _failure_of_connect(done, returning)
         window.summary = maintenance.summarise(window.plans, window.disconnected, window.connected, maintenance.now())
         self._save(window)
-        told = {"changed": bool(done.get("changed")), "summary": window.summary, **_shown_by_ansible(done)}
-        return told if returning else {**told, "skipped": True}
+        outcome = {"changed": bool(done.get("changed")), "summary": window.summary, **_ansible_values(done)}
+        return outcome if returning else {**outcome, "skipped": True}
 
     def _report(self, variables: dict[str, Any]) -> dict[str, Any]:
-        """Fail where anything has."""
+        """Fail if any step has failed."""
         window = self._load() or maintenance.Window()
         with suppress(OSError):
             os.unlink(self._path)
@@ -239,34 +239,34 @@ class ActionModule(WaitingAction):
             return {"failed": True, "msg": " ".join(filter(None, failures))}
         return {"changed": False}
 
-    # ---- what the steps need
+    # ---- helpers of the steps
 
     def _refuse(self, window: maintenance.Window, refusals: list[str]) -> dict[str, Any]:
-        """Fail before anything is disconnected, telling all that is wrong at once."""
-        told = f"Nothing was disconnected. {' '.join(refusals)}"
-        return {**self._fail(window, told), "stores": window.plans, "refusals": refusals}
+        """Fail before any disconnect, with all refusals in one message."""
+        message = f"Nothing was disconnected. {' '.join(refusals)}"
+        return {**self._fail(window, message), "stores": window.plans, "refusals": refusals}
 
     def _fail(self, window: maintenance.Window, message: str) -> dict[str, Any]:
         window.failure = message
         self._save(window)
         return {"failed": True, "changed": False, "msg": message}
 
-    def _leaves_out(self, variables: Mapping[str, Any], tag: str) -> bool:
+    def _skips_tag(self, variables: Mapping[str, Any], tag: str) -> bool:
         return tag in variables.get("ansible_skip_tags", ())
 
     def _connections(self) -> list[dict[str, Any]]:
-        """How each store is reached, without secrets."""
+        """The connection options of each store, without secrets."""
         return [maintenance.without_secrets(store) for store in self._given.stores]
 
     def _lease(self) -> dict[str, Any]:
-        """Who brings the stores back if the play does not."""
+        """The options of the keeper and the lease, which reconnect the stores if the play does not."""
         return {"lease_minutes": self._given.lease_minutes, "keeper": self._given.keeper, **self._role()}
 
     def _role(self) -> dict[str, Any]:
-        """With it, leases in AWS are made, found, and ended."""
+        """The role with which leases in AWS are created, found, and ended."""
         return {"lease_role_arn": self._given.lease_role_arn} if self._given.lease_role_arn else {}
 
-    def _looks(self) -> dict[str, Any]:
+    def _prediction_options(self) -> dict[str, Any]:
         credentials = self._given.xks_proxy_credentials
         return {
             "predict_connect": self._given.predict_connect,
@@ -276,7 +276,7 @@ class ActionModule(WaitingAction):
         }
 
     def _refusals_of_tasks(self, variables: Mapping[str, Any]) -> list[str]:
-        """What can be seen to be wrong with the user's tasks."""
+        """The faults in the user's tasks that can be found before they run."""
         if not self._given.tasks_file:
             return []
         path = os.path.join(str(variables["playbook_dir"]), self._given.tasks_file)
@@ -296,37 +296,39 @@ class ActionModule(WaitingAction):
         ]
 
     def _left_by_another(self, variables: dict[str, Any]) -> maintenance.Window:
-        """What an earlier run has left out of service, where this one does nothing but bring it back."""
+        """The window that an earlier run has left open, for a run that only reconnects."""
         window = maintenance.Window(connections=self._connections())
-        looks = self._stores(variables, {"state": "connected", "stores": self._given.stores, **self._role()}, look=True)
-        if "stores" not in looks:
-            window.failure = str(looks.get("msg", "The key stores could not be described."))
+        described = self._stores(
+            variables, {"state": "connected", "stores": self._given.stores, **self._role()}, predict_only=True
+        )
+        if "stores" not in described:
+            window.failure = str(described.get("msg", "The key stores could not be described."))
         else:
             plan = maintenance.plan_window(
-                looks["stores"], maintenance.Limits(now=maintenance.now(), min_active_hsms=0)
+                described["stores"], maintenance.Limits(now=maintenance.now(), min_active_hsms=0)
             )
             window.plans, window.failure = plan["stores"], " ".join(plan["refusals"])
         return window
 
-    def _by_keeper(self, job: Job, variables: dict[str, Any]) -> dict[str, Any]:
-        """Ask the keeper to bring the stores back.
+    def _connect_by_keeper(self, job: Job, variables: dict[str, Any]) -> dict[str, Any]:
+        """Request the reconnect from the keeper.
 
         Returns:
-            The module's result; empty where there is no keeper any more, as after the end of the lease.
+            The module's result; empty if the keeper no longer runs, as after the end of the lease.
         """
         if self._low_level_execute_command(f"touch {shlex.quote(job.end)}")["rc"] != 0:
-            return {}  # somebody has removed its folder
+            return {}  # a user has removed its folder
         done = self._wait(Job.at(job.end.removesuffix(".end"), job.pid, began=job.began, stage=KEEPER), variables)
         return done if "stores" in done else {}
 
-    def _by_ourselves(
+    def _connect_by_module(
         self, window: maintenance.Window, returning: list[dict[str, Any]], variables: dict[str, Any]
     ) -> dict[str, Any]:
         options = {
             "state": "connected",
             "stores": window.targets(returning, self._given.stores),
             "verify": self._given.verify,
-            # Another window may have these stores by now. Without a first step in this play, the user asks for them at any rate.
+            # Another window may have these stores now. If this play had no first step, the user explicitly asks for them.
             "even_in_use": not window.options,
             **self._role(),
         }
@@ -337,19 +339,19 @@ class ActionModule(WaitingAction):
         variables: dict[str, Any],
         options: Mapping[str, Any],
         *,
-        look: bool = False,
+        predict_only: bool = False,
         job_of: maintenance.Window | None = None,
     ) -> dict[str, Any]:
-        """Run the module for several stores, reached as the options, defaults and environment of this task say.
+        """Run the module for several stores, with the connection options, defaults and environment of this task.
 
         Args:
-            variables: see there.
+            variables: of the task.
             options: of the module.
-            look: predict only.
-            job_of: is told of the job, should the module go on in the background.
+            predict_only: run the module in check mode.
+            job_of: the window that records the job, if the module continues in the background.
         """
 
-        def began(job: Job) -> None:
+        def record(job: Job) -> None:
             if job_of is not None:
                 job_of.job = job.__dict__
                 self._save(job_of)
@@ -363,24 +365,24 @@ class ActionModule(WaitingAction):
         }
         module: dict[str, Any] = {"module_name": MODULE, "module_args": arguments}
         check_mode, diff = self._task.check_mode, self._task.diff
-        self._task.check_mode, self._task.diff = check_mode or look, diff and not look
+        self._task.check_mode, self._task.diff = check_mode or predict_only, diff and not predict_only
         try:
             if self._task.check_mode:
                 return self._run_module(variables, **module)
-            return self._execute_with_progress(variables, began=began, **module)
+            return self._execute_with_progress(variables, on_job=record, **module)
         finally:
             self._task.check_mode, self._task.diff = check_mode, diff
 
     def _module_defaults(self) -> dict[str, Any]:
-        """Those for the module alone. Those of the action group reach this task as its own options."""
+        """The defaults for the module. Those for the action group are already in the options of this task."""
         defaults: dict[str, Any] = {}
         for each in self._task.module_defaults or ():
             defaults.update(each.get(MODULE, {}))
         templated: dict[str, Any] = self._templar.template(defaults)
         return templated
 
-    def _shown(self, lines: list[str]) -> dict[str, Any]:
-        """Lines of text as a block, where the callback shows them so; else as a list, so that each is readable."""
+    def _lines_as_result(self, lines: list[str]) -> dict[str, Any]:
+        """Lines of text as a block, if the callback shows blocks; otherwise as a list, so that each line is readable."""
         shows_blocks = False
         with suppress(AnsibleError):
             option = constants.config.get_config_value("result_format", plugin_type="callback", plugin_name="default")
@@ -389,7 +391,7 @@ class ActionModule(WaitingAction):
 
 
 def _failure_of_connect(done: Mapping[str, Any], returning: list[dict[str, Any]]) -> str:
-    """Why not all stores could be connected; empty if they could. A result that was lost names no store."""
+    """Why not all stores could be connected; empty if they could. A lost result names no store."""
     if not done.get("failed"):
         return ""
     message = str(done.get("msg", ""))
@@ -399,14 +401,14 @@ def _failure_of_connect(done: Mapping[str, Any], returning: list[dict[str, Any]]
     return f"{message} These key stores may be out of service: {names}. Run the playbook again with --tags reconnect."
 
 
-def _without(plans: list[dict[str, Any]], stores: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The plans of the stores that are not among these."""
+def _plans_without(plans: list[dict[str, Any]], stores: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The plans without those of the given stores."""
     known = {store["custom_key_store_id"] for store in stores}
     return [plan for plan in plans if plan["custom_key_store_id"] not in known]
 
 
-def _together(first: dict[str, Any], second: dict[str, Any]) -> dict[str, Any]:
-    """Two results of the module as one."""
+def _merged(first: dict[str, Any], second: dict[str, Any]) -> dict[str, Any]:
+    """Merge two results of the module."""
     messages = [str(each["msg"]) for each in (first, second) if each.get("failed")]
     return {
         **first,
@@ -416,6 +418,6 @@ def _together(first: dict[str, Any], second: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _shown_by_ansible(result: Mapping[str, Any]) -> dict[str, Any]:
-    """What Ansible itself shows of the result of a module."""
+def _ansible_values(result: Mapping[str, Any]) -> dict[str, Any]:
+    """The values of a module's result that Ansible itself shows."""
     return {name: result[name] for name in ("diff", "warnings", "deprecations") if name in result}

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The options of the modules that predict a connect, described in one place."""
+"""The options of the modules that predict a connect, documented in one place."""
 
 from __future__ import annotations
 

@@ -448,7 +448,7 @@ error:
 import gc
 
 if __name__ == "__main__":
-    gc.disable()  # while all is imported: none of it is ever freed, and looking for what is takes a tenth of a task's time
+    gc.disable()  # during the imports: no imported object is freed, and garbage collection takes a tenth of a task's time
 
 from dataclasses import replace
 from functools import partial
@@ -465,7 +465,7 @@ from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store impor
 from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.apply import Handover
 from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.apply import MustWait
 from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.background import Worker
-from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.clients import client_beside
+from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.clients import service_client
 from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.clock import Clock
 from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.clusters import Cluster
 from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.clusters import describe_clusters
@@ -486,7 +486,7 @@ from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.versi
 
 
 def argument_spec() -> dict[str, dict[str, Any]]:
-    """The options of this module; those of every AWS module are added by C(AnsibleAWSModule)."""
+    """The options of this module; C(AnsibleAWSModule) adds those of every AWS module."""
     return {
         "state": {"type": "str", "default": "present", "choices": ["present", "absent", "connected", "disconnected"]},
         "custom_key_store_id": {"type": "str", "aliases": ["id"]},
@@ -515,7 +515,7 @@ def argument_spec() -> dict[str, dict[str, Any]]:
 
 
 INTERRUPTED = "~/.keyops-aws/interrupted"
-"""On the managed host: a lease for each store that a task has disconnected for a change and not yet connected again."""
+"""On the managed host: a lease for each store that a task has disconnected for a change and not reconnected yet."""
 
 if TYPE_CHECKING:
     from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.prediction import Check
@@ -529,13 +529,13 @@ MODULE = "ansible_collections.keyops.aws.plugins.modules.kms_custom_key_store"
 
 
 def ensure(module: AnsibleAWSModule, history: History, clock: Clock, worker: Worker, permit: Permit) -> dict[str, Any]:
-    """Do what the task asks for.
+    """Bring the store to the state that the task asks for.
 
     Returns:
-        The task's result; or where to find it, where another process goes on with the task.
+        The task's result; or the job that will have it, if another process continues the task.
 
     Raises:
-        CustomKeyStoreError: it could not be done; C(history) tells how far it came.
+        CustomKeyStoreError: the task failed; C(history) has the steps up to then.
     """
     desired = desired_store(module.params)
     if SERVICE_OWNER.option in desired.given:
@@ -544,17 +544,19 @@ def ensure(module: AnsibleAWSModule, history: History, clock: Clock, worker: Wor
     client = module.client("kms", config=client_config())
 
     def describe_cluster(cluster_id: str) -> Cluster:
-        cloudhsm = client_beside(module, "cloudhsmv2", timeout=10)
+        cloudhsm = service_client(module, "cloudhsmv2", timeout=10)
         return describe_clusters(cloudhsm, [cluster_id])[cluster_id]
 
     def check_endpoint(configuration: Mapping[str, Any]) -> Sequence[Check]:
         from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store import predict  # few tasks need it
 
-        predictor = predict.Predictor(partial(client_beside, module, timeout=10), predict.own_credential(module.params))
+        predictor = predict.Predictor(
+            partial(service_client, module, timeout=10), predict.own_credential(module.params)
+        )
         return predictor.check_endpoint(configuration, str(client.meta.region_name))
 
     def where() -> str:
-        return place(client.meta.region_name, client_beside(module, "sts", timeout=2))
+        return place(client.meta.region_name, service_client(module, "sts", timeout=2))
 
     clock = replace(clock, announce=worker.progress.reporter(desired, history))
     leases = Leases(INTERRUPTED, expires_after=24 * 3600)
@@ -615,7 +617,7 @@ def main(worker: Optional[Worker] = None) -> None:
     finally:
         permit.ownership.release()
     if not module._diff:
-        outcome.pop("diff", None)  # the result of another process is not there yet
+        outcome.pop("diff", None)  # the other process has no result yet
     finish(**outcome)
 
 

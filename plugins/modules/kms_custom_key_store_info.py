@@ -574,7 +574,7 @@ error:
 import gc
 
 if __name__ == "__main__":
-    gc.disable()  # while all is imported: none of it is ever freed, and looking for what is takes a tenth of a task's time
+    gc.disable()  # during the imports: no imported object is freed, and garbage collection takes a tenth of a task's time
 
 from functools import partial
 from typing import TYPE_CHECKING
@@ -586,7 +586,7 @@ from typing import Optional
 from ansible_collections.amazon.aws.plugins.module_utils.common import set_collection_info
 from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleAWSModule
 
-from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.clients import client_beside
+from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.clients import service_client
 from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.clock import Clock
 from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.clock import Deadline
 from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.clusters import Cluster
@@ -614,17 +614,17 @@ if TYPE_CHECKING:
     from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.predict import Predictor
 
 PATIENCE = 600
-"""Seconds after which a request that KMS throttles is not repeated any more."""
+"""How long to retry a request that KMS throttles, in seconds."""
 
 LONGEST_UNUSED = 36500
-"""Days. More than any key is old."""
+"""Days. Longer than the age of any key."""
 
 EVENTS_PATIENCE = 60
-"""The same for CloudTrail. A store is described without its events, too."""
+"""The same for CloudTrail. Without its events, a store is still returned."""
 
 
 def argument_spec() -> dict[str, dict[str, Any]]:
-    """The options of this module; those of every AWS module are added by C(AnsibleAWSModule)."""
+    """The options of this module; C(AnsibleAWSModule) adds those of every AWS module."""
     return {
         "custom_key_store_id": {"type": "str", "aliases": ["id"]},
         "name": {"type": "str", "aliases": ["custom_key_store_name"]},
@@ -637,13 +637,13 @@ def argument_spec() -> dict[str, dict[str, Any]]:
 
 
 def describe_stores(module: AnsibleAWSModule, clock: Clock) -> dict[str, Any]:
-    """Gather what the task asks for.
+    """Gather the information that the task asks for.
 
     Returns:
         The task's result.
 
     Raises:
-        CustomKeyStoreError: KMS could not be asked for the stores, or for the keys of the account.
+        CustomKeyStoreError: the stores could not be described, or the keys of the account could not be listed.
     """
     options = {"CustomKeyStoreId": "custom_key_store_id", "CustomKeyStoreName": "name"}
     which = {member: module.params[option] for member, option in options.items() if module.params[option] is not None}
@@ -668,7 +668,7 @@ def describe_stores(module: AnsibleAWSModule, clock: Clock) -> dict[str, Any]:
 
 
 def check_unused_for_days(params: Mapping[str, Any]) -> None:
-    """Raises CustomKeyStoreError for a number of days that means nothing."""
+    """Raises CustomKeyStoreError for an invalid number of days."""
     days = params["unused_for_days"]
     if days is None:
         return
@@ -681,20 +681,20 @@ def check_unused_for_days(params: Mapping[str, Any]) -> None:
 
 
 def make_predictor(module: AnsibleAWSModule) -> Optional[Predictor]:
-    """None where the task does not ask for a prediction.
+    """The predictor; None if the task does not ask for a prediction.
 
     Raises:
-        CustomKeyStoreError: C(xks_proxy_credentials) cannot be used.
+        CustomKeyStoreError: C(xks_proxy_credentials) is invalid.
     """
     if not (module.params["predict_connect"] or module.params["xks_proxy_credentials"]):
         return None
     from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store import predict  # few tasks need it
 
-    return predict.Predictor(partial(client_beside, module, timeout=10), predict.credentials_of(module.params))
+    return predict.Predictor(partial(service_client, module, timeout=10), predict.credentials_of(module.params))
 
 
 def store_result(store: CustomKeyStore) -> dict[str, Any]:
-    """One store for the result, with the reason where it is FAILED."""
+    """One store for the result, with the cause if it is FAILED."""
     if store.connection_state is not ConnectionState.FAILED:
         return store.to_result()
     failure = diagnose(store.connection_error_code or "UNKNOWN", store.type)
@@ -705,12 +705,12 @@ def add_keys(module: AnsibleAWSModule, kms: Kms, results: Mapping[str, dict[str,
     """Add C(keys) to each of the stores, in one pass over the account for all of them.
 
     Args:
-        module: is made to warn of what is missing.
-        kms: see there.
+        module: gets a warning if something is missing.
+        kms: see C(Kms).
         results: the stores by id, as they will be returned.
 
     Returns:
-        What the result has beside the stores.
+        The other values of the result, apart from the stores.
 
     Raises:
         CustomKeyStoreError: the keys of the account could not be listed.
@@ -728,9 +728,9 @@ def add_keys(module: AnsibleAWSModule, kms: Kms, results: Mapping[str, dict[str,
                 f"Of {unknown} KMS keys it is not known when they were used last, see last_usage.unknown: they may have been used"
                 f" in the last {module.params['unused_for_days']} days, and are returned anyway."
             )
-    told = results_by_store(keys, uses)
+    keys_by_store = results_by_store(keys, uses)
     for custom_key_store_id, result in results.items():
-        result["keys"] = told.get(custom_key_store_id, [])
+        result["keys"] = keys_by_store.get(custom_key_store_id, [])
     if uses.aliases_error is not None:
         module.warn(f"The aliases of the keys are not known: {uses.aliases_error.message}")
     for error in list(found.not_described.values())[:1]:
@@ -744,7 +744,7 @@ def add_keys(module: AnsibleAWSModule, kms: Kms, results: Mapping[str, dict[str,
 def add_clusters(module: AnsibleAWSModule, results: Collection[dict[str, Any]]) -> Mapping[str, Cluster]:
     """Add C(cloud_hsm_cluster) to each of the stores that are in AWS CloudHSM. Returns the clusters by their ids."""
     ids = {result["cloud_hsm_cluster_id"] for result in results if "cloud_hsm_cluster_id" in result}
-    clusters = describe_clusters(client_beside(module, "cloudhsmv2"), ids)
+    clusters = describe_clusters(service_client(module, "cloudhsmv2"), ids)
     for result in results:
         if "cloud_hsm_cluster_id" in result:
             result["cloud_hsm_cluster"] = clusters[result["cloud_hsm_cluster_id"]].to_result()
@@ -755,14 +755,14 @@ def add_events(module: AnsibleAWSModule, results: Mapping[str, dict[str, Any]], 
     """Add C(events) to each of the stores.
 
     Args:
-        module: its options say which stores are asked for.
+        module: its options select the stores.
         results: the stores by id, as they will be returned.
         deadline: see C(Trail).
 
     Returns:
-        What the result has beside the stores.
+        The other values of the result, apart from the stores.
     """
-    trail = Trail(client_beside(module, "cloudtrail"), deadline)
+    trail = Trail(service_client(module, "cloudtrail"), deadline)
     try:
         events = trail.events(results)
     except TrailError as error:

@@ -265,14 +265,14 @@ error:
 import gc
 
 if __name__ == "__main__":
-    gc.disable()  # while all is imported: none of it is ever freed, and looking for what is takes a tenth of a task's time
+    gc.disable()  # during the imports: no imported object is freed, and garbage collection takes a tenth of a task's time
 
 from typing import Any
 
 from ansible_collections.amazon.aws.plugins.module_utils.common import set_collection_info
 from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleAWSModule
 
-from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.clients import client_beside
+from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.clients import service_client
 from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.clock import Clock
 from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.clusters import Cluster
 from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.clusters import describe_clusters
@@ -289,7 +289,7 @@ from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.versi
 
 
 def argument_spec() -> dict[str, dict[str, Any]]:
-    """The options of this module; those of every AWS module are added by C(AnsibleAWSModule)."""
+    """The options of this module; C(AnsibleAWSModule) adds those of every AWS module."""
     return {
         "alias": {"type": "str", "required": True},
         "state": {"type": "str", "default": "present", "choices": ["present", "absent"]},
@@ -307,20 +307,20 @@ def argument_spec() -> dict[str, dict[str, Any]]:
 
 
 def task_of(module: AnsibleAWSModule, history: KeyHistory) -> KeyTask:
-    """What the module's options ask for.
+    """Make the task from the module's options.
 
     Raises:
-        CustomKeyStoreError: they do not go together.
+        CustomKeyStoreError: options exclude each other.
     """
     desired = desired_key(module.params)
     refuse_two_identities(module.params)
     client = module.client("kms", config=client_config())
 
     def where() -> str:
-        return place(client.meta.region_name, client_beside(module, "sts", timeout=2))
+        return place(client.meta.region_name, service_client(module, "sts", timeout=2))
 
     def describe_cluster(cluster_id: str) -> Cluster:
-        return describe_clusters(client_beside(module, "cloudhsmv2"), [cluster_id])[cluster_id]
+        return describe_clusters(service_client(module, "cloudhsmv2"), [cluster_id])[cluster_id]
 
     return KeyTask(
         desired,
@@ -352,7 +352,7 @@ def main() -> None:
         module.warn(warning)
     if not module._diff:
         outcome.pop("diff", None)
-    # A policy may name accounts: it is shown in a diff alone.
+    # A policy may name accounts: only a diff shows it.
     arguments = {name: value for name, value in module.params.items() if name != "policy"}
     finish(**outcome, invocation={"module_args": arguments})
 

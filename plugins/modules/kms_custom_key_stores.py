@@ -431,7 +431,7 @@ leases_problem:
 import gc
 
 if __name__ == "__main__":
-    gc.disable()  # while all is imported: none of it is ever freed, and looking for what is takes a tenth of a task's time
+    gc.disable()  # during the imports: no imported object is freed, and garbage collection takes a tenth of a task's time
 
 from typing import Any
 from typing import Optional
@@ -451,7 +451,7 @@ MODULE = "ansible_collections.keyops.aws.plugins.modules.kms_custom_key_stores"
 
 
 def argument_spec() -> dict[str, dict[str, Any]]:
-    """The options of this module; those of every AWS module are added by C(AnsibleAWSModule)."""
+    """The options of this module; C(AnsibleAWSModule) adds those of every AWS module."""
     return {
         "state": {"type": "str", "required": True, "choices": ["connected", "disconnected"]},
         "stores": {

@@ -2,9 +2,9 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""A maintenance window, as the role key_store_maintenance sees it: what to do with each store, and how it went.
+"""A maintenance window of the role key_store_maintenance: the plan for each store, and the summary.
 
-Everything here is pure: options and results of modules in, plain data out, for the steps of the role.
+All functions are pure: they turn options and results of modules into plain data for the steps of the role.
 """
 
 # This file is private to the keyops.aws collection: it may change in any release without notice.
@@ -29,10 +29,10 @@ Store = Mapping[str, Any]
 """One of C(stores) of the result of M(keyops.aws.kms_custom_key_stores)."""
 
 SECRETS = ("secret_key", "aws_secret_access_key", "session_token", "aws_session_token")
-"""The options of a store that are never written down."""
+"""The options of a store that are never written to a file."""
 
 ADDRESS = ("custom_key_store_id", "id", "name", "custom_key_store_name")
-"""The options of a store that say which it is; the others say how it is reached."""
+"""The options that select a store; the others are its connection options."""
 
 USE_IS_RECORDED_WITHIN = 60
 """Minutes."""
@@ -42,7 +42,7 @@ IN_TRANSITION = ("CONNECTING", "DISCONNECTING")
 
 
 class InputError(Exception):
-    """A value of the user that cannot be used: one sentence for the user."""
+    """An option has an invalid value: one sentence for the user."""
 
 
 def now() -> datetime.datetime:
@@ -51,13 +51,13 @@ def now() -> datetime.datetime:
 
 @dataclass(frozen=True)
 class Options:
-    """What the user asks for: the options of a step, which are the variables of the role without their prefix.
+    """The options of a step: the variables of the role without their prefix.
 
     Attributes:
         step: see C(maintenance_window) in C(plugins/modules).
         stores: as the user gave them. They may hold secrets.
         xks_proxy_credentials: of the proxies of external stores. They hold secrets.
-        connection: what else the step was given: how to reach stores that do not say it themselves. It may hold secrets.
+        connection: the other options of the step: the connection options for stores without their own. It may hold secrets.
     """
 
     step: str
@@ -79,10 +79,10 @@ class Options:
 
     @classmethod
     def of(cls, arguments: Mapping[str, Any]) -> Options:
-        """Read the arguments of a task. Before ansible-core 2.19, a number that comes out of a template is a text.
+        """Read the arguments of a task. Before ansible-core 2.19, a number from a template is a string.
 
         Raises:
-            InputError: one of them has another type.
+            InputError: an argument has the wrong type.
         """
         kinds = {each.name: each.type for each in fields(cls) if each.name != "connection"}
         own = {name: _typed(name, arguments[name], kinds[name]) for name in kinds if arguments.get(name) is not None}
@@ -90,12 +90,12 @@ class Options:
         return cls(**{"step": "", **own}, connection=others)
 
     def fixed(self) -> dict[str, Any]:
-        """What counts from the first step of a window to the last. It holds no secret, and neither stores nor connections."""
+        """The options that stay the same from the first step of a window to the last. Without secrets, stores and connections."""
         others = ("step", "stores", "xks_proxy_credentials", "connection")
         return {each.name: getattr(self, each.name) for each in fields(self) if each.name not in others}
 
     def limits(self) -> Limits:
-        """Raises InputError if a time is none."""
+        """Raises InputError for an invalid time."""
         return Limits(
             now=now(),
             not_before=parse_time(self.not_before, "key_store_maintenance_not_before"),
@@ -105,7 +105,7 @@ class Options:
         )
 
     def lease_text(self, *, sees_play: bool, now: datetime.datetime) -> list[str]:
-        """Who brings the stores back if the play does not: sentences for the user, at the beginning of a window.
+        """What reconnects the stores if the play does not: sentences for the user, at the beginning of a window.
 
         Args:
             sees_play: does the keeper run on the same host as Ansible?
@@ -115,20 +115,20 @@ class Options:
         in_aws = self.stores_with_lease_in_aws()
         if not self.keeper and not in_aws:
             return ["There is no keeper: if this play ends early, run it again with --tags reconnect."]
-        told = []
+        sentences = []
         if self.keeper:
             early = "as soon as Ansible has ended, or " if sees_play else ""
-            told.append(
+            sentences.append(
                 f"If this play ends early, a keeper connects the stores again {early}at {until} (UTC) at the latest."
             )
         if in_aws:
             which = "them" if in_aws == len(self.stores) else f"{in_aws} of {len(self.stores)} stores"
             reason = "is lost together with its host" if self.keeper else "ends early"
-            told.append(f"If the play {reason}, AWS connects {which} within two minutes after {until} (UTC).")
-        return told
+            sentences.append(f"If the play {reason}, AWS connects {which} within two minutes after {until} (UTC).")
+        return sentences
 
     def stores_with_lease_in_aws(self) -> int:
-        """Of how many stores the lease is kept in AWS, too."""
+        """How many stores also have a lease in AWS."""
         return sum(1 for store in self.stores if store.get("lease_role_arn") or self.lease_role_arn)
 
 
@@ -136,9 +136,7 @@ def _typed(name: str, value: Any, kind: Any) -> Any:
     try:
         if kind == "int":
             return int(value)
-        if kind.startswith(
-            "Sequence"
-        ):  # somebody may have put anything there, and the stores of a window are known by then
+        if kind.startswith("Sequence"):  # a user may have passed any value, and the window already knows its stores
             return [each for each in value if isinstance(each, Mapping)] if isinstance(value, (list, tuple)) else []
         return boolean(value) if kind == "bool" else value
     except (TypeError, ValueError) as error:
@@ -148,21 +146,21 @@ def _typed(name: str, value: Any, kind: Any) -> Any:
 
 @dataclass
 class Window:
-    """What the steps of one window on one host know, from the first to the last. It holds no secret.
+    """The state of one window on one host, from its first step to its last. Without secrets.
 
     Attributes:
         options: those of the first step, see C(Options.fixed()).
-        connections: for each of the user's stores, in their order, the options that say how it is reached, without secrets.
-        plans: C(StorePlan) of each.
-        lease: who brings the stores back if the play does not, in sentences.
+        connections: for each of the user's stores, in order, the connection options without secrets.
+        plans: a C(StorePlan) for each store.
+        lease: what reconnects the stores if the play does not, in sentences.
         checked: may the stores be disconnected?
-        begun: were they to be?
-        job: the C(Job) that did it and stays as the keeper; None where there is none.
+        begun: has the disconnect begun?
+        job: the C(Job) of the disconnect, which stays as the keeper; None if there is none.
         failure: what failed first; empty if nothing did.
-        disconnected: what came of the disconnect of each store.
-        connected: what came of the connect of each store.
+        disconnected: the result of the disconnect of each store.
+        connected: the result of the connect of each store.
         connect_failure: why not all could be connected.
-        summary: C(Row) of each; None as long as the window is not over.
+        summary: a C(Row) for each store; None until the window has ended.
     """
 
     options: dict[str, Any] = field(default_factory=dict)
@@ -179,14 +177,14 @@ class Window:
     summary: Optional[list[dict[str, Any]]] = None
 
     def returning(self) -> list[dict[str, Any]]:
-        """The plans of the stores to connect: of all that this window takes, or that an earlier one has left with a lease."""
+        """The plans of the stores to connect: all that this window disconnects, or that an earlier one has left with a lease."""
         return [plan for plan in self.plans if plan["connects"] and (self.begun or plan["leased"])]
 
     def leave_to_others(self, leaving: Sequence[dict[str, Any]]) -> None:
-        """Connect no store at the end that somebody else had disconnected, on purpose, when the disconnect began.
+        """At the end, do not connect a store that another user had disconnected on purpose when the disconnect began.
 
         Args:
-            leaving: the plans of the stores that were to be disconnected, in the order of C(disconnected).
+            leaving: the plans of the stores to disconnect, in the order of C(disconnected).
         """
         for plan, store in zip(leaving, self.disconnected):
             is_of_a_window = store["remembered"] or plan["leased"]
@@ -194,11 +192,11 @@ class Window:
                 plan["connects"] = False
 
     def targets(self, plans: Sequence[Mapping[str, Any]], given: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-        """Stores for M(keyops.aws.kms_custom_key_stores), by their ids: a window may give a store another name.
+        """The option C(stores) of M(keyops.aws.kms_custom_key_stores), by id: the name of a store may change in a window.
 
         Args:
             plans: of the stores.
-            given: the user's stores as they are now, for the secrets alone. Whatever else was changed meanwhile does not count.
+            given: the present option C(stores), only for its secrets. Other changes in it are ignored.
         """
         reached = [self.connections[plan["number"]] for plan in plans]
         return [
@@ -208,12 +206,12 @@ class Window:
 
 
 def without_secrets(store: Mapping[str, Any]) -> dict[str, Any]:
-    """How a store is reached, in so far as that may be written down."""
+    """The connection options of a store that may be written to a file."""
     return {name: value for name, value in store.items() if name not in (*ADDRESS, *SECRETS)}
 
 
 def _secrets_for(how: Mapping[str, Any], given: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """The secrets that belong to an access key."""
+    """The secrets of the same access key."""
     access_key = how.get("access_key", how.get("aws_access_key_id"))
     for store in given if access_key is not None else ():
         if access_key == store.get("access_key", store.get("aws_access_key_id")):
@@ -222,7 +220,7 @@ def _secrets_for(how: Mapping[str, Any], given: Sequence[Mapping[str, Any]]) -> 
 
 
 def failure_of(task: Any, result: Any) -> str:
-    """What failed: the name of the task and what it said, of each item where it has a loop. Another host where there is none."""
+    """The name of the failed task and its message, for each item of a loop. Without a task, another host has failed."""
     if task is None:
         return "The maintenance tasks were ended because of a failure on another host (any_errors_fatal)."
     task, result = (each if isinstance(each, Mapping) else {} for each in (task, result))
@@ -233,14 +231,14 @@ def failure_of(task: Any, result: Any) -> str:
 
 @dataclass(frozen=True)
 class Limits:
-    """What is checked before anything is disconnected.
+    """The conditions of a disconnect.
 
     Attributes:
         now: the time.
         not_before: no disconnect before this time; None for no limit.
         not_after: no disconnect after this time; None for no limit.
-        min_active_hsms: how many active HSMs a cluster needs; 0 to look at no cluster.
-        max_recent_use_minutes: refuse when a key was used less than this ago; 0 to look at no key.
+        min_active_hsms: how many active HSMs a cluster needs; 0 to check no cluster.
+        max_recent_use_minutes: refuse if a key was used less than this ago; 0 to check no key.
     """
 
     now: datetime.datetime
@@ -251,7 +249,7 @@ class Limits:
 
     @property
     def earliest_use(self) -> Optional[datetime.datetime]:
-        """A key that was used after this is in use; None where that is not looked at."""
+        """A key that was used after this is in use; None if keys are not checked."""
         if self.max_recent_use_minutes <= 0:
             return None
         return self.now - datetime.timedelta(minutes=self.max_recent_use_minutes)
@@ -259,20 +257,20 @@ class Limits:
 
 @dataclass(frozen=True)
 class StorePlan:
-    """What the window does with one store.
+    """The plan of the window for one store.
 
     Attributes:
-        number: its place in C(key_store_maintenance_stores), from 0.
+        number: its index in C(key_store_maintenance_stores).
         custom_key_store_id: its id.
         name: its name.
         region: its Region.
         type: its type.
-        found: the connection state in which it was found.
-        unavailable_from: since when it is out of service because of an earlier window that was not ended; or None.
-        leased: has an earlier window left a lease of it?
+        found: its connection state before the window.
+        unavailable_from: since when an unfinished earlier window has disconnected it; or None.
+        leased: is there a lease from an earlier window?
         disconnects: does this window disconnect it?
-        connects: is it connected at the end, if it is not, or was disconnected, by then?
-        reports: what the user should know about the state it was found in.
+        connects: does this window connect it at its end, unless it is connected then?
+        reports: what the user should know about the state before the window.
     """
 
     number: int
@@ -288,65 +286,67 @@ class StorePlan:
     reports: Sequence[str] = field(default_factory=tuple)
 
     def to_result(self) -> dict[str, Any]:
-        """For tasks: each attribute under its name."""
+        """For tasks: each attribute by its name."""
         return {**self.__dict__, "reports": list(self.reports)}
 
     def __str__(self) -> str:
         return f"{self.name} ({self.custom_key_store_id}) in {self.region}"
 
 
-def plan_window(looks: Sequence[Store], limits: Limits) -> dict[str, Any]:
-    """Decide what the window does.
+def plan_window(stores: Sequence[Store], limits: Limits) -> dict[str, Any]:
+    """Plan the window.
 
     Args:
-        looks: what M(keyops.aws.kms_custom_key_stores) predicted of a disconnect of each store, in the order of the user, with
-            what is behind it and in it, where the limits need that.
-        limits: see there.
+        stores: the results of M(keyops.aws.kms_custom_key_stores) in check mode for a disconnect, in the order of the user, with
+            the clusters and keys if the limits need them.
+        limits: see C(Limits).
 
     Returns:
-        C(stores), a C(StorePlan) each; C(refusals), sentences that say why nothing may be disconnected; C(notes), others that the
-        user should know.
+        C(stores), a C(StorePlan) each; C(refusals), sentences that say why nothing may be disconnected; C(notes), others for the
+        user.
     """
-    found = [(_store_plan(number, look), look) for number, look in enumerate(looks) if look["custom_key_store_id"]]
-    refusals = [f"{look['name'] or look['custom_key_store_id']}: {look['msg']}" for look in looks if look["failed"]]
-    leaving = [(plan, look) for plan, look in found if plan.disconnects]
-    if any(plan.found in IN_SERVICE for plan, _look in leaving):
-        refusals += _outside(limits)
-    for plan, look in leaving:
-        connect = _cluster(plan, look, limits) or _failed_checks(plan, look, limits)
-        refusals += [f"{plan}: {reason}" for reason in [*connect, *_use(look, limits)]]
-    missing = [reason for _plan, look in leaving for reason in _missing(look, limits)]
-    unknown = [reason for _plan, look in leaving for reason in look.get("lease_not_checked", [])]
-    checks = [note for plan, look in leaving for note in _notes_of_checks(plan, look)]
-    notes = [*_late_use(limits), *unknown, *checks]
+    found = [(_store_plan(number, store), store) for number, store in enumerate(stores) if store["custom_key_store_id"]]
+    refusals = [
+        f"{store['name'] or store['custom_key_store_id']}: {store['msg']}" for store in stores if store["failed"]
+    ]
+    leaving = [(plan, store) for plan, store in found if plan.disconnects]
+    if any(plan.found in IN_SERVICE for plan, _store in leaving):
+        refusals += _time_refusals(limits)
+    for plan, store in leaving:
+        connect = _cluster_refusals(plan, store, limits) or _check_refusals(plan, store, limits)
+        refusals += [f"{plan}: {reason}" for reason in [*connect, *_use_refusals(store, limits)]]
+    missing = [reason for _plan, store in leaving for reason in _missing_key_refusals(store, limits)]
+    unknown = [reason for _plan, store in leaving for reason in store.get("lease_not_checked", [])]
+    checks = [note for plan, store in leaving for note in _notes_on_checks(plan, store)]
+    notes = [*_notes_on_use(limits), *unknown, *checks]
     return {
-        "stores": [plan.to_result() for plan, _look in found],
+        "stores": [plan.to_result() for plan, _store in found],
         "refusals": [*refusals, *dict.fromkeys(missing)],
         "notes": list(dict.fromkeys(notes)),
     }
 
 
-def _store_plan(number: int, look: Store) -> StorePlan:
-    found = look["connection_states"][0] if look["connection_states"] else "UNKNOWN"
-    note = look["remembered"] if found != "CONNECTED" else None
-    takes_part = (found in IN_SERVICE or note is not None) and not look["failed"]
+def _store_plan(number: int, store: Store) -> StorePlan:
+    found = store["connection_states"][0] if store["connection_states"] else "UNKNOWN"
+    note = store["remembered"] if found != "CONNECTED" else None
+    takes_part = (found in IN_SERVICE or note is not None) and not store["failed"]
     return StorePlan(
         number=number,
-        custom_key_store_id=look["custom_key_store_id"],
-        name=look["name"],
-        region=look["region"],
-        type=look["custom_key_store"].get("custom_key_store_type", "AWS_CLOUDHSM"),
+        custom_key_store_id=store["custom_key_store_id"],
+        name=store["name"],
+        region=store["region"],
+        type=store["custom_key_store"].get("custom_key_store_type", "AWS_CLOUDHSM"),
         found=found,
         unavailable_from=note["time"] if note else None,
-        leased=look["remembered"] is not None,
+        leased=store["remembered"] is not None,
         disconnects=takes_part,
         connects=takes_part,
-        reports=_reports(look, found, note),
+        reports=_reports(store, found, note),
     )
 
 
-def _reports(look: Store, found: str, note: Optional[Mapping[str, str]]) -> list[str]:
-    report = look.get("keeper_report")
+def _reports(store: Store, found: str, note: Optional[Mapping[str, str]]) -> list[str]:
+    report = store.get("keeper_report")
     reports = [] if report is None else [str(Report(**report))]
     if note is not None:
         reports.append(
@@ -361,13 +361,13 @@ def _reports(look: Store, found: str, note: Optional[Mapping[str, str]]) -> list
             " on a host that is gone, connect it yourself."
         )
     if found == "FAILED":
-        error = look.get("connection_error", {})
+        error = store.get("connection_error", {})
         reports.append(f"Its last connect failed with {error.get('code')}: {error.get('cause')}")
         reports.append("It is connected at the end of the window." if note else "The window leaves it as it is.")
     return reports
 
 
-def _outside(limits: Limits) -> list[str]:
+def _time_refusals(limits: Limits) -> list[str]:
     now = f"It is {limits.now.isoformat(timespec='minutes')}"
     if limits.not_before is not None and limits.now < limits.not_before:
         return [f"{now}, and nothing may be disconnected before {limits.not_before.isoformat(timespec='minutes')}."]
@@ -376,11 +376,11 @@ def _outside(limits: Limits) -> list[str]:
     return []
 
 
-def _cluster(plan: StorePlan, look: Store, limits: Limits) -> list[str]:
-    """Could the store be connected again (R20)? What was not seen forbids it, too."""
+def _cluster_refusals(plan: StorePlan, store: Store, limits: Limits) -> list[str]:
+    """Could the store be connected again (R20)? An unknown cluster forbids the disconnect, too."""
     if limits.min_active_hsms <= 0 or plan.type != "AWS_CLOUDHSM":
         return []
-    cluster = look.get("cloud_hsm_cluster")
+    cluster = store.get("cloud_hsm_cluster")
     if cluster is None:
         return ["its cluster was not described, so it is not known whether it could connect the store again."]
     which = f"cluster {cluster['cluster_id']}"
@@ -397,11 +397,11 @@ def _cluster(plan: StorePlan, look: Store, limits: Limits) -> list[str]:
     return []
 
 
-def _failed_checks(plan: StorePlan, look: Store, limits: Limits) -> list[str]:
-    """What a connect at the end of the window would fail with."""
+def _check_refusals(plan: StorePlan, store: Store, limits: Limits) -> list[str]:
+    """The reasons why a connect at the end of the window would fail."""
     if limits.min_active_hsms <= 0 and plan.type == "AWS_CLOUDHSM":
-        return []  # the user does not want its cluster to be looked at
-    checks = look.get("connect_prediction", {}).get("checks", [])
+        return []  # the user has disabled the checks of clusters
+    checks = store.get("connect_prediction", {}).get("checks", [])
     failed = [check for check in checks if check["outcome"] == "failed"]
     return [
         f"KMS could not connect it again{' (' + check['code'] + ')' if check['code'] else ''}. {check['text']}"
@@ -409,9 +409,9 @@ def _failed_checks(plan: StorePlan, look: Store, limits: Limits) -> list[str]:
     ]
 
 
-def _notes_of_checks(plan: StorePlan, look: Store) -> list[str]:
-    """What may keep a connect from working soon, and what is not known."""
-    checks = look.get("connect_prediction", {}).get("checks", [])
+def _notes_on_checks(plan: StorePlan, store: Store) -> list[str]:
+    """The warnings about a connect, and what could not be checked."""
+    checks = store.get("connect_prediction", {}).get("checks", [])
     unknown = [check["name"] for check in checks if check["outcome"] == "unknown"]
     notes = [f"{plan.name}: {check['text']}" for check in checks if check["outcome"] == "warning"]
     if unknown:
@@ -421,17 +421,17 @@ def _notes_of_checks(plan: StorePlan, look: Store) -> list[str]:
     return notes
 
 
-def _use(look: Store, limits: Limits) -> list[str]:
-    """Is any key of the store in use? What was not seen counts as used."""
+def _use_refusals(store: Store, limits: Limits) -> list[str]:
+    """Is any key of the store in use? A key with an unknown use counts as used."""
     earliest = limits.earliest_use
     if earliest is None:
         return []
-    if look.get("keys") is None:
-        return [f"its keys could not be listed. {look.get('keys_problem', '')}".strip()]
-    return [reason for key in look["keys"] for reason in _use_of_key(key, earliest, limits)]
+    if store.get("keys") is None:
+        return [f"its keys could not be listed. {store.get('keys_problem', '')}".strip()]
+    return [reason for key in store["keys"] for reason in _use_of_key(key, earliest, limits)]
 
 
-def _late_use(limits: Limits) -> list[str]:
+def _notes_on_use(limits: Limits) -> list[str]:
     if not 0 < limits.max_recent_use_minutes < USE_IS_RECORDED_WITHIN:
         return []
     return [
@@ -455,9 +455,9 @@ def _use_of_key(key: Mapping[str, Any], earliest: datetime.datetime, limits: Lim
     ]
 
 
-def _missing(look: Store, limits: Limits) -> list[str]:
+def _missing_key_refusals(store: Store, limits: Limits) -> list[str]:
     """Keys that could not be described."""
-    missing = look.get("keys_not_described", [])
+    missing = store.get("keys_not_described", [])
     if limits.earliest_use is None or not missing:
         return []
     return [
@@ -468,18 +468,18 @@ def _missing(look: Store, limits: Limits) -> list[str]:
 
 @dataclass(frozen=True)
 class Row:
-    """How the window went for one store; the names are those of the summary.
+    """The summary of the window for one store; the names are those of the result.
 
     Attributes:
-        before: the connection state in which it was found.
-        during: that while the user's tasks ran.
-        after: that at the end.
-        unavailable_from: when it was seen to leave CONNECTED, in ISO 8601; None if it did not.
-        unavailable_until: when it was seen CONNECTED again; None if it was not.
-        minutes_unavailable: between the two, or until now if it is not back; None if it did not leave CONNECTED.
-        verified: was it shown that it works?
-        verification: how that was proved, or why it could not be tried; None if it was not asked for, or failed.
-        error: why it is not as it should be; None if it is.
+        before: the connection state before the window.
+        during: the connection state while the user's tasks ran.
+        after: the connection state at the end.
+        unavailable_from: when KMS first reported that it had left CONNECTED, in ISO 8601; None if it did not.
+        unavailable_until: when KMS reported CONNECTED again; None if it did not.
+        minutes_unavailable: between the two, or until now if it is not CONNECTED again; None if it did not leave CONNECTED.
+        verified: was it verified that the store works?
+        verification: how it was verified, or why it could not be tried; None if it was not requested, or failed.
+        error: the error of the store; None if there is none.
         remedy: what to do, step by step.
         reports: see C(StorePlan).
     """
@@ -506,12 +506,12 @@ def summarise(
     connected: Sequence[Store],
     now: datetime.datetime,
 ) -> list[dict[str, Any]]:
-    """Tell how the window went.
+    """Summarize the window.
 
     Args:
         plans: C(stores) of plan_window().
-        disconnected: what came of the disconnect of each store that was to be.
-        connected: the same of the connect.
+        disconnected: the results of the disconnect.
+        connected: the results of the connect.
         now: the time.
 
     Returns:
@@ -553,12 +553,12 @@ def _row(
         verification=connected.get("verification") if connected else None,
         error=broken["msg"] if broken else None,
         remedy=broken.get("connection_error", {}).get("remedy", []) if broken else [],
-        reports=[*plan["reports"], *_of_keeper(connected)],
+        reports=[*plan["reports"], *_keeper_reports(connected)],
     )
 
 
-def _of_keeper(connected: Optional[Store]) -> list[str]:
-    """What the keeper, or the lease in AWS, did in the middle of the window."""
+def _keeper_reports(connected: Optional[Store]) -> list[str]:
+    """The reports about the keeper, or the lease in AWS, in the middle of the window."""
     report, lease_report = ((connected or {}).get(name) for name in ("keeper_report", "lease_report"))
     return ([] if report is None else [str(Report(**report))]) + ([] if lease_report is None else [lease_report])
 
@@ -568,7 +568,7 @@ def _last_state(store: Optional[Store]) -> Optional[str]:
 
 
 def _left_service(store: Optional[Store]) -> Optional[str]:
-    """When it was first seen to have left CONNECTED."""
+    """When KMS first reported that it had left CONNECTED."""
     moves = store["transitions"] if store else []
     return next((move["time"] for move in moves if move["connection_state"] != "CONNECTED"), None)
 
@@ -578,7 +578,7 @@ def _back_in_service(store: Optional[Store]) -> Optional[str]:
         return None
     report = store.get("keeper_report")
     if report is not None and not store["operations"]:
-        return str(report["time"])  # found so: the keeper has connected it
+        return str(report["time"])  # the keeper has connected it before
     return str(store["transitions"][-1]["time"])
 
 
@@ -590,22 +590,22 @@ def _minutes(left: Optional[str], back: Optional[str], now: datetime.datetime) -
 
 
 def plan_table(plans: Sequence[Mapping[str, Any]], lease: Sequence[str] = ()) -> list[str]:
-    """What the window does, as lines of text, in columns.
+    """The plan of the window, as lines of text, in columns.
 
     Args:
-        plans: see there.
-        lease: who brings the stores back if the play does not, in sentences.
+        plans: a C(StorePlan) of each store.
+        lease: what reconnects the stores if the play does not, in sentences.
     """
     cells = [["store", "id", "region", "found", "in this window"]]
     for plan in plans:
         done = "disconnect, work, connect" if plan["disconnects"] else "left as it is"
         cells.append([plan["name"], plan["custom_key_store_id"], plan["region"], plan["found"], done])
-    told = list(lease) if any(plan["disconnects"] for plan in plans) else []
-    return _columns(cells) + _reported(plans) + told
+    lease_lines = list(lease) if any(plan["disconnects"] for plan in plans) else []
+    return _columns(cells) + _reported(plans) + lease_lines
 
 
 def summary_table(rows: Sequence[Mapping[str, Any]]) -> list[str]:
-    """How the window went, as lines of text, in columns."""
+    """The summary of the window, as lines of text, in columns."""
     heads = ["store", "region", "before", "during", "after", "unavailable (UTC)", "minutes", "verified"]
     not_verified = [
         f"{row['name']}: not verified. {row['verification']}"
@@ -639,14 +639,14 @@ def _clock(time: str) -> str:
 
 
 def parse_time(value: Optional[str], name: str) -> Optional[datetime.datetime]:
-    """A time of the user's.
+    """Parse a time of the user.
 
     Args:
-        value: in ISO 8601, with its distance from UTC; None or empty for none.
+        value: in ISO 8601, with its offset from UTC; None or empty for no time.
         name: of the variable, for the error.
 
     Raises:
-        InputError: it is no such time.
+        InputError: it is not such a time.
     """
     if not value:
         return None

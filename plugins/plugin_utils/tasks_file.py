@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Reads a file of tasks as Ansible would, before it is run: the mistakes in it, and the tasks that end the play."""
+"""Reads a file of tasks as Ansible would, before it is run: its mistakes, and the tasks that end the play."""
 
 # This file is private to the keyops.aws collection: it may change in any release without notice.
 
@@ -20,24 +20,24 @@ from ansible.playbook.task_include import TaskInclude
 
 
 class TasksFileError(Exception):
-    """It cannot be read: one sentence for the user."""
+    """The file cannot be read: one sentence for the user."""
 
 
 def ends_of_play(path: str, task: Any, loader: Any) -> list[str]:
     """Find the tasks that end the play or leave the role (C(meta: end_play) and the like).
 
-    After them, Ansible runs no C(always). What is imported is read as well; what is included is known only when it is run.
+    After such a task, Ansible runs no C(always). Imported files are read as well; included files are known only at run time.
 
     Args:
         path: of the file.
-        task: the task in whose place the file will be included.
-        loader: Ansible's, for files.
+        task: the task that the include will replace.
+        loader: Ansible's loader for files.
 
     Returns:
-        For each what it does, with file and line.
+        The action of each, with file and line.
 
     Raises:
-        TasksFileError: there is a mistake in the file, or in one that it imports.
+        TasksFileError: there is a mistake in the file, or in an imported file.
     """
     common = {"variable_manager": task.get_variable_manager(), "loader": loader}
     try:
@@ -52,7 +52,7 @@ def ends_of_play(path: str, task: Any, loader: Any) -> list[str]:
         raise TasksFileError(" ".join(str(error).split())) from error
     folder = os.path.dirname(path)
     return [
-        # Before ansible-core 2.19, a file in JSON has no lines.
+        # Before ansible-core 2.19, a file in JSON has no line numbers.
         f"{os.path.relpath(found.get_path() or path, folder)} (meta: {found.args['_raw_params']})"
         for found in _tasks(blocks)
         if found.action in constants._ACTION_META and str(found.args.get("_raw_params", "")).startswith("end_")

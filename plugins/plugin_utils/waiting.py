@@ -2,11 +2,11 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Runs a module that may take long, and tells in the terminal how far it is.
+"""Runs a module that may take long, and shows its progress in the terminal.
 
-All waiting is done by the module. Where it has something to do, it goes on in the background of the managed host, and writes
-down how far it is. So it goes on should the controller or the connection be lost: a store that was disconnected for a change is
-brought back even so.
+The module does all waiting. If it has something to do, it continues in the background of the managed host, and writes its
+progress to a file. So it continues if the controller or the connection is lost: a store that was disconnected for a change is
+still reconnected.
 """
 
 # This file is private to the keyops.aws collection: it may change in any release without notice.
@@ -40,28 +40,28 @@ from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.run i
 from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.run import token_of
 
 INTERVAL = "keyops_aws_progress_seconds"
-"""The variable with the seconds between two lines, 0 for none. Not more than 25, or else who watches begins to wonder."""
+"""The variable with the seconds between two lines, 0 for no lines. At most 25, so that a user never waits long for a line."""
 
 BACKGROUND = "keyops_aws_background"
-"""The variable with which a task waits in the foreground: false."""
+"""The variable that makes a task wait in the foreground, if false."""
 
 LOST_AFTER = 300
-"""Seconds without an answer of the managed host after which a task is given up. The job is not."""
+"""Seconds without an answer of the managed host after which the task fails. The job continues."""
 
 RETRY_SECONDS = 5
-"""Seconds after which the managed host is asked again that gave no answer."""
+"""Seconds before a retry if the managed host gave no answer."""
 
 SILENT_MINUTES = 15
-"""A job that has reported nothing for so long is given up. It tells something each 15 seconds."""
+"""If a job has reported nothing for so long, the task fails. A job reports each 15 seconds."""
 
-QUICK_LOOKS = 100
-"""How often the managed host looks ten times a second whether the job has ended; later it looks twice a second."""
+QUICK_POLLS = 100
+"""How often the managed host polls the job ten times a second; later it polls twice a second."""
 
 LOCAL = ("local", "mitogen_local")
 """The connections to the host that Ansible itself runs on."""
 
 ANSWER = "keyops-aws:"
-"""What the answer of the managed host begins with. Without it, something else has answered, such as ssh."""
+"""The beginning of the answer of the managed host. Without it, something else has answered, such as ssh."""
 
 RUNNING, ENDED, KILLED_JOB, GONE, SILENT = "running", "ended", "killed", "gone", "silent"
 
@@ -97,12 +97,12 @@ WAIT = (
     "else echo {answer}gone",
     "fi",
 )
-"""Waits where the job runs, so that its end is noticed at once. Tells what became of the job, and its result, or the time and how
-far it is.
+"""Waits on the host of the job, so that its end is noticed at once. Prints the status of the job, and its result, or the time and
+its progress.
 
-It is one line for any login shell, without the character that csh takes for its history. Between two looks it starts nothing but
-sleep, so that many who wait do not keep a host busy. A zombie does not run: not every container has somebody who buries it. A
-process that began at another time is another one, with the same id.
+It is one line for any login shell, without the history character of csh. Between two polls it starts only sleep, so that many
+waiting tasks do not load a host. A zombie does not run: not every container has a process that reaps it. A process with another
+start time is another one, with the same id.
 """
 
 LOST = (
@@ -110,7 +110,7 @@ LOST = (
     " can reach the host; it continues from the current state."
 )
 
-TOLD_NOTHING = (
+NO_REPORT = (
     "The process {pid} of the task on the managed host has reported nothing for {minutes} minutes, so this task no longer"
     " waits for it. The process still runs: check what it does, end it if it hangs, and run the task again; it"
     " continues from the current state."
@@ -152,7 +152,7 @@ def remove_command(job: Job, *, killed: bool) -> str:
 
 
 class WaitingAction(ActionBase):
-    """An action plugin that runs the module of its own name."""
+    """An action plugin that runs the module of the same name."""
 
     _supports_check_mode = True
     _supports_async = True
@@ -161,7 +161,7 @@ class WaitingAction(ActionBase):
         """Run the module.
 
         Returns:
-            The module's result. Where that could not be got, one that says so.
+            The module's result; or a failure if the result could not be read.
         """
         outcome: dict[str, Any] = super().run(tmp, task_vars)
         task_vars = task_vars or {}
@@ -175,14 +175,14 @@ class WaitingAction(ActionBase):
         return outcome
 
     def _execute_with_progress(
-        self, task_vars: dict[str, Any], *, began: Callable[[Job], None] = lambda job: None, **module: Any
+        self, task_vars: dict[str, Any], *, on_job: Callable[[Job], None] = lambda job: None, **module: Any
     ) -> dict[str, Any]:
-        """Run the module, and wait for it if it goes on in the background.
+        """Run the module, and wait for it if it continues in the background.
 
         Args:
-            task_vars: see there.
-            began: is told of the job before it is waited for.
-            module: C(module_name) and C(module_args), if it is not that of the task.
+            task_vars: the variables of the task.
+            on_job: called with the job before the wait.
+            module: C(module_name) and C(module_args), if it is not the module of the task.
 
         Returns:
             The module's result.
@@ -200,24 +200,24 @@ class WaitingAction(ActionBase):
         if outcome.get(RESULT_KEY) is None:
             return outcome
         job = Job(**outcome[RESULT_KEY])
-        began(job)
+        on_job(job)
         return self._wait(job, task_vars)
 
     def _run_token(self) -> str:
-        """What a job on this host recognizes the run of Ansible by; empty where the job is on another host."""
+        """The token of the run of Ansible, for a job on this host; empty if the job is on another host."""
         if getattr(self._connection, "transport", "") not in LOCAL:
             return ""
-        parent = multiprocessing.parent_process()  # this is a worker, which ends with its task
+        parent = multiprocessing.parent_process()  # this process is a worker, which ends with its task
         return token_of(os.getpid() if parent is None or parent.pid is None else parent.pid) or ""
 
     def _run_module(self, task_vars: dict[str, Any], **module: Any) -> dict[str, Any]:
-        """Run the module, and collect no garbage meanwhile.
+        """Run the module without garbage collection.
 
-        To pack a module makes so many objects that Python would search all that Ansible has in memory, again and again. The
-        process is that of this task alone, and ends with it.
+        Ansible creates many objects when it packs a module, so Python would search all objects in memory again and again. The
+        process is only for this task, and ends with it.
         """
         collects = gc.isenabled()
-        gc.freeze()  # or else that search would come as soon as it may again
+        gc.freeze()  # otherwise the search would start when collection is enabled again
         gc.disable()
         try:
             outcome: dict[str, Any] = self._execute_module(task_vars=task_vars, **module)
@@ -227,16 +227,16 @@ class WaitingAction(ActionBase):
         return outcome
 
     def _wait(self, job: Job, task_vars: dict[str, Any]) -> dict[str, Any]:
-        """Wait for the end of the job, telling how far it is.
+        """Wait for the end of the job, and show its progress.
 
-        Only the host itself can say what became of the job. Until it does, it is asked again.
+        Only the host knows the status of the job, so the request is repeated until it answers.
         """
-        told = _seconds(task_vars.get(INTERVAL), default=20)
-        interval = min(max(told, 1), 25)
+        seconds = _seconds(task_vars.get(INTERVAL), default=20)
+        interval = min(max(seconds, 1), 25)
         begin = connected = time.monotonic()
         shown: list[str] = []
         while True:
-            command = wait_command(job, interval, quick=time.monotonic() - begin < QUICK_LOOKS * 0.1)
+            command = wait_command(job, interval, quick=time.monotonic() - begin < QUICK_POLLS * 0.1)
             status, content, errors = self._ask_host(command)
             if status is None:
                 if time.monotonic() - connected > LOST_AFTER:
@@ -246,25 +246,24 @@ class WaitingAction(ActionBase):
             connected = time.monotonic()
             if status != RUNNING:
                 return self._result(job, status, content, errors)
-            if told > 0:
+            if seconds > 0:
                 shown = self._show_progress(content, task_vars, shown)
 
     def _ask_host(self, command: str) -> tuple[str | None, str, str]:
-        """What the host says of a job, what comes with that, and its standard error. None where it gave no answer."""
+        """The status of a job as the host reports it, its content, and the standard error. None if the host gave no answer."""
         try:
             answer = self._low_level_execute_command(command)
         except AnsibleError:
             return None, "", ""
-        said, found, told = str(answer.get("stdout", "")).partition(ANSWER)
-        del said  # a login script may greet
+        _greeting, found, text = str(answer.get("stdout", "")).partition(ANSWER)  # a login script may greet
         if not found:
             return None, "", ""
-        status, _newline, content = told.partition("\n")
+        status, _newline, content = text.partition("\n")
         return status.strip(), content, str(answer.get("stderr", ""))
 
-    def _show_progress(self, seen: str, task_vars: dict[str, Any], shown: list[str]) -> list[str]:
-        """Show a line for each store that is waited for, but none of those that were shown last. Returns the lines."""
-        now, _newline, content = seen.partition("\n")
+    def _show_progress(self, text: str, task_vars: dict[str, Any], shown: list[str]) -> list[str]:
+        """Show a line for each store that the job waits for, except lines that were shown last. Returns the lines."""
+        now, _newline, content = text.partition("\n")
         try:
             progress = json.loads(content)
             age = max(0.0, int(now) - float(progress[WRITTEN]))
@@ -274,25 +273,25 @@ class WaitingAction(ActionBase):
                 for store in progress[ENTRIES]
             ]
         except (ValueError, KeyError):
-            return shown  # not begun to wait yet, or just ended
+            return shown  # the job does not wait yet, or has just ended
         if not self._task.no_log:
             for line in lines:
                 if line not in shown:
-                    Display().display(line, stderr=True)  # what reads the standard output may expect JSON there
+                    Display().display(line, stderr=True)  # a program that reads standard output may expect JSON
         return lines
 
     def _result(self, job: Job, status: str, content: str, errors: str) -> dict[str, Any]:
         if status == SILENT:
-            return {"failed": True, "msg": TOLD_NOTHING.format(pid=job.pid, minutes=SILENT_MINUTES)}
-        with suppress(AnsibleError):  # the next task on that host removes what stays
+            return {"failed": True, "msg": NO_REPORT.format(pid=job.pid, minutes=SILENT_MINUTES)}
+        with suppress(AnsibleError):  # the next task on that host removes the rest
             self._low_level_execute_command(remove_command(job, killed=status in (KILLED_JOB, GONE)))
         if status == GONE:
             return {"failed": True, "msg": RESULT_GONE.format(path=job.result)}
         if status == KILLED_JOB:
             return {"failed": True, "msg": KILLED, "module_stderr": errors}
-        if "{" not in content and not errors:  # with those, Ansible itself says that the module has crashed
+        if "{" not in content and not errors:  # with errors, Ansible itself reports that the module has crashed
             return {"failed": True, "msg": NO_RESULT.format(path=job.result), "module_stderr": errors}
-        # From ansible-core 2.19 on, it must be told how the module's result is written.
+        # From ansible-core 2.19 on, it needs the profile of the module's result.
         profile = ("legacy",) if "profile" in inspect.signature(self._parse_returned_data).parameters else ()
         answer = {
             "rc": 0,
@@ -305,12 +304,12 @@ class WaitingAction(ActionBase):
 
 
 def _without_internal_keys(parsed: Any) -> dict[str, Any]:
-    """A parsed result of a module as an action plugin returns it; the same steps as in ActionBase._execute_module."""
+    """Turn a parsed result of a module into the result of an action plugin, with the same steps as ActionBase._execute_module."""
     if hasattr(parsed, "as_result_dict"):  # from ansible-core 2.21 on
         parsed.remove_internal_keys()
         result: dict[str, Any] = parsed.as_result_dict(for_round_trip=True)
         return result
-    from ansible.vars.clean import remove_internal_keys  # which 2.21 does not have any more
+    from ansible.vars.clean import remove_internal_keys  # 2.21 does not have this any more
 
     remove_internal_keys(parsed)
     return dict(parsed)
@@ -324,7 +323,7 @@ def _is_true(value: Any) -> bool:
 
 
 def _seconds(value: Any, *, default: int) -> int:
-    """A number of seconds; the module itself says what is wrong with a value that is none."""
+    """A number of seconds; for an invalid value the default."""
     try:
         return int(value)
     except (TypeError, ValueError):

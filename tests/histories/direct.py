@@ -64,7 +64,7 @@ class DirectKms:
         with backend.lock:
             backend.forget_deleted_keys()
             record = backend.journal.open(operation, {})
-            backend.let_intruders_in(operation)
+            backend.run_intruders(operation)
             fault = backend.injections.fault_for(operation)
             if fault is None and backend.quotas.exceeded(operation):
                 record["outcome"] = "ThrottlingException"

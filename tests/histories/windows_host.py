@@ -359,7 +359,7 @@ class Hosts:
             (window, "Terminal", lambda _run: mock.Mock()),
             (clients, "AwsLeases", lambda client, role_arn: AwsLeases(client, role_arn=role_arn, clock=self.clock())),
             (owner, "time", sim_time),
-            (keeper, "RARE_LOOKS", 1),
+            (keeper, "POLLS_PER_CHECK", 1),
             (Renewal, "going_on", renewing),
             (kms_custom_key_stores, "Clock", self.clock),
             (kms_custom_key_stores, "AnsibleAWSModule", lambda **_spec: _Module(self, self.sim.process.arguments)),

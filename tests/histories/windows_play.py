@@ -208,7 +208,7 @@ class Step(ActionModule):
         return self._play.run_module(module["module_args"], check=self._task.check_mode)
 
     def _execute_with_progress(
-        self, task_vars: dict[str, Any], *, began: Callable[[Job], None] = lambda job: None, **module: Any
+        self, task_vars: dict[str, Any], *, on_job: Callable[[Job], None] = lambda job: None, **module: Any
     ) -> dict[str, Any]:
         play = self._play
         job, result = play.hosts.begin(
@@ -216,7 +216,7 @@ class Step(ActionModule):
         )
         if job is None:
             return result
-        began(job)
+        on_job(job)
         return self._wait(job, task_vars)
 
     def _wait(self, job: Job, task_vars: dict[str, Any]) -> dict[str, Any]:

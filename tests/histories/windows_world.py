@@ -140,7 +140,7 @@ class WindowWorld:
 
     def due(self, store_id: str) -> float | None:
         """When the lease of a store in AWS ends, in seconds of this history; None where it has none."""
-        for schedule in self.control._scheduler.schedules_in_all():
+        for schedule in self.control._scheduler.all_schedules():
             if schedule.name == schedule_name(store_id) and schedule.due_at is not None:
                 return schedule.due_at - self._begin
         return None

@@ -107,14 +107,14 @@ class Looks(Visibility):
         super().__init__(*arguments)
         self.before: dict[str, Description | None] = {}
 
-    def changing(self, identifier: str, before: Description | None) -> None:
+    def before_change(self, identifier: str, before: Description | None) -> None:
         self.before[identifier] = before
 
-    def shown(self, truth: dict[str, Description]) -> list[Description]:
+    def visible_stores(self, actual: dict[str, Description]) -> list[Description]:
         if self.left == 0:
-            return super().shown(truth)
+            return super().visible_stores(actual)
         self.left -= 1
-        return [entry for entry in {**truth, **self.before}.values() if entry is not None]
+        return [entry for entry in {**actual, **self.before}.values() if entry is not None]
 
 
 class InMemory(Leases):
@@ -338,7 +338,7 @@ class ProofWorld(World):
         elif disturbance.act is not None:
             parameters = {"CustomKeyStoreId": self._own_id, **OTHERS[self.case.store].get(disturbance.act, {})}
             self.control.add_intruder(operation, action=ACTS[disturbance.act], parameters=parameters)
-            self.backend.let_intruders_in(operation)
+            self.backend.run_intruders(operation)
 
     @property
     def _own_id(self) -> str:

@@ -1,11 +1,11 @@
 # Copyright: Contributors to the keyops.aws collection
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Writes down what takes how long, in each Python process whose path this folder is in.
+"""Records the duration of steps, in each Python process with this folder in its path.
 
-Python imports a module of this name as soon as it has started. So both ansible-playbook and the module that it starts are seen
-from their first moment, and neither is changed. Each line of the file that PROBE names is a span: its name, and begin and end
-in seconds of a clock that all processes share.
+Python imports a module of this name on start. So it records ansible-playbook and the module that it starts, from their start and
+without changes. Each line of the file that PROBE names is a span: its name, and begin and end in seconds of a clock that all
+processes share.
 """
 
 from __future__ import annotations
@@ -34,22 +34,22 @@ OWNERS = {
     "dateutil": "amazon",
     "ansible.": "ansible",
 }
-"""Who imports what, by how its name begins. What Python itself brings counts for who needs it first."""
+"""Owners of imports, by prefix of the module name. Modules of Python itself count for the first importer."""
 
 
 def write(name: str, begin: float, end: float) -> None:
-    """A line at once: a process may end without notice."""
+    """Write a span at once, because the process may end without notice."""
     with open(FILE, "a", encoding="ascii") as file:
         file.write(json.dumps([name, begin, end]) + "\n")
 
 
-def moment(name: str) -> None:
+def mark(name: str) -> None:
     now = time.monotonic()
     write(name, now, now)
 
 
-def spans(owner: Any, method: str, name: str) -> None:
-    """Have each call of a method written down."""
+def record_calls(owner: Any, method: str, name: str) -> None:
+    """Record each call of a method."""
     original = getattr(owner, method)
 
     @functools.wraps(original)
@@ -64,7 +64,7 @@ def spans(owner: Any, method: str, name: str) -> None:
 
 
 class Imports:
-    """Whose imports take how long, each without what it imports of others."""
+    """Measures the import time of each owner, without nested imports of other owners."""
 
     def __init__(self) -> None:
         self._owners = ["unpack"]
@@ -88,7 +88,7 @@ class Imports:
         self._since = now
 
     def done(self) -> None:
-        """Write down what there was until now, the first time: lengths, as if each had begun at 0."""
+        """Write the import times so far, once: spans that begin at 0."""
         if self._is_done:
             return
         self._is_done = True
@@ -101,7 +101,7 @@ IMPORTS = Imports()
 
 
 def watch_actions(module: Any) -> None:
-    """Of the controller: how a module is packed and run."""
+    """Record how the controller packs and runs a module."""
     watched = {
         "_configure_module": "pack",
         "_execute_module": "execute",
@@ -111,11 +111,11 @@ def watch_actions(module: Any) -> None:
         "run": "run",
     }
     for method, name in watched.items():
-        spans(module.ActionBase, method, name)
+        record_calls(module.ActionBase, method, name)
 
 
 def watch_collections(module: Any) -> None:
-    """Of the controller: the import of our action plugin."""
+    """Record the import of our action plugin by the controller."""
     base = module._AnsibleCollectionPkgLoaderBase
     original = base.exec_module
 
@@ -129,9 +129,9 @@ def watch_collections(module: Any) -> None:
 
 
 def watch_aws_module(module: Any) -> None:
-    """Of the module: when it begins to check its arguments, all is imported."""
-    spans(module.AnsibleAWSModule, "__init__", "arguments")
-    spans(module.AnsibleAWSModule, "client", "client")
+    """Record the module. When it begins to check its arguments, all imports are complete."""
+    record_calls(module.AnsibleAWSModule, "__init__", "arguments")
+    record_calls(module.AnsibleAWSModule, "client", "client")
     original = module.AnsibleAWSModule.__init__
 
     def begin(*args: Any, **kwargs: Any) -> None:
@@ -145,15 +145,15 @@ WATCHED: dict[str, Callable[[Any], None]] = {
     "ansible.plugins.action": watch_actions,
     "ansible.utils.collection_loader._collection_finder": watch_collections,
     "ansible_collections.amazon.aws.plugins.module_utils.modules": watch_aws_module,
-    "ansible.module_utils.basic": lambda module: spans(module.AnsibleModule, "exit_json", "result"),
-    "botocore.client": lambda module: spans(module.BaseClient, "_make_api_call", "request"),
+    "ansible.module_utils.basic": lambda module: record_calls(module.AnsibleModule, "exit_json", "result"),
+    "botocore.client": lambda module: record_calls(module.BaseClient, "_make_api_call", "request"),
 }
 
 
 def watch_imports() -> None:
-    """Wrap what executes an imported module, out of files and out of AnsiballZ's archive alike.
+    """Wrap the loaders of modules, from files and from AnsiballZ's archive.
 
-    Nothing of this is meant to be replaced, hence what mypy is told to overlook.
+    They are not meant to be replaced, so mypy must ignore the assignments.
     """
     execute: Callable[[Any, Any], None] = loaders._LoaderBasics.exec_module  # type: ignore[attr-defined]
     get_code = zipimport.zipimporter.get_code
@@ -176,4 +176,4 @@ def watch_imports() -> None:
 if FILE:
     watch_imports()
     if IS_MODULE:
-        moment("python")
+        mark("python")

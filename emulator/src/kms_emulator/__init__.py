@@ -3,9 +3,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """AWS KMS with custom key stores, on moto.
 
-In process: install(), then moto's mock_aws as always, and Control to steer it.
-As a server: EmulatorServer, or the command kms-emulator, and HttpControl to steer it.
-With pytest: the fixtures of pytest_plugin, which need no import.
+In process: call install(), use moto's mock_aws as usual, and control the emulator with Control.
+As a server: use EmulatorServer or the command kms-emulator, and control it with HttpControl.
+With pytest: use the fixtures of pytest_plugin, which need no import.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _MODULES = {"Control": "control", "EmulatorServer": "server", "HttpControl": "cl
 
 
 def __getattr__(name: str) -> Any:
-    """Import what is asked for then only: pytest imports this package for its plugin, and moto takes a second."""
+    """Import on first use: pytest imports this package for its plugin, and importing moto takes a second."""
     if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(importlib.import_module(f".{_MODULES[name]}", __name__), name)

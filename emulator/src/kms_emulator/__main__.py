@@ -1,7 +1,7 @@
 # Copyright: Contributors to the keyops.aws collection
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Runs the emulator until it is told to end: `python -m kms_emulator --help`."""
+"""Runs the emulator until SIGTERM or Ctrl-C: `python -m kms_emulator --help`."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ from .server import EmulatorServer
 
 
 def command_line() -> argparse.ArgumentParser:
-    """What the command line takes."""
+    """Return the parser of the command line."""
     parser = argparse.ArgumentParser(prog="kms-emulator", description="AWS KMS with custom key stores.")
-    parser.add_argument("--host", default="127.0.0.1", help="where to listen (%(default)s)")
-    parser.add_argument("--port", type=int, default=5566, help="0 takes any free one (%(default)s)")
-    parser.add_argument("--connect-seconds", type=float, default=2.0, help="how long a connect takes (%(default)s)")
-    parser.add_argument("--disconnect-seconds", type=float, default=2.0, help="the same for a disconnect (%(default)s)")
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (%(default)s)")
+    parser.add_argument("--port", type=int, default=5566, help="port to listen on; 0: any free port (%(default)s)")
+    parser.add_argument("--connect-seconds", type=float, default=2.0, help="duration of a connect (%(default)s)")
+    parser.add_argument("--disconnect-seconds", type=float, default=2.0, help="duration of a disconnect (%(default)s)")
     parser.add_argument("--log", action="store_true", help="print one line for each request to KMS or about a schedule")
-    parser.add_argument("--ready-file", type=Path, metavar="PATH", help="file to write the URL to, once ready")
-    parser.add_argument("--pid-file", type=Path, metavar="PATH", help="file to write the process id to, before that")
+    parser.add_argument("--ready-file", type=Path, metavar="PATH", help="file for the URL, written when ready")
+    parser.add_argument("--pid-file", type=Path, metavar="PATH", help="file for the process ID, written before the URL")
     return parser
 
 
 def main() -> int:
-    """Run. Returns the exit code: 0 after SIGTERM or Ctrl-C, 2 if it cannot listen."""
+    """Run the server. Returns the exit code: 0 after SIGTERM or Ctrl-C, 2 if it cannot listen."""
     args = command_line().parse_args()
     ended = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -57,14 +57,14 @@ def main() -> int:
 
 
 def reason(error: OSError | OverflowError) -> str:
-    """Why it cannot listen, in a few words. Errors of name resolution have negative numbers that os does not know."""
+    """Return a short reason for the error. Name resolution errors have negative numbers, which os.strerror does not know."""
     if isinstance(error, OSError) and error.errno and error.errno > 0:
         return os.strerror(error.errno)
     return str(getattr(error, "strerror", None) or error).rstrip(".")
 
 
 def write(path: Path, line: str) -> None:
-    """Write a file of one line, which appears complete or not at all."""
+    """Write one line to a file atomically."""
     draft = path.with_name(f"{path.name}.tmp")
     draft.write_text(f"{line}\n", encoding="utf-8")
     draft.replace(path)

@@ -1,7 +1,7 @@
 # Copyright: Contributors to the keyops.aws collection
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""May the caller do this (R21)? moto's IAM, while it is on, with the errors of KMS."""
+"""Authorization of KMS requests (R21): moto's IAM, if it is enabled, with the errors of KMS."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .exceptions import UnrecognizedClientException
 
 
 class KmsAccess(IAMRequest):
-    """One request to KMS, as IAM sees it: the caller's policies must allow the action."""
+    """Authorizes one KMS request: the caller's policies must allow the action."""
 
     def _raise_access_denied(self) -> NoReturn:
         raise AccessDeniedException(f"{self._access_key.arn} is not authorized to perform {self._action}.")
@@ -28,25 +28,25 @@ class KmsAccess(IAMRequest):
         raise InvalidSignatureException()
 
 
-class KmsAccessAndMore(KmsAccess):
-    """The same for an operation that another action has to be allowed for, too."""
+class KmsAccessWithSecondAction(KmsAccess):
+    """Authorizes an operation that requires permission for a second action."""
 
-    also: ClassVar[str]
+    second_action: ClassVar[str]
 
     def check_action_permitted(self, resource: str) -> None:
         """Raises AccessDeniedException, naming the action that the caller's policies do not allow."""
         super().check_action_permitted(resource)
-        self._action = self.also
+        self._action = self.second_action
         super().check_action_permitted(resource)
 
 
-class KmsAccessToCluster(KmsAccessAndMore):
-    """KMS looks at the CloudHSM cluster with the permissions of the caller."""
+class KmsAccessToCluster(KmsAccessWithSecondAction):
+    """KMS describes the CloudHSM cluster with the caller's permissions."""
 
-    also = "cloudhsm:DescribeClusters"
+    second_action = "cloudhsm:DescribeClusters"
 
 
-class KmsAccessToTags(KmsAccessAndMore):
-    """A new key gets tags."""
+class KmsAccessToTags(KmsAccessWithSecondAction):
+    """CreateKey with tags."""
 
-    also = "kms:TagResource"
+    second_action = "kms:TagResource"

@@ -1,7 +1,7 @@
 # Copyright: Contributors to the keyops.aws collection
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What is to happen by itself at some time: the runs of schedules."""
+"""Events that are due at a given time: the runs of schedules."""
 
 from __future__ import annotations
 
@@ -12,59 +12,59 @@ from .clock import Clock
 
 
 class Runner(Protocol):
-    """Who has things to run."""
+    """Runs events at their due time."""
 
-    def run_due(self, moment: float) -> float:
-        """Run what is due by a moment. Returns when the next is due, which is later: seconds since the epoch, or infinity."""
+    def run_due(self, now: float) -> float:
+        """Run all events that are due. Returns the next due time, after now: seconds since the epoch, or infinity."""
 
     def forget(self) -> None:
-        """Have nothing to run any more."""
+        """Remove all events."""
 
 
 class Agenda:
-    """When the next thing is due in one account and Region, by the clock's now(). Moves the clock, and stops there."""
+    """The next due time in one account and Region, by the clock's now(). Advances the clock and stops at each due time."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._runner: Runner | None = None
         self._next = math.inf
 
-    def expect(self, runner: Runner, moment: float) -> None:
-        """From now on, the next thing to run is due at this moment; infinity: there is none."""
+    def set_next(self, runner: Runner, due_at: float) -> None:
+        """Set the runner and its next due time. Infinity: nothing is due."""
         self._runner = runner
-        self._next = moment
+        self._next = due_at
 
     def forget(self) -> None:
-        """Nothing is due any more."""
+        """Remove all events."""
         self._next = math.inf
         if self._runner is not None:
             self._runner.forget()
 
     @property
     def is_due(self) -> bool:
-        """Is there something to run now?"""
+        """Whether an event is due."""
         return self._next <= self._clock.now()
 
     def catch_up(self) -> None:
-        """Run what is due by now."""
+        """Run all events that are due."""
         if self.is_due:
             self._run(self._clock.now())
 
-    def request_came(self) -> None:
-        """Move on by what a request takes on a clock that was stopped, and run what is due by then."""
+    def advance_by_request(self) -> None:
+        """Advance a frozen clock by the duration of one request, and run all events that are due by then."""
         self.advance(self._clock.seconds_per_request)
 
     def advance(self, seconds: float) -> None:
-        """Move the clock forward, from one due time to the next: what is begun at one of them takes its time from there."""
-        left = seconds
-        while self._next <= self._clock.now() + left:
-            step = min(max(self._next - self._clock.now(), 0), left)
+        """Advance the clock and stop at each due time, so that a transition that an event starts begins at that time."""
+        remaining = seconds
+        while self._next <= self._clock.now() + remaining:
+            step = min(max(self._next - self._clock.now(), 0), remaining)
             self._clock.advance(step)
-            left -= step
-            # The sum of two times may lack a little.
+            remaining -= step
+            # Rounding may leave the clock slightly before the due time.
             self._run(max(self._next, self._clock.now()))
-        self._clock.advance(left)
+        self._clock.advance(remaining)
 
-    def _run(self, moment: float) -> None:
+    def _run(self, now: float) -> None:
         if self._runner is not None:
-            self._next = self._runner.run_due(moment)
+            self._next = self._runner.run_due(now)

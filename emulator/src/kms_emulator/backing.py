@@ -1,7 +1,7 @@
 # Copyright: Contributors to the keyops.aws collection
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What is behind custom key stores: clusters with kmsuser, proxies, and what KMS was told to reach them."""
+"""The backends of custom key stores: clusters with kmsuser, proxies, and the secrets that KMS has for them."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from .proxies import error_of
 
 
 class EmulatedBacking(Backing):
-    """What is behind the custom key stores of one account and Region, as a test has it."""
+    """The clusters and proxies of the custom key stores of one account and Region. Tests can change them."""
 
     clusters: EmulatedClusters
 
@@ -41,24 +41,24 @@ class EmulatedBacking(Backing):
         self.passwords = Passwords(hasher)
         self.proxies = Proxies(hasher)
         self.outcomes: dict[str, deque[str]] = {}
-        """How the next connects of a store will end, whatever is behind it; by its id."""
+        """Outcomes of the next connects of a store, by store ID. They take precedence over the state of its backend."""
         self._account_id = account_id
         self._rules = rules
 
     def check_new(self, request: Request, store_type: StoreType, others: Iterable[CustomKeyStore]) -> None:
-        """The same, with the cluster's certificate, and the proxy."""
+        """Also check the cluster's certificate, or the proxy."""
         super().check_new(request, store_type, others)
         if store_type is StoreType.AWS_CLOUDHSM:
             self.clusters.check_trust_anchor(request["CloudHsmClusterId"], request["TrustAnchorCertificate"])
             return
         configuration = proxy_configuration(request)
         failure = self.proxies.failure_with(configuration, request["XksProxyAuthenticationCredential"])
-        # A proxy behind a VPC endpoint service is reached at connect and update only (R22).
+        # KMS contacts a proxy behind a VPC endpoint service at connect and update only (R22).
         if failure is not None and (configuration["Connectivity"] == "PUBLIC_ENDPOINT" or failure.private):
             _raise_for_store(failure)
 
     def check_change(self, store: CustomKeyStore, request: Request, others: Iterable[CustomKeyStore]) -> None:
-        """The same, with the proxy as it would be (R8)."""
+        """Also check the proxy with the changed configuration (R8)."""
         super().check_change(store, request, others)
         renamed_only = not set(request) - {"CustomKeyStoreId", "NewCustomKeyStoreName"}
         if store.custom_key_store_type is StoreType.EXTERNAL_KEY_STORE and not renamed_only:
@@ -70,27 +70,27 @@ class EmulatedBacking(Backing):
         configuration = store.proxy_after(request)
         if "XksProxyAuthenticationCredential" in request:
             return self.proxies.failure_with(configuration, request["XksProxyAuthenticationCredential"])
-        return self.proxies.failure(configuration, told_to=store.custom_key_store_id)
+        return self.proxies.failure(configuration, store_id=store.custom_key_store_id)
 
-    def accepted(self, store: CustomKeyStore, request: Request) -> None:
-        """Take note of the secrets in a request."""
+    def record_secrets(self, store: CustomKeyStore, request: Request) -> None:
+        """Record the secrets of an accepted request."""
         if "KeyStorePassword" in request:
-            self.passwords.tell(store.custom_key_store_id, cluster_of(store), request["KeyStorePassword"])
+            self.passwords.set_password(store.custom_key_store_id, cluster_of(store), request["KeyStorePassword"])
         if "XksProxyAuthenticationCredential" in request:
-            self.proxies.tell(store.custom_key_store_id, request["XksProxyAuthenticationCredential"])
+            self.proxies.set_credential(store.custom_key_store_id, request["XksProxyAuthenticationCredential"])
 
-    def was_told(self, store: CustomKeyStore, request: Request) -> bool:
-        """Is this the password that the store's owner gave last?"""
-        return self.passwords.was_told(store.custom_key_store_id, request["KeyStorePassword"])
+    def password_matches(self, store: CustomKeyStore, request: Request) -> bool:
+        """Whether the request has the password that the owner of the store set last."""
+        return self.passwords.matches(store.custom_key_store_id, request["KeyStorePassword"])
 
     def forget(self, store: CustomKeyStore) -> None:
-        """A store is deleted. What was behind it stays as it is (R26)."""
+        """Remove a deleted store. Its cluster or proxy does not change (R26)."""
         self.passwords.forget(store.custom_key_store_id)
         self.proxies.forget(store.custom_key_store_id)
         self.outcomes.pop(store.custom_key_store_id, None)
 
     def failure(self, store: CustomKeyStore) -> str | None:
-        """The same, with the proxy."""
+        """Return the reason why KMS cannot reach the cluster or proxy of a store."""
         if store.custom_key_store_type is StoreType.AWS_CLOUDHSM:
             return super().failure(store)
         failure = self._proxy_failure(store)
@@ -101,10 +101,10 @@ class EmulatedBacking(Backing):
         foreign = configuration.get("VpcEndpointServiceOwner", self._account_id) != self._account_id
         if foreign and not self._rules.vpc_service_of_another_account_is_valid:
             return FAILURES["XksProxyVpcEndpointServiceNotFoundException"]
-        return self.proxies.failure(configuration, told_to=store.custom_key_store_id)
+        return self.proxies.failure(configuration, store_id=store.custom_key_store_id)
 
     def connect(self, store: CustomKeyStore) -> str:
-        """The same, with what a test wants, and with kmsuser, for whom it counts as a login (R13)."""
+        """Return the outcome of a connect: one that the test set, or else the result of the login as kmsuser (R13)."""
         outcomes = self.outcomes.get(store.custom_key_store_id)
         if outcomes:
             return outcomes.popleft()
@@ -113,33 +113,33 @@ class EmulatedBacking(Backing):
             failure = self.passwords.log_in(store.custom_key_store_id, cluster_of(store))
         return failure or ConnectionState.CONNECTED
 
-    def connected(self, store: CustomKeyStore) -> None:
-        """A connect succeeded: kmsuser's password is rotated (R12)."""
+    def on_connected(self, store: CustomKeyStore) -> None:
+        """Rotate the password of kmsuser after a successful connect (R12)."""
         if store.custom_key_store_type is StoreType.AWS_CLOUDHSM:
             self.passwords.rotate(store.custom_key_store_id, cluster_of(store))
 
     def check_new_key(self, store: CustomKeyStore, request: Request) -> None:
-        """The same, with the proxy, and the external key that it describes."""
+        """Also check the proxy and the external key that it describes."""
         super().check_new_key(store, request)
         if store.custom_key_store_type is not StoreType.EXTERNAL_KEY_STORE:
             return
         failure = self._proxy_failure(store)
         if failure is not None and failure.of_keys is not None:
             raise error_of(failure.of_keys, failure)
-        key = self.proxies.configured(store.xks_proxy_configuration["UriEndpoint"]).external_key(request["XksKeyId"])
+        key = self.proxies.proxy_at(store.xks_proxy_configuration["UriEndpoint"]).external_key(request["XksKeyId"])
         if key is None:
             raise XksKeyNotFoundException(FAILURES["KeyNotFoundException"].text)
         key.check_for_key()
 
     def check_use(self, key: CustomStoreKey, operations: Iterable[str]) -> None:
-        """The same, with the proxy, and the external key."""
+        """Also check the proxy and the external key."""
         if key.store.custom_key_store_type is StoreType.AWS_CLOUDHSM:
             super().check_use(key, operations)
             return
         uses = set(operations)
         failure = self._proxy_failure(key.store)
         if failure is None or not failure.of_use & uses:
-            proxy = self.proxies.configured(key.store.xks_proxy_configuration["UriEndpoint"])
+            proxy = self.proxies.proxy_at(key.store.xks_proxy_configuration["UriEndpoint"])
             external = proxy.external_key(key.xks_key_id or "")
             failure = external.failure(uses) if external is not None else FAILURES["KeyNotFoundException"]
         if failure is not None:
@@ -148,6 +148,6 @@ class EmulatedBacking(Backing):
 
 
 def _raise_for_store(failure: Failure) -> None:
-    """Raises the exception of CreateCustomKeyStore and UpdateCustomKeyStore, if a health check shows a failure at all."""
+    """Raises the exception of CreateCustomKeyStore and UpdateCustomKeyStore, if the health check detects the failure."""
     if failure.of_stores is not None:
         raise error_of(failure.of_stores, failure)

@@ -1,7 +1,7 @@
 # Copyright: Contributors to the keyops.aws collection
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Steering what is behind custom key stores: clusters with their kmsuser, and proxies."""
+"""Commands for the backends of custom key stores: clusters with their kmsuser, and proxies."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from .passwords import Passwords
 
 ROLLBACK_SECONDS = 24 * 60 * 60
-"""So long after it began, the change of a cluster's HSM type can be rolled back (R35)."""
+"""Seconds from the start of an HSM type change during which it can be rolled back (R35)."""
 
 
 class BackingCommands(Commands):
@@ -46,19 +46,19 @@ class BackingCommands(Commands):
         network_type: str = "IPV4",
         network: bool = False,
     ) -> str:
-        """Create a CloudHSM cluster, which moto's CloudHSM v2 then describes, and return its id.
+        """Create a CloudHSM cluster, which moto's CloudHSM v2 then describes. Returns its ID.
 
-        Args: active_hsms: how many, spread over so many availability_zones; state: one of CloudHSM's;
-        certificate: the trust anchor, which moto shows as ClusterCertificate (default: one made up);
-        source_cluster_id: the cluster whose backup, taken now, this one is made of: it has the same certificate, and
-        kmsuser with the same password (R25); hsm_type: hsm1.medium or hsm2m.medium; mode: FIPS or NON_FIPS;
-        network_type: IPV4 or DUALSTACK; network: it has subnets and a security group, which are there in moto's EC2, where a test
-        may spoil them; KMS does not look at them (default: CloudHSM tells of none).
+        Args: active_hsms: number of active HSMs, spread over availability_zones; state: a state of CloudHSM v2;
+        certificate: the trust anchor, which moto returns as ClusterCertificate (default: a generated one);
+        source_cluster_id: the cluster from whose current backup this one is created: both have the same certificate, and
+        the same password of kmsuser (R25); hsm_type: hsm1.medium or hsm2m.medium; mode: FIPS or NON_FIPS;
+        network_type: IPV4 or DUALSTACK; network: create subnets and a security group in moto's EC2, where a test can break
+        them; KMS does not check them (default: CloudHSM returns none).
         """
         if certificate is not None and source_cluster_id is not None:
             raise ValueError("A cluster made from a backup has the certificate of its source.")
         backend = self._backend
-        backend.settle()
+        backend.apply_transitions()
         cluster_id = backend.backing.clusters.create(
             active_hsms=active_hsms,
             zones=availability_zones,
@@ -85,17 +85,17 @@ class BackingCommands(Commands):
     ) -> None:
         """Change a cluster's state, its number of active HSMs, its certificate, or its HSM type; None: as before.
 
-        Args: state: DELETED: it is gone. MODIFY_IN_PROGRESS, with the new hsm_type: that is being changed, until it is ACTIVE;
-        its users, as they are now, are kept. ROLLBACK_IN_PROGRESS, with the old one: that is rolled back, and its users are those
-        of before, unless a rule says otherwise (R35). rollback_seconds: for so long from now it can be rolled back,
-        HsmTypeRollbackExpiration (default: for 24 hours from when it is MODIFY_IN_PROGRESS).
+        Args: state: DELETED: the cluster does not exist any more. MODIFY_IN_PROGRESS, with the new hsm_type: the change lasts
+        until the state is ACTIVE; the current users are backed up. ROLLBACK_IN_PROGRESS, with the old hsm_type: the change is
+        rolled back, and the users are restored, unless a rule disables that (R35). rollback_seconds: time until
+        HsmTypeRollbackExpiration (default: 24 hours from the start of MODIFY_IN_PROGRESS).
         """
         backend = self._backend
-        backend.settle()
+        backend.apply_transitions()
         clusters, passwords = backend.backing.clusters, backend.backing.passwords
-        known = clusters.find(cluster_id)
-        begins = state if known is not None and known.state != state else None
-        if begins == "MODIFY_IN_PROGRESS" and rollback_seconds is None:
+        cluster = clusters.find(cluster_id)
+        new_state = state if cluster is not None and cluster.state != state else None
+        if new_state == "MODIFY_IN_PROGRESS" and rollback_seconds is None:
             rollback_seconds = ROLLBACK_SECONDS
         clusters.change(
             cluster_id,
@@ -103,29 +103,29 @@ class BackingCommands(Commands):
             active_hsms=active_hsms,
             certificate=certificate,
             hsm_type=hsm_type,
-            rollback_expiration=None if rollback_seconds is None else self._in(rollback_seconds),
+            rollback_expiration=None if rollback_seconds is None else self._date_after(rollback_seconds),
         )
-        if begins == "MODIFY_IN_PROGRESS":
+        if new_state == "MODIFY_IN_PROGRESS":
             passwords.back_up(cluster_id)
-        elif begins == "ROLLBACK_IN_PROGRESS" and backend.rules.rollback_restores_password:
+        elif new_state == "ROLLBACK_IN_PROGRESS" and backend.rules.rollback_restores_password:
             passwords.roll_back(cluster_id)
 
-    def _in(self, seconds: float) -> datetime.datetime:
-        """The date in so many seconds, by the emulator's clock."""
+    def _date_after(self, seconds: float) -> datetime.datetime:
+        """Return the date after this number of seconds, by the emulator's clock."""
         if not 0 <= seconds <= LONGEST:
             raise ValueError(f"rollback_seconds must be 0 or more, and at most {LONGEST}.")
         return self._backend.clock.date() + datetime.timedelta(seconds=seconds)
 
     @command
     def change_kmsuser_password(self, custom_key_store_or_cluster_id: str, password: str) -> None:
-        """Change kmsuser's password in a cluster, like changePswd there: unlocks kmsuser; KMS is not told (R15)."""
+        """Change kmsuser's password in a cluster, like changePswd. Unlocks kmsuser. KMS keeps the old password (R15)."""
         check_value("KeyStorePasswordType", password, "password")
         passwords, cluster_id = self._kmsuser(custom_key_store_or_cluster_id)
         passwords.change(cluster_id, password)
 
     @command
     def set_kmsuser_logged_in(self, custom_key_store_or_cluster_id: str, logged_in: bool) -> None:
-        """Log in to a cluster as kmsuser, or out: KMS cannot connect meanwhile, USER_LOGGED_IN (R15)."""
+        """Log in to a cluster as kmsuser, or log out. While logged in, connects fail with USER_LOGGED_IN (R15)."""
         passwords, cluster_id = self._kmsuser(custom_key_store_or_cluster_id)
         passwords.set_logged_in(cluster_id, logged_in)
 
@@ -133,10 +133,10 @@ class BackingCommands(Commands):
     def create_kmsuser(
         self, custom_key_store_or_cluster_id: str, password: str, *, second_factor: bool = False
     ) -> None:
-        """Create kmsuser in a cluster where it was deleted. Others have it from the start.
+        """Create kmsuser in a cluster where it was deleted. Each new cluster has it.
 
-        Args: second_factor: with two-factor authentication, so that KMS cannot log in, INVALID_CREDENTIALS; only
-        delete_kmsuser() ends that (R16).
+        Args: second_factor: enable two-factor authentication, so that connects fail with INVALID_CREDENTIALS until
+        delete_kmsuser() (R16).
         """
         check_value("KeyStorePasswordType", password, "password")
         passwords, cluster_id = self._kmsuser(custom_key_store_or_cluster_id)
@@ -144,18 +144,18 @@ class BackingCommands(Commands):
 
     @command
     def delete_kmsuser(self, custom_key_store_or_cluster_id: str) -> None:
-        """Delete kmsuser from a cluster: KMS cannot connect then, USER_NOT_FOUND (R16)."""
+        """Delete kmsuser from a cluster. Connects then fail with USER_NOT_FOUND (R16)."""
         passwords, cluster_id = self._kmsuser(custom_key_store_or_cluster_id)
         passwords.delete(cluster_id)
 
     def _kmsuser(self, custom_key_store_or_cluster_id: str) -> tuple[Passwords, str]:
-        """All passwords, as they are now, and the cluster's id."""
+        """Return all current passwords, and the cluster's ID."""
         backend = self._backend
-        backend.settle()
+        backend.apply_transitions()
         if custom_key_store_or_cluster_id.startswith("cluster-"):
             check_value("CloudHsmClusterIdType", custom_key_store_or_cluster_id, "custom_key_store_or_cluster_id")
             return backend.backing.passwords, custom_key_store_or_cluster_id
-        cluster_id = backend.known_store(custom_key_store_or_cluster_id).cloud_hsm_cluster_id
+        cluster_id = backend.get_store(custom_key_store_or_cluster_id).cloud_hsm_cluster_id
         if cluster_id is None:
             raise ValueError("An external key store has no kmsuser.")
         return backend.backing.passwords, cluster_id
@@ -172,14 +172,14 @@ class BackingCommands(Commands):
         failure: str | None = None,
         external_keys: list[str] | None = None,
     ) -> None:
-        """Say what the external key store proxy at an endpoint is like. Others are fine with everything.
+        """Configure the external key store proxy at an endpoint. A proxy that is not configured accepts every request.
 
-        Args: access_key_id, raw_secret_access_key: the only credential that it accepts (default: it accepts any);
-        keep_credentials: it accepts those from before as well (R17); reachable: False, KMS does not reach it;
-        failure: what is wrong with it. The error that it answers with, by the names of the XKS proxy API specification, such as
-        AccessDeniedException; UndecryptableCiphertext, InvalidTls, TimedOut or MalformedResponse; or the exception that creating
-        a store with it ends with, such as XksProxyVpcEndpointServiceNotFoundException. Stores, connects, and keys then fail each
-        in its own way; external_keys: ids of all the keys behind it (default: any id is good).
+        Args: access_key_id, raw_secret_access_key: the only credential that it accepts (default: any);
+        keep_credentials: also accept the earlier credentials (R17); reachable: False: KMS cannot reach the proxy;
+        failure: the failure of the proxy. One of: an error of the XKS proxy API specification, such as AccessDeniedException;
+        UndecryptableCiphertext, InvalidTls, TimedOut or MalformedResponse; or an exception of CreateCustomKeyStore, such as
+        XksProxyVpcEndpointServiceNotFoundException. It affects stores, connects, and keys, each in its own way;
+        external_keys: IDs of all external keys (default: each ID is valid).
         """
         check_value("XksProxyUriEndpointType", uri_endpoint, "uri_endpoint")
         if (access_key_id is None) != (raw_secret_access_key is None):
@@ -188,7 +188,7 @@ class BackingCommands(Commands):
         if failure is not None and (not reachable or failure not in failures):
             raise ValueError(f"A reachable proxy can fail with: {', '.join(failures)}.")
         proxies = self._backend.backing.proxies
-        proxy = proxies.configured(uri_endpoint)
+        proxy = proxies.proxy_at(uri_endpoint)
         name = failure if reachable else UNREACHABLE
         proxy.failure = FAILURES[BY_EXCEPTION.get(name, name)] if name is not None else None
         proxy.external_keys = frozenset(external_keys) if external_keys is not None else None
@@ -207,14 +207,13 @@ class BackingCommands(Commands):
         key_status: str = KEY_STATUS,
         key_usage: list[str] | None = None,
     ) -> None:
-        """Say what a key behind the proxy at an endpoint is like. Others are good for KMS keys.
+        """Configure an external key of the proxy at an endpoint. An external key that is not configured is valid for KMS keys.
 
-        Args: key_spec: anything but AES_256, and key_status: anything but ENABLED, such as DISABLED, keep KMS from creating a KMS
-        key with it; so does a key_usage (default: ENCRYPT, DECRYPT) that lacks one of the two. A KMS key that has it already
-        cannot be used then.
+        Args: key_spec: KMS can create a KMS key with AES_256 only; key_status: with ENABLED only; key_usage: with both ENCRYPT
+        and DECRYPT only (the default). If the status or the usage changes later, requests with the KMS key fail.
         """
         check_value("XksProxyUriEndpointType", uri_endpoint, "uri_endpoint")
         check_value("XksKeyIdType", xks_key_id, "xks_key_id")
         usage = frozenset(KEY_USAGE if key_usage is None else key_usage)
-        proxy = self._backend.backing.proxies.configured(uri_endpoint)
+        proxy = self._backend.backing.proxies.proxy_at(uri_endpoint)
         proxy.flawed_keys[xks_key_id] = ExternalKey(key_spec, key_status, usage)

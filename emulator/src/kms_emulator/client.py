@@ -1,7 +1,7 @@
 # Copyright: Contributors to the keyops.aws collection
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Steering an emulator in another process."""
+"""A client that controls an emulator in another process."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ CONTROL_PATH = "/moto-api/kms/custom-key-stores/"
 
 
 def aws_variables(base_url: str) -> dict[str, str]:
-    """Environment variables by which Ansible's modules, SDKs and AWS's command line use an emulator, and nothing else.
+    """Return environment variables that make Ansible's modules, the AWS SDKs and the AWS CLI use the emulator.
 
-    No file with settings of the user is read, so that a slip can never reach a real account.
+    They disable the user's AWS configuration files, so that a request can never reach a real account.
     """
     return {
         "AWS_URL": base_url,
@@ -39,18 +39,18 @@ def aws_variables(base_url: str) -> dict[str, str]:
 
 
 class HttpControl(Control):
-    """All of Control's methods, over HTTP. Bad input raises ValueError with the server's message."""
+    """All of Control's methods, over HTTP. Invalid input raises ValueError with the server's message."""
 
     def __init__(self, base_url: str, *, account_id: str = DEFAULT_ACCOUNT_ID, region_name: str = "us-east-1") -> None:
         super().__init__(account_id=account_id, region_name=region_name)
         self.base_url = base_url
         query = urllib.parse.urlencode({"account": account_id, "region": region_name})
         self._url = f"{base_url.rstrip('/')}{CONTROL_PATH}{{}}?{query}"
-        # The emulator is near: no proxy of the environment.
+        # The emulator is local: ignore proxies of the environment.
         self._opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
     def _perform(self, method: Callable[..., Any], arguments: dict[str, Any]) -> Any:
-        request = urllib.request.Request(  # noqa: S310 (whoever calls chose the URL)
+        request = urllib.request.Request(  # noqa: S310 (the caller chose the URL)
             self._url.format(method.__name__.replace("_", "-")),
             data=json.dumps(arguments).encode(),
             headers={"Content-Type": "application/json"},

@@ -1,7 +1,7 @@
 # Copyright: Contributors to the keyops.aws collection
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""CloudHSM clusters that a test creates, with all that KMS asks of them (R20, R25)."""
+"""CloudHSM clusters that a test creates, with all properties that KMS checks (R20, R25)."""
 
 from __future__ import annotations
 
@@ -27,23 +27,23 @@ MODES = ("FIPS", "NON_FIPS")
 NETWORK_TYPES = ("IPV4", "DUALSTACK")
 
 
-def made_up_id(prefix: str) -> str:
-    """An id such as CloudHSM makes: the prefix and 11 characters of Base32."""
+def generate_id(prefix: str) -> str:
+    """Generate an ID in the format of CloudHSM: the prefix and 11 characters of Base32."""
     letters = "".join(mock_random.choice("234567abcdefghijklmnopqrstuvwxyz") for _turn in range(11))
     return f"{prefix}-{letters}"
 
 
 class EmulatedCluster(Cluster):
-    """One of moto's, with what moto does not know of it."""
+    """moto's cluster, with properties that moto does not model."""
 
-    def __init__(self, of_moto: Cluster) -> None:
-        self.__dict__.update(vars(of_moto))
+    def __init__(self, moto_cluster: Cluster) -> None:
+        self.__dict__.update(vars(moto_cluster))
         self.security_group: str | None = None
-        """Where it has a network in moto's EC2."""
+        """Its ID, if the cluster has a network in moto's EC2."""
         self.rollback_expiration: datetime.datetime | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """As CloudHSM describes it. Without a network, it names none: EC2 would deny that there is one."""
+        """Return the cluster as in DescribeClusters. Without a network, omit its IDs, which moto's EC2 would not find."""
         described: dict[str, Any] = super().to_dict()
         if self.security_group is None:
             del described["SubnetMapping"]
@@ -56,7 +56,7 @@ class EmulatedCluster(Cluster):
 
 @dataclass(frozen=True)
 class Kind:
-    """What a cluster is made as. Raises ValueError for what CloudHSM does not have."""
+    """The type of a cluster. Raises ValueError for a value that CloudHSM does not have."""
 
     hsm_type: str = HSM_TYPE
     mode: str = MODES[0]
@@ -71,12 +71,12 @@ class Kind:
 
 
 class EmulatedClusters(Clusters):
-    """The clusters of one account and Region: moto's, and what moto does not know of those that were created here."""
+    """The clusters of one account and Region: moto's, and the certificates of clusters that the emulator created."""
 
     def __init__(self, *, account_id: str, region_name: str, rules: Rules) -> None:
         super().__init__(account_id=account_id, region_name=region_name, rules=rules)
         self._certificates: dict[str, str] = {}
-        """Of all clusters created here, deleted ones included."""
+        """By ID, for all clusters created by the emulator, including deleted ones."""
 
     def create(
         self,
@@ -97,27 +97,27 @@ class EmulatedClusters(Clusters):
         if moto is None:
             raise ValueError(f"There is no CloudHSM in Region {self._region_name}.")
         source_backup = self._backup_of(source) if source is not None else None
-        cluster_id = made_up_id("cluster")
-        known = moto.create_cluster(None, kind.hsm_type, source_backup, [], kind.network_type, None, kind.mode)[
+        cluster_id = generate_id("cluster")
+        moto_id = moto.create_cluster(None, kind.hsm_type, source_backup, [], kind.network_type, None, kind.mode)[
             "ClusterId"
         ]
-        # moto's own ids are such that KMS refuses them.
-        cluster = moto.clusters[cluster_id] = EmulatedCluster(moto.clusters.pop(known))
+        # KMS rejects the format of moto's own IDs.
+        cluster = moto.clusters[cluster_id] = EmulatedCluster(moto.clusters.pop(moto_id))
         for backup in moto.backups.values():
-            if backup.cluster_id == known:
+            if backup.cluster_id == moto_id:
                 backup.cluster_id = cluster_id
         cluster.cluster_id = cluster_id
         cluster.subnet_mapping = {
             f"{self._region_name}{letter}": f"subnet-{mock_random.get_random_hex(17)}" for letter in "abcdef"[:zones]
         }
         if network:
-            self._make_network(cluster)
-        anchor = self._certificates[source] if source else certificate or _made_up(cluster_id)
+            self._create_network(cluster)
+        anchor = self._certificates[source] if source else certificate or _generate_certificate(cluster_id)
         self.change(cluster_id, state=state, active_hsms=active_hsms, certificate=anchor)
         return cluster_id
 
-    def _make_network(self, cluster: EmulatedCluster) -> None:
-        """A VPC, subnets and a security group, as moto's EC2 has them, instead of ids that nobody knows."""
+    def _create_network(self, cluster: EmulatedCluster) -> None:
+        """Create a VPC, subnets and a security group in moto's EC2, to replace the random IDs of the cluster."""
         from moto.ec2.models import ec2_backends  # takes two seconds, and few tests need it
 
         ec2 = ec2_backends[self._account_id][self._region_name]
@@ -162,11 +162,11 @@ class EmulatedClusters(Clusters):
         cluster.state = state or cluster.state
         cluster.state_message = f"The cluster is {cluster.state}."
         if cluster.state not in CHANGING:
-            # Until then, they have the type that they had.
+            # During the change, the HSMs keep the old type.
             cluster.hsms = [{**hsm, "HsmType": cluster.hsm_type} for hsm in cluster.hsms]
 
     def forget(self) -> None:
-        """Take all clusters that were created here out of moto."""
+        """Remove all clusters that the emulator created from moto."""
         moto = self.moto_backend() if self._certificates else None
         for cluster_id in self._certificates:
             if moto is not None:
@@ -174,11 +174,11 @@ class EmulatedClusters(Clusters):
         self._certificates.clear()
 
     def certificate(self, cluster_id: str) -> str | None:
-        """The certificate of a cluster that was created here; it may be gone by now."""
+        """Return the certificate of a cluster that the emulator created, even if it is deleted."""
         return self._certificates.get(cluster_id)
 
     def related(self, cluster_id: str, other_id: str) -> bool | None:
-        """Do two clusters share a backup history, hence a certificate? None: nothing is known of one of them."""
+        """Whether two clusters share a backup history, and so a certificate. None: one of them is unknown."""
         if cluster_id == other_id:
             return True
         certificates = self._certificates
@@ -187,17 +187,17 @@ class EmulatedClusters(Clusters):
         return certificates[cluster_id] == certificates[other_id]
 
     def check_trust_anchor(self, cluster_id: str, certificate: str) -> None:
-        """Raises IncorrectTrustAnchorException if this is not the cluster's certificate, white space aside."""
+        """Raises IncorrectTrustAnchorException if this is not the cluster's certificate. Ignores white space."""
         expected = self._certificates.get(cluster_id)
         if expected is not None and expected.split() != certificate.split():
             raise IncorrectTrustAnchorException()
 
     def active_hsms(self, cluster: Cluster) -> list[dict[str, Any]] | None:
-        """The HSMs of a cluster that are ACTIVE: those that a test gave it."""
+        """Return the ACTIVE HSMs of a cluster."""
         return [hsm for hsm in cluster.hsms if hsm["State"] == "ACTIVE"]
 
     def is_missing(self, cluster_id: str) -> bool:
-        """Does an id that moto does not have stand for a cluster that is not there? One of here, it is deleted."""
+        """Whether an ID that moto does not have counts as a missing cluster. If the emulator created it, it is deleted."""
         return cluster_id in self._certificates or super().is_missing(cluster_id)
 
     def _backup_of(self, cluster_id: str) -> str:
@@ -210,7 +210,7 @@ class EmulatedClusters(Clusters):
 
 
 def _new_hsm(cluster: Cluster, number: int) -> dict[str, Any]:
-    """An HSM as cloudhsmv2 describes it; HSMs take turns in the cluster's zones."""
+    """Return an HSM as in DescribeClusters, in the zones of the cluster in turn."""
     zone, subnet = list(cluster.subnet_mapping.items())[number % len(cluster.subnet_mapping)]
     ipv6 = {"EniIpV6": f"2001:db8::{number + 10:x}"} if cluster.network_type == "DUALSTACK" else {}
     return {
@@ -220,14 +220,14 @@ def _new_hsm(cluster: Cluster, number: int) -> dict[str, Any]:
         "EniId": f"eni-{mock_random.get_random_hex(17)}",
         "EniIp": f"10.0.{number % len(cluster.subnet_mapping)}.{number + 10}",
         **ipv6,
-        "HsmId": made_up_id("hsm"),
+        "HsmId": generate_id("hsm"),
         "HsmType": cluster.hsm_type,
         "State": "ACTIVE",
         "StateMessage": "The HSM is ready for use.",
     }
 
 
-def _made_up(cluster_id: str) -> str:
+def _generate_certificate(cluster_id: str) -> str:
     return f"-----BEGIN CERTIFICATE-----\n{cluster_id.removeprefix('cluster-')}\n-----END CERTIFICATE-----\n"
 
 

@@ -1,7 +1,7 @@
 # Copyright: Contributors to the keyops.aws collection
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""How commands to the emulator are carried out, and checked."""
+"""The execution of commands to the emulator, and the validation of their arguments."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from .models import EmulatedBackend
 from .models import backends
 
 LONGEST = 10**9
-"""Seconds, about 32 years: what is added to a time must leave one that can be told."""
+"""Seconds, about 32 years: a time plus this duration must still be representable."""
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -39,7 +39,7 @@ JSON_NAMES: dict[Any, str] = {
 
 
 def command(method: Callable[Concatenate[Any, P], R]) -> Callable[Concatenate[Any, P], R]:
-    """Mark a method of Control as one that works over HTTP, too: its class decides how a call is carried out."""
+    """Mark a method of Control as a command. The class of the object executes it: in process, or over HTTP."""
 
     @functools.wraps(method)
     def call(self: Any, *args: P.args, **kwargs: P.kwargs) -> R:
@@ -52,7 +52,7 @@ def command(method: Callable[Concatenate[Any, P], R]) -> Callable[Concatenate[An
 
 
 def check_arguments(method: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
-    """The arguments of a call by name, without self. Raises TypeError if they do not fit the method's signature."""
+    """Return the arguments of a call by name, without self. Raises TypeError if they do not match the signature."""
     signature = inspect.signature(method)
     known = [name for name in signature.parameters if name != "self"]
     unknown = [name for name in kwargs if name not in known]
@@ -65,8 +65,8 @@ def check_arguments(method: Callable[..., Any], args: tuple[Any, ...], kwargs: d
     hints = typing.get_type_hints(method)
     arguments.pop("self")
     for name, value in arguments.items():
-        if not _fits(value, hints[name]):
-            raise TypeError(f"{name} must be {in_words(hints[name])}")
+        if not _has_type(value, hints[name]):
+            raise TypeError(f"{name} must be {describe_type(hints[name])}")
     return dict(arguments)
 
 
@@ -74,29 +74,29 @@ def _listed(parameters: list[str]) -> str:
     return f"there are: {', '.join(parameters)}" if parameters else "there are none"
 
 
-def in_words(hint: Any) -> str:
-    """A type that commands use, in the words of JSON."""
+def describe_type(hint: Any) -> str:
+    """Describe the type of an argument in terms of JSON."""
     if typing.get_origin(hint) in (typing.Union, types.UnionType):
-        return " or ".join(in_words(member) for member in typing.get_args(hint))
+        return " or ".join(describe_type(member) for member in typing.get_args(hint))
     if typing.get_origin(hint) is list:
-        return f"a list, each item {in_words(typing.get_args(hint)[0])}"
+        return f"a list, each item {describe_type(typing.get_args(hint)[0])}"
     return JSON_NAMES[typing.get_origin(hint) or hint]
 
 
-def _fits(value: Any, hint: Any) -> bool:
-    """Is a value, such as one read from JSON, of a type? For the types that commands use."""
+def _has_type(value: Any, hint: Any) -> bool:
+    """Whether a value, such as one read from JSON, has a type. Supports the types that commands use."""
     origin = typing.get_origin(hint) or hint
     if origin in (typing.Union, types.UnionType):
-        return any(_fits(value, member) for member in typing.get_args(hint))
+        return any(_has_type(value, member) for member in typing.get_args(hint))
     if origin is list:
-        return isinstance(value, list) and all(_fits(item, typing.get_args(hint)[0]) for item in value)
+        return isinstance(value, list) and all(_has_type(item, typing.get_args(hint)[0]) for item in value)
     if isinstance(value, bool):
         return origin is bool
     return isinstance(value, (int, float) if origin is float else origin)
 
 
 class Commands:
-    """What all commands share: the account and Region they are for, and how they get there."""
+    """Base class of commands: their account and Region, and their execution."""
 
     def __init__(self, *, account_id: str = DEFAULT_ACCOUNT_ID, region_name: str = "us-east-1") -> None:
         self.account_id = account_id
@@ -104,7 +104,7 @@ class Commands:
 
     @property
     def _backend(self) -> EmulatedBackend:
-        # Looked up at each use: moto makes a new one when it is reset.
+        # Looked up on each use: moto creates a new backend when it is reset.
         if not (len(self.account_id) == 12 and self.account_id.isascii() and self.account_id.isdigit()):
             raise ValueError(f"An account has 12 digits, unlike {self.account_id!r}.")
         account = backends()[self.account_id]

@@ -1,7 +1,7 @@
 # Copyright: Contributors to the keyops.aws collection
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Steering the emulator: time, outcomes of connects, states, faults, what others do, and the log of requests."""
+"""Controls the emulator: time, outcomes of connects, states, faults, actions by other callers, and the log of requests."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from moto.moto_api import state_manager
 from moto.moto_api._internal import mock_random
 
 from .backing_commands import BackingCommands
-from .clusters import made_up_id
+from .clusters import generate_id
 from .commands import LONGEST
 from .commands import command
 from .custom_key_stores.rules import CHANGES
@@ -31,7 +31,7 @@ from .injections import Intruder
 from .journal import Record
 from .key_commands import KeyCommands
 from .models import check_state
-from .scheduler.models import known_scheduler
+from .scheduler.models import existing_scheduler
 from .scheduler.responses import OPERATIONS as SCHEDULER_OPERATIONS
 from .scheduler_commands import SchedulerCommands
 from .trail.responses import OPERATIONS as TRAIL_OPERATIONS
@@ -41,17 +41,17 @@ from .validation import kms_model
 
 
 class Control(BackingCommands, KeyCommands, SchedulerCommands):
-    """Steers KMS in one account and Region, in process. HttpControl has the same methods.
+    """Controls KMS in one account and Region, in process. HttpControl has the same methods.
 
-    All times are in seconds of the emulator's clock. Bad input raises ValueError (TypeError for a wrong type) with one
-    clear sentence, and changes nothing.
+    All times are in seconds of the emulator's clock. Invalid input raises ValueError (TypeError for a wrong type) with a
+    message of one sentence, and changes nothing.
     """
 
     @command
     def set_transitions(self, *, connect_seconds: float | None = None, disconnect_seconds: float | None = None) -> None:
-        """How long connecting and disconnecting take from now on; None: as before.
+        """Set the durations of connects and disconnects. None: no change.
 
-        Through moto's state manager, hence for all accounts and Regions, and for what is under way.
+        They are set in moto's state manager, and so apply to all accounts and Regions, and to transitions in progress.
         """
         wanted = {CONNECT_MODEL: connect_seconds, DISCONNECT_MODEL: disconnect_seconds}
         given = {model_name: seconds for model_name, seconds in wanted.items() if seconds is not None}
@@ -62,12 +62,12 @@ class Control(BackingCommands, KeyCommands, SchedulerCommands):
 
     @command
     def set_connect_outcomes(self, custom_key_store_id: str, outcomes: list[str]) -> None:
-        """How the next connects of a store end, one each; after them, and with an empty list, they succeed.
+        """Set the outcomes of the next connects of a store, one each. Later connects have no preset outcome.
 
-        Each outcome: CONNECTED; a ConnectionErrorCode that fits the store's type; NEVER (stays CONNECTING); or, for a
-        CloudHSM store, an exception by which ConnectCustomKeyStore refuses at once (R2).
+        Each outcome: CONNECTED; a ConnectionErrorCode of the store's type; NEVER (stays CONNECTING); or, for a
+        CloudHSM store, an exception that ConnectCustomKeyStore raises at once (R2).
         """
-        store = self._backend.known_store(custom_key_store_id)
+        store = self._backend.get_store(custom_key_store_id)
         fast = FAST_FAILURES if store.custom_key_store_type is StoreType.AWS_CLOUDHSM else frozenset[str]()
         possible = [ConnectionState.CONNECTED.value, NEVER, *sorted(fast | ERROR_CODES[store.custom_key_store_type])]
         for outcome in outcomes:
@@ -82,37 +82,37 @@ class Control(BackingCommands, KeyCommands, SchedulerCommands):
     def set_connection_state(
         self, custom_key_store_id: str, connection_state: str, connection_error_code: str | None = None
     ) -> None:
-        """Put a store in a state at once, whatever the visibility delay. FAILED needs a code.
+        """Set the connection state of a store, visible at once. FAILED requires an error code.
 
-        CONNECTING and DISCONNECTING run on by time, to CONNECTED and DISCONNECTED.
+        CONNECTING and DISCONNECTING change to CONNECTED and DISCONNECTED after the configured duration.
         """
         self._backend.set_connection_state(custom_key_store_id, connection_state, connection_error_code)
 
     @command
     def set_visibility_delay(self, seconds: float) -> None:
-        """How long a store is shown as it was before each change accepted from now on (R31).
+        """Set the delay after which changes of stores and new KMS keys become visible (R31).
 
-        That is by DescribeCustomKeyStores; the states of the KMS keys in it follow what is shown. A KMS key created
-        from now on is not found by DescribeKey and ListKeys for so long. All else judges by the truth.
+        Until then, DescribeCustomKeyStores returns the store as it was before the change, and the states of its KMS keys follow
+        that. DescribeKey and ListKeys do not find a new KMS key. All other operations use the actual state.
         """
         _check_seconds(seconds)
         self._backend.visibility.delay = seconds
 
     @command
     def set_trail_delay(self, seconds: float) -> None:
-        """How long after each event CloudTrail's LookupEvents finds it: AWS says up to 15 minutes, and here it is 0 at first."""
+        """Set the delay after which LookupEvents of CloudTrail returns an event (default: 0). In AWS, it is up to 15 minutes."""
         _check_seconds(seconds)
         self._backend.trail.delay = seconds
 
     @command
     def set_latency(self, seconds: float) -> None:
-        """How long each request waits before it is handled: seconds of wall time, frozen clock or not."""
+        """Set the latency of each request: seconds of wall time, even if the clock is frozen."""
         _check_seconds(seconds)
         self._backend.latency = seconds
 
     @command
     def set_rule(self, name: str, value: bool | int) -> None:
-        """Choose one reading of a rule that AWS's documents disagree on (section 3.9). The names are those of Rules."""
+        """Set a rule, such as one on which AWS's documents disagree (section 3.9). The names are those of Rules."""
         self._backend.rules.set(name, value)
 
     @command
@@ -128,12 +128,12 @@ class Control(BackingCommands, KeyCommands, SchedulerCommands):
         probability: float = 1.0,
         seed: int = 0,
     ) -> None:
-        """Spoil the answers to the next requests of an operation, after letting some pass.
+        """Inject a fault into the next requests of an operation.
 
         Args: operation: any of KMS, one of EventBridge Scheduler about schedules, or LookupEvents. error: the AWS error code of
-        the answers; or drop: the connection is closed without one. applied: the requests take effect before. skip, times: how
-        many requests (None: all). probability: how likely each of them is spoilt, drawn from random numbers that depend on the
-        seed alone.
+        the response; or drop: close the connection without a response. applied: the request takes effect before the fault.
+        skip: number of requests to handle normally first. times: number of requests with the fault (None: all). probability: of
+        the fault, for each of these requests, by random numbers that depend on the seed only.
         """
         _check_operation(operation)
         _check_counts(skip, 1 if times is None else times)
@@ -149,9 +149,9 @@ class Control(BackingCommands, KeyCommands, SchedulerCommands):
 
     @command
     def set_quota(self, operation: str, per_second: float | None) -> None:
-        """Let so many requests of an operation pass in a second of the emulator's clock (R29); None: any number.
+        """Set the number of requests of an operation per second of the emulator's clock (R29). None: no quota.
 
-        One second's worth may come at once. What is too much is answered with ThrottlingException.
+        A burst can use the quota of one second. Further requests fail with ThrottlingException.
         """
         _check_operation(operation)
         if per_second is not None and not 0 < per_second <= LONGEST:
@@ -160,11 +160,11 @@ class Control(BackingCommands, KeyCommands, SchedulerCommands):
 
     @command
     def add_intruder(self, operation: str, *, skip: int = 0, action: str, parameters: dict[str, Any]) -> None:
-        """Let somebody else change something just before a request of an operation is handled, after letting some pass.
+        """Add an action by another caller, just before a request of an operation.
 
-        Args: action: a KMS operation that changes custom key stores, with its members as parameters; or
-        SetConnectionState, with CustomKeyStoreId, ConnectionState and (for FAILED) ConnectionErrorCode.
-        It is not in requests(), but how it ended is in intrusions().
+        Args: skip: number of requests to skip first. action: a KMS operation that changes custom key stores, with its members as
+        parameters; or SetConnectionState, with CustomKeyStoreId, ConnectionState and (for FAILED) ConnectionErrorCode.
+        The action is not in requests(). Its outcome is in intrusions().
         """
         _check_operation(operation)
         _check_counts(skip, 1)
@@ -199,11 +199,11 @@ class Control(BackingCommands, KeyCommands, SchedulerCommands):
         connection_error_code: str | None = None,
         parameters: dict[str, Any] | None = None,
     ) -> str:
-        """Create a store of either type without further set-up, visible at once, and return its id.
+        """Create a store of either type without further setup, visible at once. Returns its ID.
 
-        Args: the name (default: one made up); type; state, with a code for FAILED; parameters: members of
-        CreateCustomKeyStore to use instead of made-up ones. What is behind it is healthy: a cluster that is made with it, or a
-        proxy. With a CloudHsmClusterId in parameters, it is that cluster, whether there is one or not.
+        Args: custom_key_store_name: the name (default: a generated one); connection_state: the state, with a
+        connection_error_code for FAILED; parameters: members of CreateCustomKeyStore, instead of generated ones. The store has a
+        healthy new cluster, or a healthy proxy. If parameters has a CloudHsmClusterId, it has that cluster, existing or not.
         """
         if custom_key_store_type not in list(StoreType):
             raise ValueError(f"There is no type {custom_key_store_type!r}; there are: {', '.join(StoreType)}.")
@@ -211,7 +211,7 @@ class Control(BackingCommands, KeyCommands, SchedulerCommands):
         _check_known("CreateCustomKeyStore", given)
         if given.get("CustomKeyStoreType", custom_key_store_type) != custom_key_store_type:
             raise ValueError("CustomKeyStoreType in parameters must be the same as custom_key_store_type.")
-        request = {**self._made_up_store(StoreType(custom_key_store_type), given), **given}
+        request = {**self._default_store_request(StoreType(custom_key_store_type), given), **given}
         if custom_key_store_name is not None:
             request["CustomKeyStoreName"] = custom_key_store_name
         check_request("CreateCustomKeyStore", request)
@@ -220,12 +220,12 @@ class Control(BackingCommands, KeyCommands, SchedulerCommands):
         self._backend.set_connection_state(store_id, connection_state, connection_error_code)
         return store_id
 
-    def _made_up_store(self, store_type: StoreType, given: dict[str, Any]) -> dict[str, Any]:
-        """Members of CreateCustomKeyStore that make a valid request."""
+    def _default_store_request(self, store_type: StoreType, given: dict[str, Any]) -> dict[str, Any]:
+        """Return members for a valid CreateCustomKeyStore request."""
         unique = mock_random.get_random_hex(12)
         request: dict[str, Any] = {"CustomKeyStoreName": f"store-{unique}", "CustomKeyStoreType": store_type.value}
         if store_type is StoreType.AWS_CLOUDHSM:
-            cluster_id = given.get("CloudHsmClusterId") or self._made_up_cluster(given.get("TrustAnchorCertificate"))
+            cluster_id = given.get("CloudHsmClusterId") or self._default_cluster(given.get("TrustAnchorCertificate"))
             anchor = self._backend.backing.clusters.certificate(cluster_id)
             return {
                 **request,
@@ -247,56 +247,56 @@ class Control(BackingCommands, KeyCommands, SchedulerCommands):
             },
         }
 
-    def _made_up_cluster(self, certificate: str | None) -> str:
-        """The id of a healthy cluster; in a Region where moto has no CloudHSM, of one that nobody can look at."""
+    def _default_cluster(self, certificate: str | None) -> str:
+        """Create a healthy cluster. Returns its ID. If moto has no CloudHSM in the Region, returns only a new ID."""
         clusters = self._backend.backing.clusters
         if clusters.moto_backend() is None:
-            return made_up_id("cluster")
+            return generate_id("cluster")
         return clusters.create(active_hsms=2, zones=2, state="ACTIVE", certificate=certificate, source=None)
 
     @command
     def requests(self) -> list[Record]:
-        """All KMS requests since the last clear_requests(), in order of arrival.
+        """Return all KMS requests since the last clear_requests(), in order of arrival.
 
-        Each: number (from 1); time (seconds since the epoch); operation; parameters, secrets masked; account_id;
-        region; outcome: "ok", the error code, or "dropped"; applied: did KMS carry it out?
+        Each: number (from 1); time (seconds since the epoch); operation; parameters, with secrets masked; account_id;
+        region; outcome: "ok", the error code, or "dropped"; applied: whether the request took effect.
         """
         return self._backend.journal.records()
 
     @command
     def clear_requests(self) -> None:
-        """Forget the requests so far."""
+        """Clear the log of requests."""
         self._backend.journal.clear()
 
     @command
     def intrusions(self) -> list[dict[str, str]]:
-        """What intruders did, in order: before (which operation), action, outcome ("ok", or why it was refused)."""
+        """Return the actions by other callers, in order: before (the operation), action, outcome ("ok", or the error)."""
         return [dict(intrusion) for intrusion in self._backend.intrusions]
 
     @command
     def freeze_clock(self, seconds_per_request: float = 0) -> None:
-        """Stop the clock of this account and Region, until reset(): only advance() moves it then, and each request.
+        """Freeze the clock of this account and Region until reset(). Only advance() and requests then advance it.
 
-        With seconds_per_request, how many looks see a transition does not depend on how fast a machine is.
+        With seconds_per_request, the number of polls during a transition does not depend on the speed of the machine.
         """
         _check_seconds(seconds_per_request)
         self._backend.clock.freeze(seconds_per_request)
 
     @command
     def advance(self, seconds: float) -> None:
-        """Move the clock of this account and Region forward."""
+        """Advance the clock of this account and Region."""
         _check_seconds(seconds)
         self._backend.agenda.advance(seconds)
 
     @command
     def reset(self) -> None:
-        """Forget all of KMS in this account and Region: stores, keys, clusters made here, log, faults, rules, clock;
-        and all of EventBridge Scheduler.
+        """Reset KMS in this account and Region: stores, keys, clusters created by the emulator, log, faults, rules, clock.
+        Also reset EventBridge Scheduler.
 
-        The durations of connects and disconnects, which are shared by all accounts, are the default again.
+        Restores the default durations of connects and disconnects, which all accounts share.
         """
         self._backend.reset()
-        scheduler = known_scheduler(self.account_id, self.region_name)
+        scheduler = existing_scheduler(self.account_id, self.region_name)
         if scheduler is not None:
             scheduler.reset()
         for model_name in (CONNECT_MODEL, DISCONNECT_MODEL):
@@ -314,7 +314,7 @@ def _check_counts(skip: int, times: int) -> None:
 
 
 def _check_known(operation: str, parameters: dict[str, Any]) -> None:
-    """A request may have members that KMS does not know; here, they are mistakes."""
+    """Reject unknown members. KMS ignores them, but here they are mistakes."""
     known = list(input_shape(operation).members)
     unknown = sorted(set(parameters) - set(known))
     if unknown:

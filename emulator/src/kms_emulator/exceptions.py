@@ -1,7 +1,7 @@
 # Copyright: Contributors to the keyops.aws collection
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Errors that any service of AWS may answer with, and those that a test asks for. The class name is the error code."""
+"""Errors that any AWS service can return, and errors that a test injects. The class name is the error code."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class UnknownOperationException(KmsError):
 
 
 class InjectedError(KmsError):
-    """An error with any code, for faults with a code that has no class here."""
+    """An injected error whose code has no class here."""
 
     server_faults: ClassVar[dict[str, int]] = {
         "KeyUnavailableException": 500,
@@ -57,7 +57,7 @@ class InjectedError(KmsError):
 
 
 def error_for(error_code: str) -> KmsError:
-    """The error answer for an error code, known here or not."""
+    """Return the error for an error code, known or unknown."""
     if error_code == InjectedError.__name__:
         return InjectedError(error_code)
     try:

@@ -1,7 +1,7 @@
 # Copyright: Contributors to the keyops.aws collection
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""How the emulator handles a request to any of its services: a log, faults on demand, quotas, and dates of its own clock."""
+"""Request handling of all services of the emulator: the log, injected faults, quotas, and dates of its own clock."""
 
 from __future__ import annotations
 
@@ -33,44 +33,44 @@ from .models import EmulatedBackend
 from .models import backends
 
 LISTENER = "keyops.kms_request_listener"
-"""Key of the WSGI environment: who wants to be told of each request, called with its Record."""
+"""Key of the WSGI environment: a callable that receives the Record of each request."""
 
 
 class HandledResponse(BaseResponse):
-    """One request and its answer. Comes before moto's class of the service among the bases of a class.
+    """Handles one request. A subclass must list it before moto's response class of the service.
 
-    That class, or one of its own, makes an answer of an error: _error(JsonRESTError).
+    The subclass, or moto's class, must define _error(JsonRESTError), which returns an error response.
     """
 
     content_type: ClassVar[str]
     request_id = ""
-    """A UUID, made for each request; each has an object of this class."""
+    """A UUID. Each request has its own object of this class."""
 
-    # What each service has of its own
+    # Implemented by each service
 
     @abstractmethod
     def _masked_request(self) -> Any:
-        """The members of the request as they may be shown; none if they cannot be read."""
+        """Return the members of the request with secrets masked. Empty if the request cannot be parsed."""
 
     @abstractmethod
-    def _judged_and_done(self) -> TYPE_RESPONSE:
-        """The answer to a request with proper members. Raises JsonRESTError for another."""
+    def _validate_and_execute(self) -> TYPE_RESPONSE:
+        """Return the response to a valid request. Raises JsonRESTError for an invalid one."""
 
-    # What they share
+    # Shared by all services
 
     @property
     def kms_backend(self) -> EmulatedBackend:
-        """KMS in the caller's account and Region. Raises ValidationException for a Region that there is not."""
+        """KMS in the caller's account and Region. Raises ValidationException for an unknown Region."""
         account = backends()[self.current_account]
         if self.region not in account:
             raise ValidationException(f"There is no Region {self.region!r}; a Region is such as us-east-1.")
         return account[self.region]
 
     def call_action(self) -> TYPE_RESPONSE:
-        """Handle one request, from the log to its answer.
+        """Log and handle one request.
 
-        Raises ConnectionClosedError for a dropped connection. In process, moto's stub lets it pass to botocore, which
-        takes it for its own; EmulatorApplication makes a real one of it.
+        Raises ConnectionClosedError for a dropped connection. In process, botocore receives this exception, as if from its own
+        HTTP client. On a server, EmulatorApplication closes the connection.
         """
         self.request_id = str(mock_random.uuid4())
         try:
@@ -78,19 +78,19 @@ class HandledResponse(BaseResponse):
         except ValidationException as error:
             return self._error(error)
         if backend.latency > 0:
-            # Outside of the lock: requests are under way side by side.
+            # Outside of the lock, so that concurrent requests wait at the same time.
             time.sleep(backend.latency)
         with backend.lock:
-            backend.agenda.request_came()
+            backend.agenda.advance_by_request()
             backend.forget_deleted_keys()
             record = backend.journal.open(self._get_action(), self._masked_request())
             try:
-                return self._finished(self._answer(backend, record))
+                return self._finalize(self._answer(backend, record))
             finally:
                 self.normalized_request.environ.get(LISTENER, lambda _: None)(record)
 
     def _body(self) -> dict[str, Any]:
-        """The body of the request. Raises SerializationException if it is no JSON object."""
+        """Return the body of the request. Raises SerializationException if it is not a JSON object."""
         try:
             request = json.loads(self.body or "{}")
         except ValueError as error:
@@ -99,35 +99,35 @@ class HandledResponse(BaseResponse):
             raise SerializationException()
         return request
 
-    def _finished(self, answer: TYPE_RESPONSE) -> TYPE_RESPONSE:
-        """With a date of the emulator's clock, and the content type of the service."""
+    def _finalize(self, answer: TYPE_RESPONSE) -> TYPE_RESPONSE:
+        """Set the date of the emulator's clock, and the content type of the service."""
         status, headers, body = answer
         others = {name: value for name, value in headers.items() if name.lower() not in ("content-type", "date")}
         date = format_datetime(self.kms_backend.clock.date(), usegmt=True)
         return status, {**others, "Content-Type": self.content_type, "Date": date}, body
 
     def _answer(self, backend: EmulatedBackend, record: Record) -> TYPE_RESPONSE:
-        backend.let_intruders_in(record["operation"])
+        backend.run_intruders(record["operation"])
         fault = backend.injections.fault_for(record["operation"])
         if fault is None:
             return self._handle(record)
         if fault.applied:
             self._handle(record)
-        return self._spoil(fault, record)
+        return self._inject(fault, record)
 
     def _handle(self, record: Record) -> TYPE_RESPONSE:
         try:
             if self.kms_backend.quotas.exceeded(record["operation"]):
                 raise ThrottlingException()
-            answer = self._judged_and_done()
+            answer = self._validate_and_execute()
         except JsonRESTError as error:
             answer = self._error(error)
         record["applied"] = answer[0] < 400
         record["outcome"] = "ok" if record["applied"] else error_code(answer[1], answer[2])
         return answer
 
-    def _by_moto(self, operation: str) -> TYPE_RESPONSE:
-        """Have moto do it. What neither moto nor the emulator can do is an error in JSON, as clients choke on anything else."""
+    def _call_moto(self, operation: str) -> TYPE_RESPONSE:
+        """Let moto handle the request. Returns other failures as errors in JSON, which clients can parse."""
         try:
             return super().call_action()
         except NotImplementedError:
@@ -138,7 +138,7 @@ class HandledResponse(BaseResponse):
             traceback.print_exc()
             return self._error(InternalFailure(f"The emulator failed at {operation}: {type(error).__name__}: {error}"))
 
-    def _spoil(self, fault: Fault, record: Record) -> TYPE_RESPONSE:
+    def _inject(self, fault: Fault, record: Record) -> TYPE_RESPONSE:
         if fault.error is None:
             record["outcome"] = "dropped"
             raise ConnectionClosedError(endpoint_url=self.uri)
@@ -147,7 +147,7 @@ class HandledResponse(BaseResponse):
 
 
 def error_code(headers: Mapping[str, Any], body: str | bytes) -> str:
-    """The code of an answer that is an error."""
+    """Return the error code of an error response."""
     try:
         code: str = json.loads(body)["__type"]
     except (ValueError, KeyError, TypeError):

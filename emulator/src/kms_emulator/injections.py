@@ -1,7 +1,7 @@
 # Copyright: Contributors to the keyops.aws collection
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What is to go wrong: faults in answers, and changes by somebody else."""
+"""Injected faults, and actions by other callers."""
 
 from __future__ import annotations
 
@@ -16,28 +16,28 @@ from typing import TypeVar
 
 @dataclass
 class Fault:
-    """The next requests of an operation (after some that are let pass) get no proper answer."""
+    """A fault of the next requests of an operation, after skipping some."""
 
     operation: str
     error: str | None
-    """AWS error code of the answer; None: the connection is dropped."""
+    """AWS error code of the response. None: drop the connection."""
     applied: bool
-    """Does the request take effect before its answer gets lost?"""
+    """Whether the request takes effect before the fault."""
     skip: int
     times: float
-    """How often at most; infinity: always."""
+    """Maximum number of requests. Infinity: no limit."""
     probability: float = 1.0
-    """How likely a request that is due is hit."""
+    """Of the fault, for each request after the skipped ones."""
     chance: Random = field(default_factory=Random, repr=False)
 
-    def strikes(self) -> bool:
-        """Is this request hit?"""
+    def applies(self) -> bool:
+        """Decide at random whether the fault applies to this request."""
         return self.chance.random() < self.probability
 
 
 @dataclass
 class Intruder:
-    """Somebody else's change, just before a request of an operation is handled."""
+    """An action by another caller, just before a request of an operation."""
 
     operation: str
     skip: int
@@ -45,8 +45,8 @@ class Intruder:
     parameters: dict[str, Any]
     times: float = 1
 
-    def strikes(self) -> bool:
-        """Is this request preceded? Always."""
+    def applies(self) -> bool:
+        """Return True: the action precedes each request that is due."""
         return True
 
 
@@ -55,7 +55,7 @@ class _Counted(Protocol):
     skip: int
     times: float
 
-    def strikes(self) -> bool: ...
+    def applies(self) -> bool: ...
 
 
 Counted = TypeVar("Counted", bound=_Counted)
@@ -63,29 +63,29 @@ Counted = TypeVar("Counted", bound=_Counted)
 
 @dataclass
 class Injections:
-    """All that is to go wrong in one account and Region."""
+    """The injected faults and actions of one account and Region."""
 
     faults: list[Fault] = field(default_factory=list)
     intruders: list[Intruder] = field(default_factory=list)
 
     def fault_for(self, operation: str) -> Fault | None:
-        """The fault for this request, if any. Of several that are due, the oldest; the others wait."""
+        """Return the fault for this request, if any. If several are due, the oldest one applies, and the others remain."""
         return next(iter(_due(self.faults, operation, at_most=1)), None)
 
     def intruders_for(self, operation: str) -> list[Intruder]:
-        """The intruders that come before this request."""
+        """Return the actions that precede this request."""
         return _due(self.intruders, operation, at_most=len(self.intruders))
 
 
 def _due(injections: Iterable[Counted], operation: str, *, at_most: int) -> list[Counted]:
-    """Count one request of an operation, and pick the injections that are due with it."""
+    """Count one request of an operation. Returns the injections that apply to it."""
     due: list[Counted] = []
     for injection in injections:
         if injection.operation != operation:
             continue
         if injection.skip > 0:
             injection.skip -= 1
-        elif injection.times > 0 and len(due) < at_most and injection.strikes():
+        elif injection.times > 0 and len(due) < at_most and injection.applies():
             injection.times -= 1
             due.append(injection)
     return due

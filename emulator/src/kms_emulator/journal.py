@@ -1,7 +1,7 @@
 # Copyright: Contributors to the keyops.aws collection
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The log of all requests that KMS got."""
+"""The log of all KMS requests."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Journal:
         self._records: list[Record] = []
 
     def open(self, operation: str, parameters: Any) -> Record:
-        """Note that a request arrived; parameters are masked already. The caller sets outcome and applied."""
+        """Log a request on arrival, with masked parameters. The caller sets outcome and applied."""
         record: Record = {
             "number": len(self._records) + 1,
             "time": self._clock.now(),
@@ -32,7 +32,7 @@ class Journal:
             "parameters": parameters,
             "account_id": self._account_id,
             "region": self._region_name,
-            # Stays only if the emulator itself breaks: over HTTP, the client sees a status of 500.
+            # Remains only if the emulator itself fails: over HTTP, the client receives status 500.
             "outcome": "InternalFailure",
             "applied": False,
         }
@@ -45,9 +45,9 @@ class Journal:
 
     @property
     def count(self) -> int:
-        """How many there are."""
+        """Number of logged requests."""
         return len(self._records)
 
     def clear(self) -> None:
-        """Forget all requests; the next one is number 1 again."""
+        """Clear the log. The next request has number 1."""
         self._records = []

@@ -1,7 +1,7 @@
 # Copyright: Contributors to the keyops.aws collection
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The KMS keys of one account and Region, many of them, and what is known of their last use."""
+"""The KMS keys of one account and Region, and their last use."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from moto.moto_api._internal import mock_random
 
 
 class Keys(dict[str, Key]):
-    """moto's keys by their ids, with the ids in order for the pages of ListKeys: sorted after a change, not for each."""
+    """moto's keys by ID. Caches the sorted IDs for the pages of ListKeys, and sorts again only after a change."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -23,12 +23,12 @@ class Keys(dict[str, Key]):
         self._ids = []
 
     def pop(self, key_id: str, *default: Any) -> Any:
-        """As of any dictionary."""
+        """Same as dict.pop()."""
         self._ids = []
         return super().pop(key_id, *default)
 
     def ids(self) -> list[str]:
-        """All ids, sorted. Not to be changed."""
+        """Return all IDs, sorted. Do not modify the list."""
         if len(self._ids) != len(self):
             self._ids = sorted(self)
         return self._ids
@@ -41,40 +41,40 @@ class Usage:
         self._since = 0.0
         self._last: dict[str, list[dict[str, Any]]] = {}
         self.delay = 0.0
-        """How long after a use it shows: AWS's own documents do not say; users of the Terraform provider saw up to an hour."""
+        """Seconds until a use is visible. AWS does not document it. Users of the Terraform provider reported up to an hour."""
 
     def start(self, now: float) -> None:
-        """Forget all uses, and track them from now on: seconds since the epoch."""
+        """Clear all uses, and track from now on (seconds since the epoch)."""
         self._since = round(now, 3)
         self._last.clear()
 
     def record(self, key: Key, operation: str, *, now: float, request_id: str) -> None:
-        """A cryptographic operation with a key succeeded."""
+        """Record a successful cryptographic operation with a key."""
         use = {
             "Operation": operation,
             "Timestamp": round(now, 3),
             "CloudTrailEventId": str(mock_random.uuid4()),
             "KmsRequestId": request_id,
         }
-        self._last[key.id] = [*self._shown(key.id, now), use]
+        self._last[key.id] = [*self._relevant(key.id, now), use]
 
-    def _shown(self, key_id: str, now: float) -> list[dict[str, Any]]:
-        """The last use of a key that shows, if one does, and those after it: no others are ever asked for again."""
+    def _relevant(self, key_id: str, now: float) -> list[dict[str, Any]]:
+        """Return the last visible use of a key, if any, and the later uses. Earlier uses are never needed again."""
         uses = self._last.get(key_id, [])
         old = [use for use in uses if use["Timestamp"] <= round(now, 3) - self.delay]
         return [*old[-1:], *uses[len(old) :]]
 
     def forget(self, key_id: str) -> None:
-        """The key is gone."""
+        """Remove a deleted key."""
         self._last.pop(key_id, None)
 
     def describe(self, key: Key, *, now: float) -> dict[str, Any]:
-        """GetKeyLastUsage's answer for a key."""
-        uses = self._shown(key.id, now)
-        is_shown = bool(uses) and uses[0]["Timestamp"] <= round(now, 3) - self.delay
+        """Return the response of GetKeyLastUsage for a key."""
+        uses = self._relevant(key.id, now)
+        is_visible = bool(uses) and uses[0]["Timestamp"] <= round(now, 3) - self.delay
         return {
             "KeyId": key.id,
-            "KeyLastUsage": uses[0] if is_shown else {},
+            "KeyLastUsage": uses[0] if is_visible else {},
             "TrackingStartDate": max(self._since, key.creation_date),
             "KeyCreationDate": key.creation_date,
         }

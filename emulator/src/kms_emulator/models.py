@@ -1,7 +1,7 @@
 # Copyright: Contributors to the keyops.aws collection
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""KMS with custom key stores, as the emulator has it: on its own clock, with faults, and with all that is behind stores."""
+"""KMS with custom key stores, with the emulator's own clock, injected faults, and the clusters and proxies of stores."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from moto.moto_api import state_manager
 from .agenda import Agenda
 from .backing import EmulatedBacking
 from .clock import Clock
-from .custom_key_stores.keys import another
+from .custom_key_stores.keys import copy_key
 from .custom_key_stores.models import CustomKeyStoreBackend
 from .custom_key_stores.rules import ERROR_CODES
 from .custom_key_stores.rules import ConnectionState
@@ -27,7 +27,7 @@ from .custom_key_stores.stores import CONNECT_MODEL
 from .custom_key_stores.stores import DISCONNECT_MODEL
 from .custom_key_stores.stores import CustomKeyStore
 from .custom_key_stores.stores import Description
-from .in_place import put_in_place
+from .in_place import replace_backend
 from .injections import Injections
 from .injections import Intruder
 from .journal import Journal
@@ -39,30 +39,30 @@ from .visibility import Visibility
 
 
 def install(*, connect_seconds: float = 2.0, disconnect_seconds: float = 2.0) -> None:
-    """Make moto's KMS, in process and as a server, one with custom key stores. May be called again.
+    """Add custom key stores to moto's KMS, in process and as a server. Idempotent.
 
-    Its EventBridge Scheduler then runs schedules, its IAM simulates policies, and its CloudTrail knows who changed stores.
-    Args: how long connecting and disconnecting take, in seconds, unless moto's state manager is told otherwise.
-    The first call clears moto's KMS, its EventBridge Scheduler and its CloudTrail.
+    moto's EventBridge Scheduler then runs schedules, its IAM simulates policies, and its CloudTrail records changes of stores.
+    Args: default durations of connects and disconnects, in seconds. moto's state manager can override them.
+    The first call clears moto's KMS, EventBridge Scheduler and CloudTrail.
     """
-    # Not imported above, as they import this module.
+    # Imported here because they import this module.
     from .scheduler.models import install_scheduler
     from .simulation import install_simulation
     from .trail.models import install_trail
 
     for model_name, seconds in ((CONNECT_MODEL, connect_seconds), (DISCONNECT_MODEL, disconnect_seconds)):
         state_manager.register_default_transition(model_name, {"progression": "time", "seconds": seconds})
-    put_in_place(kms_backends, EmulatedBackend)
+    replace_backend(kms_backends, EmulatedBackend)
     install_scheduler()
     install_simulation()
     install_trail()
 
 
 class EmulatedBackend(CustomKeyStoreBackend):
-    """KMS of one account and Region. Whoever uses it holds its lock."""
+    """KMS of one account and Region. The caller must hold its lock."""
 
     lock = backend_lock
-    """That of moto, which holds it while it resets us, and takes it whenever we look for the backend of another service."""
+    """moto's lock. moto holds it during a reset, and acquires it to look up the backend of another service."""
 
     def __init__(self, region_name: str, account_id: str | None = None) -> None:
         self.clock = Clock()
@@ -80,62 +80,62 @@ class EmulatedBackend(CustomKeyStoreBackend):
         self.quotas = Quotas(self.clock)
         self.intrusions: list[dict[str, str]] = []
         self.latency = 0.0
-        """Wall time before each request is handled, in seconds."""
+        """Wall time before the handling of each request, in seconds."""
         self._deletions: dict[str, float] = {}
-        """When keys that are pending deletion will be gone: by the clock's elapsed(), by id."""
+        """Deletion times of keys that are pending deletion, by ID: times of the clock's elapsed()."""
         self._next_deletion = math.inf
 
     def reset(self) -> None:
-        """Forget all. Moto's own takes the attributes away meanwhile, which other threads may be using."""
+        """Reset all state. moto's own method deletes the attributes meanwhile, and other threads may use them."""
         with self.lock:
             self.agenda.forget()
             self.backing.clusters.forget()
             self.__init__(self.region_name, self.account_id)  # type: ignore[misc]  # as moto itself resets
 
-    # What is otherwise than without an emulator around
+    # Overrides
 
     def now(self) -> float:
         """The emulator's time, in seconds since the epoch."""
         return round(self.clock.now(), 3)
 
     def elapsed(self) -> float:
-        """The emulator's time for what takes time, in seconds from any beginning."""
+        """The emulator's time for durations, in seconds from an arbitrary start."""
         return self.clock.elapsed()
 
-    def seen(self, truth: dict[str, Description]) -> list[Description]:
-        """All stores as they are seen, maybe late (R31), oldest first. Truth: the stores as they are, by id."""
-        return self.visibility.shown(truth)
+    def visible_stores(self, actual: dict[str, Description]) -> list[Description]:
+        """Return the visible state of all stores, with the visibility delay (R31), oldest first. Actual: by store ID."""
+        return self.visibility.visible_stores(actual)
 
-    def seen_state(self, store: CustomKeyStore) -> str:
-        """The connection state that the KMS keys in a store follow: the one that is seen, maybe late (R5, R31)."""
+    def visible_state(self, store: CustomKeyStore) -> str:
+        """Return the visible connection state of a store, which its KMS keys follow (R5, R31)."""
         return self.visibility.connection_state(store.custom_key_store_id, store.connection.status)
 
-    def changing(self, identifier: str, before: Description | None) -> None:
-        """A store or a key changes: for a while, it may be seen as it was before."""
-        self.visibility.changing(identifier, before)
+    def before_change(self, identifier: str, before: Description | None) -> None:
+        """Keep the state before a change of a store or key visible for the visibility delay."""
+        self.visibility.before_change(identifier, before)
 
     def key_ids(self) -> list[str]:
-        """The ids of all keys that ListKeys shows, sorted."""
+        """Return the IDs of all keys that ListKeys returns, sorted."""
         hidden = self.visibility.hidden()
         key_ids = self.keys.ids()
         return [key_id for key_id in key_ids if key_id not in hidden] if hidden else key_ids
 
     def schedule_key_deletion(self, key_id: str, pending_window_in_days: int) -> float:
-        """The key is gone after so many days (R26)."""
+        """Delete the key after this number of days (R26)."""
         due = super().schedule_key_deletion(key_id, pending_window_in_days)
-        gone_at = self._deletions[self.get_key_id(key_id)] = self.elapsed() + pending_window_in_days * 86400
-        self._next_deletion = min(self._next_deletion, gone_at)
+        deleted_at = self._deletions[self.get_key_id(key_id)] = self.elapsed() + pending_window_in_days * 86400
+        self._next_deletion = min(self._next_deletion, deleted_at)
         return due
 
     def cancel_key_deletion(self, key_id: str) -> None:
-        """The key stays."""
+        """Keep the key."""
         super().cancel_key_deletion(key_id)
         del self._deletions[self.get_key_id(key_id)]
 
     def forget_deleted_keys(self) -> None:
-        """Let the keys go whose time has come."""
+        """Delete the keys whose waiting period has ended."""
         now = self.elapsed()
-        # Asked before each request, hence no look at every key.
+        # Called before each request, so do not iterate over all keys.
         if now < self._next_deletion:
             return
         for key_id in [key_id for key_id, due in self._deletions.items() if due <= now]:
@@ -144,12 +144,12 @@ class EmulatedBackend(CustomKeyStoreBackend):
             self.delete_key(key_id)
         self._next_deletion = min(self._deletions.values(), default=math.inf)
 
-    # Steering
+    # Control
 
     def set_connection_state(self, store_id: str, state: str, error_code: str | None = None) -> None:
-        """Put a store in a state at once, visibly. CONNECTING and DISCONNECTING then run on by time, to a good end.
+        """Set the connection state of a store, visible at once. CONNECTING and DISCONNECTING then end successfully.
 
-        Raises ValueError for an unknown store or state, and for an error code without FAILED, or the other way round.
+        Raises ValueError for an unknown store or state, for an error code without FAILED, and for FAILED without one.
         """
         store = self.check_connection_state(store_id, state, error_code)
         if state == ConnectionState.CONNECTING:
@@ -157,23 +157,23 @@ class EmulatedBackend(CustomKeyStoreBackend):
         elif state == ConnectionState.DISCONNECTING:
             store.connection.disconnect()
         else:
-            store.connection.rest(ConnectionState(state), error_code)
+            store.connection.set_state(ConnectionState(state), error_code)
         if state == ConnectionState.CONNECTED:
-            self.backing.connected(store)
+            self.backing.on_connected(store)
         self.visibility.show_now(store_id)
 
     def check_connection_state(self, store_id: str, state: str, error_code: str | None) -> CustomKeyStore:
-        """The store, if set_connection_state may be called so. Raises ValueError as it does."""
-        store = self.known_store(store_id)
+        """Check the arguments of set_connection_state. Returns the store. Raises the same errors."""
+        store = self.get_store(store_id)
         check_state(store.custom_key_store_type, state, error_code)
         return store
 
     def create_keys(self, count: int, store: CustomKeyStore | None) -> list[str]:
-        """Create keys, in a store whatever its state, or outside of any. Returns their ids."""
+        """Create keys, in a store in any state, or in no store. Returns their IDs."""
         if count == 0:
             return []
         template = self.create_key(None, "ENCRYPT_DECRYPT", "SYMMETRIC_DEFAULT", "", None)
-        keys = [template, *(another(template) for _turn in range(count - 1))]
+        keys = [template, *(copy_key(template) for _turn in range(count - 1))]
         for key in keys:
             self.keys[key.id] = key
             self.visibility.show_now(key.id)
@@ -182,21 +182,21 @@ class EmulatedBackend(CustomKeyStoreBackend):
                 self.move_key(key, store, f"external-{key.id}" if external else None)
         return [key.id for key in keys]
 
-    def settle(self) -> None:
-        """Let what was to happen by now happen, such as the rotation of a password by a connect."""
+    def apply_transitions(self) -> None:
+        """Apply all transitions that have ended, such as the rotation of a password after a connect."""
         for store in self.custom_key_stores.values():
-            _settled = store.connection.status
+            _status = store.connection.status
 
-    def known_store(self, store_id: str) -> CustomKeyStore:
-        """The store with this id. Raises ValueError if there is none."""
+    def get_store(self, store_id: str) -> CustomKeyStore:
+        """Return the store with this ID. Raises ValueError if it does not exist."""
         if store_id not in self.custom_key_stores:
             raise ValueError(
                 f"There is no custom key store {store_id!r} in account {self.account_id}, Region {self.region_name}."
             )
         return self.custom_key_stores[store_id]
 
-    def let_intruders_in(self, operation: str) -> None:
-        """Apply what somebody else does just before a request of this operation; refusals are noted in intrusions."""
+    def run_intruders(self, operation: str) -> None:
+        """Run the actions by other callers that precede a request of this operation. Logs their outcomes in intrusions."""
         for intruder in self.injections.intruders_for(operation):
             outcome = self._outcome(intruder)
             self.intrusions.append({"before": operation, "action": intruder.action, "outcome": outcome})
@@ -217,12 +217,12 @@ class EmulatedBackend(CustomKeyStoreBackend):
 
 
 def backends() -> Mapping[str, Mapping[str, EmulatedBackend]]:
-    """All of KMS: by account, then by Region. install() has put the class there."""
+    """Return the backends of KMS, by account, then by Region. install() must have replaced moto's class."""
     return cast(Mapping[str, Mapping[str, EmulatedBackend]], kms_backends)
 
 
 def check_state(store_type: StoreType, state: str, error_code: str | None) -> None:
-    """Raises ValueError for an unknown connection state, and for an error code that does not fit it or the type."""
+    """Raises ValueError for an unknown connection state, and for an error code that is not valid for it or for the type."""
     if state not in list(ConnectionState):
         raise ValueError(f"There is no connection state {state!r}; there are: {', '.join(ConnectionState)}.")
     if (state == ConnectionState.FAILED) != (error_code is not None):

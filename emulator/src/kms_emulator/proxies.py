@@ -1,7 +1,7 @@
 # Copyright: Contributors to the keyops.aws collection
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""External key store proxies, as far as KMS sees them (R8, R17, R22, R34). Of their secrets only salted hashes are kept."""
+"""External key store proxies (R8, R17, R22, R34). Stores only salted hashes of their secrets."""
 
 from __future__ import annotations
 
@@ -27,16 +27,16 @@ VPC_INVALID = "XksProxyVpcEndpointServiceInvalidConfigurationException"
 
 @dataclass(frozen=True)
 class Failure:
-    """One way in which a proxy fails KMS.
+    """A failure of a proxy.
 
     Attributes:
-        text: what KMS says of it, whatever the operation. It is KMS's own, from the table "KMS exceptions" of the XKS proxy API
-            specification, as clients match on it.
-        of_stores: the exception of CreateCustomKeyStore and UpdateCustomKeyStore; None: it does not show in a health check.
-        of_keys: the exception of CreateKey; None: CreateKey does not meet it.
-        of_use: what cannot be done with a key then: ENCRYPT, DECRYPT. Each fails with KMSInvalidStateException.
+        text: the error message of KMS, for all operations. It is AWS's text, from the table "KMS exceptions" of the XKS proxy API
+            specification, because clients match on it.
+        of_stores: the exception of CreateCustomKeyStore and UpdateCustomKeyStore; None: the health check does not detect it.
+        of_keys: the exception of CreateKey; None: CreateKey succeeds.
+        of_use: the operations with a key that fail with KMSInvalidStateException: ENCRYPT, DECRYPT.
         code: the ConnectionErrorCode of a connect; None: it succeeds.
-        private: is it one of VPC endpoint services only?
+        private: whether it applies to VPC endpoint services only.
     """
 
     text: str
@@ -66,7 +66,7 @@ _WRONG_KEY = XksKeyInvalidConfigurationException.__name__
 UNREACHABLE = "Unreachable"
 
 FAILURES: dict[str, Failure] = {
-    # What a proxy answers, by the names of the specification
+    # Errors that a proxy returns, by the names of the specification
     "ValidationException": Failure(_CANNOT_INTERPRET, INVALID_RESPONSE, code="XKS_PROXY_INVALID_RESPONSE"),
     "InvalidStateException": Failure(_NOT_ENABLED, None, _WRONG_KEY),
     "InvalidCiphertextException": Failure(
@@ -101,7 +101,7 @@ FAILURES: dict[str, Failure] = {
         "The external key store proxy rejected the request because it does not support the requested operation. If you see this"
         " error repeatedly, report it to your external key store proxy administrator.",
         None,
-        # The specification has XksKeyInvalidResponseException, which no model of KMS knows; the developer guide has this.
+        # The specification has XksKeyInvalidResponseException, which no model of KMS has; the developer guide has this.
     ),
     "DependencyTimeoutException": Failure(
         f"The external key store proxy did not respond to the request in the time allotted. Retry the request. {_REPORT}",
@@ -120,7 +120,7 @@ FAILURES: dict[str, Failure] = {
         INVALID_RESPONSE,
         code="XKS_PROXY_NOT_REACHABLE",
     ),
-    # What KMS finds itself
+    # Failures that KMS detects
     "UndecryptableCiphertext": Failure(
         "The ciphertext that the external key store proxy submitted for decryption, or the encryption context, is corrupted,"
         " missing, or otherwise invalid.",
@@ -148,7 +148,7 @@ FAILURES: dict[str, Failure] = {
         code="XKS_PROXY_TIMED_OUT",
     ),
     "MalformedResponse": Failure(_CANNOT_INTERPRET, INVALID_RESPONSE, code="XKS_PROXY_INVALID_RESPONSE"),
-    # Of VPC endpoint services: not in the specification's table, hence worded here
+    # Failures of VPC endpoint services: not in the specification, so these are not AWS's texts
     VPC_NOT_FOUND: Failure(
         "AWS KMS does not find the VPC endpoint service.",
         VPC_NOT_FOUND,
@@ -162,7 +162,7 @@ FAILURES: dict[str, Failure] = {
         private=True,
     ),
 }
-"""What may be wrong with a proxy, by the name that set-proxy takes."""
+"""The failures of a proxy, by the name for set-proxy."""
 
 BY_EXCEPTION = {
     INVALID_RESPONSE: "MalformedResponse",
@@ -170,7 +170,7 @@ BY_EXCEPTION = {
     VPC_NOT_FOUND: VPC_NOT_FOUND,
     VPC_INVALID: VPC_INVALID,
 }
-"""The same by the exception of creating a store with it: for each, the failure that stands for it."""
+"""Names of failures, by the exception of CreateCustomKeyStore."""
 
 KEY_SPEC = "AES_256"
 KEY_STATUS = "ENABLED"
@@ -179,7 +179,7 @@ KEY_USAGE = frozenset({"ENCRYPT", "DECRYPT"})
 
 @dataclass(frozen=True)
 class Credential:
-    """What KMS signs its requests to a proxy with."""
+    """The credential with which KMS signs its requests to a proxy."""
 
     access_key_id: str
     secret: bytes = field(repr=False)
@@ -187,14 +187,14 @@ class Credential:
 
 @dataclass(frozen=True)
 class ExternalKey:
-    """A key of an external key manager, as its proxy describes it to KMS."""
+    """A key of an external key manager, as its proxy describes it."""
 
     spec: str = KEY_SPEC
     status: str = KEY_STATUS
     usage: frozenset[str] = KEY_USAGE
 
     def check_for_key(self) -> None:
-        """Is it good for a KMS key? Raises XksKeyInvalidConfigurationException, with KMS's own text."""
+        """Check that it is valid for a KMS key. Raises XksKeyInvalidConfigurationException, with AWS's text."""
         if self.spec != KEY_SPEC:
             raise XksKeyInvalidConfigurationException(
                 f"The key spec of the external key must be {KEY_SPEC}. The key spec of specified external key is {self.spec}."
@@ -211,7 +211,7 @@ class ExternalKey:
             )
 
     def failure(self, uses: Iterable[str]) -> Failure | None:
-        """Why a KMS key cannot be used with it."""
+        """Return the failure of an operation with the KMS key, or None."""
         if self.status != KEY_STATUS:
             return FAILURES["InvalidStateException"]
         return None if self.usage >= set(uses) else FAILURES["InvalidKeyUsageException"]
@@ -219,7 +219,7 @@ class ExternalKey:
 
 @dataclass
 class Proxy:
-    """One proxy. Without credentials, it accepts any; external_keys None: it has any key, each without a flaw."""
+    """One proxy. Without credentials, it accepts any. If external_keys is None, each key ID exists and is valid."""
 
     failure: Failure | None = None
     credentials: frozenset[Credential] = frozenset()
@@ -227,55 +227,55 @@ class Proxy:
     flawed_keys: dict[str, ExternalKey] = field(default_factory=dict)
 
     def external_key(self, key_id: str) -> ExternalKey | None:
-        """The external key with this id, if there is one."""
-        there = self.external_keys is None or key_id in self.external_keys
-        return self.flawed_keys.get(key_id, ExternalKey()) if there else None
+        """Return the external key with this ID, if it exists."""
+        exists = self.external_keys is None or key_id in self.external_keys
+        return self.flawed_keys.get(key_id, ExternalKey()) if exists else None
 
 
 class Proxies:
-    """All proxies by their host, and the credentials that KMS was told, by id of the external key store."""
+    """All proxies by endpoint, and the credentials that KMS has, by external key store ID."""
 
     def __init__(self, hasher: Hasher) -> None:
         self._hasher = hasher
         self._proxies: dict[str, Proxy] = {}
-        self._told: dict[str, Credential] = {}
+        self._credentials: dict[str, Credential] = {}
 
-    def configured(self, uri_endpoint: str) -> Proxy:
-        """The proxy at an endpoint. One that nobody has configured is fine with everything."""
+    def proxy_at(self, uri_endpoint: str) -> Proxy:
+        """Return the proxy at an endpoint. By default, it accepts every request."""
         return self._proxies.setdefault(uri_endpoint.lower(), Proxy())
 
     def credential(self, access_key_id: str, raw_secret_access_key: str) -> Credential:
-        """A credential with its secret hashed."""
-        return Credential(access_key_id, self._hasher.hashed(raw_secret_access_key))
+        """Return a credential with its secret hashed."""
+        return Credential(access_key_id, self._hasher.digest(raw_secret_access_key))
 
-    def tell(self, store_id: str, request_member: Mapping[str, str]) -> None:
-        """Take note of a store's XksProxyAuthenticationCredential."""
-        self._told[store_id] = self._of(request_member)
+    def set_credential(self, store_id: str, request_member: Mapping[str, str]) -> None:
+        """Set a store's XksProxyAuthenticationCredential."""
+        self._credentials[store_id] = self._credential_from(request_member)
 
     def forget(self, store_id: str) -> None:
-        """The store is gone."""
-        self._told.pop(store_id, None)
+        """Remove a deleted store."""
+        self._credentials.pop(store_id, None)
 
-    def failure(self, configuration: Mapping[str, str], *, told_to: str) -> Failure | None:
-        """What KMS finds wrong with a store's proxy. Told_to: id of the store."""
-        return self._failure(configuration, self._told[told_to])
+    def failure(self, configuration: Mapping[str, str], *, store_id: str) -> Failure | None:
+        """Return the failure of a store's proxy, or None."""
+        return self._failure(configuration, self._credentials[store_id])
 
     def failure_with(self, configuration: Mapping[str, str], request_member: Mapping[str, str]) -> Failure | None:
-        """The same with an XksProxyAuthenticationCredential that KMS is asked to use."""
-        return self._failure(configuration, self._of(request_member))
+        """Return the failure of a proxy with the XksProxyAuthenticationCredential of a request, or None."""
+        return self._failure(configuration, self._credential_from(request_member))
 
     def _failure(self, configuration: Mapping[str, str], credential: Credential) -> Failure | None:
-        proxy = self.configured(configuration["UriEndpoint"])
+        proxy = self.proxy_at(configuration["UriEndpoint"])
         private = configuration["Connectivity"] == "VPC_ENDPOINT_SERVICE"
         if proxy.failure is not None and (private or not proxy.failure.private):
             return proxy.failure
         wrong = proxy.credentials and credential not in proxy.credentials
         return FAILURES["AuthenticationFailedException"] if wrong else None
 
-    def _of(self, request_member: Mapping[str, str]) -> Credential:
+    def _credential_from(self, request_member: Mapping[str, str]) -> Credential:
         return self.credential(request_member["AccessKeyId"], request_member["RawSecretAccessKey"])
 
 
 def error_of(error_code: str, failure: Failure) -> KmsError:
-    """An error of KMS's with the text of a proxy's failure."""
+    """Return the KMS error with the text of a proxy's failure."""
     return type(error_for(error_code))(failure.text)

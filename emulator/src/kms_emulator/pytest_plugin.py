@@ -1,10 +1,10 @@
 # Copyright: Contributors to the keyops.aws collection
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A pytest plugin for tests that need KMS with custom key stores. It is there as soon as the package is installed.
+"""A pytest plugin for tests that need KMS with custom key stores. Installing the package enables it.
 
 For code that runs in the test's own process: kms_control. For programs such as ansible-playbook: kms_http_control, and
-kms_environment to start them with. One test uses one of both ways, as there is one KMS in a process.
+kms_environment for their environment. A test must use only one of both, because a process has only one KMS.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-# moto takes a second to import, which test runs that do not need it shall not pay.
+# Importing moto takes a second. Test runs that do not need it should not wait for it.
 if TYPE_CHECKING:
     from .client import HttpControl
     from .control import Control
@@ -33,7 +33,7 @@ def kms_server() -> Iterator[EmulatorServer]:
 
 @pytest.fixture
 def kms_control() -> Iterator[Control]:
-    """KMS in process, empty: boto3 clients made in the test reach it, and this steers it."""
+    """Controls KMS in process, empty at the start of each test. boto3 clients that the test creates use it."""
     from moto import mock_aws
 
     from .control import Control
@@ -41,26 +41,26 @@ def kms_control() -> Iterator[Control]:
 
     install()
     with mock_aws():
-        steering = Control()
-        steering.reset()
-        yield steering
-        steering.reset()
+        control = Control()
+        control.reset()
+        yield control
+        control.reset()
 
 
 @pytest.fixture
 def kms_http_control(kms_server: EmulatorServer) -> Iterator[HttpControl]:
-    """Steers the emulator at the URL of kms_server, empty at the start of each test."""
+    """Controls the emulator at the URL of kms_server, empty at the start of each test."""
     from .client import HttpControl
 
-    steering = HttpControl(kms_server.url)
-    steering.reset()
-    yield steering
-    steering.reset()
+    control = HttpControl(kms_server.url)
+    control.reset()
+    yield control
+    control.reset()
 
 
 @pytest.fixture
 def kms_environment(kms_http_control: HttpControl) -> dict[str, str]:
-    """Environment variables for a program that shall use the emulator: this process's, without its AWS settings."""
+    """Environment variables for a program that uses the emulator: those of this process, without its AWS settings."""
     from .client import aws_variables
 
     own = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}

@@ -1,7 +1,7 @@
 # Copyright: Contributors to the keyops.aws collection
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Request quotas (R29): how many requests of an operation KMS takes in a second."""
+"""Request quotas (R29): the number of requests of an operation that KMS accepts per second."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from .clock import Clock
 
 ROUNDING = 1e-6
-"""What a difference of two times may lack, of what it stands for."""
+"""Tolerance for the rounding error of a time difference."""
 
 
 @dataclass
@@ -23,21 +23,21 @@ class _Bucket:
 
 
 class Quotas:
-    """The quotas of one account and Region, each operation's its own, by the emulator's clock."""
+    """The quotas of each operation in one account and Region, by the emulator's clock."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._buckets: dict[str, _Bucket] = {}
 
     def set(self, operation: str, per_second: float | None) -> None:
-        """Let so many requests of an operation pass in a second; None: all. Starts with a full bucket."""
+        """Set the requests per second of an operation. None: no quota. Starts with a full bucket."""
         if per_second is None:
             self._buckets.pop(operation, None)
         else:
             self._buckets[operation] = _Bucket(per_second, max(1.0, per_second), self._clock.elapsed())
 
     def exceeded(self, operation: str) -> bool:
-        """Count one request. Is it one too many?"""
+        """Count one request. Returns whether it exceeds the quota."""
         bucket = self._buckets.get(operation)
         if bucket is None:
             return False

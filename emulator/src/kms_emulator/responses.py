@@ -29,23 +29,23 @@ from .trail.events import subject
 from .validation import check_request
 from .validation import input_shape
 from .validation import kms_model
-from .validation import masked
+from .validation import mask
 
-MOTOS_OWN = {
+VALIDATED_BY_MOTO = {
     "CreateKey": frozenset({"CustomerMasterKeySpec", "KeySpec"}),
     "Sign": frozenset({"Message", "SigningAlgorithm"}),
     "Verify": frozenset({"Message", "Signature", "SigningAlgorithm"}),
 }
-"""Members that moto judges itself, with a text of its own, which goes first. What it lets pass is judged by the model."""
+"""Members that moto validates first, with its own error texts. The model validates them afterwards."""
 
 
 class EmulatedResponse(HandledResponse, CustomKeyStoreResponse):
-    """One KMS request and its answer."""
+    """Handles one KMS request."""
 
     content_type = "application/x-amz-json-1.1"
 
     def describe_key(self) -> str:
-        """The same; but a new key may not be seen yet (R31)."""
+        """DescribeKey. Does not find a new key that is not visible yet (R31)."""
         answer: str = super().describe_key()
         key_id = json.loads(answer)["KeyMetadata"]["KeyId"]
         if key_id in self.kms_backend.visibility.hidden():
@@ -58,18 +58,18 @@ class EmulatedResponse(HandledResponse, CustomKeyStoreResponse):
         return json.dumps(self.kms_backend.usage.describe(key, now=self.kms_backend.clock.now()))
 
     def used(self, operation: str, keys: list[Key]) -> None:
-        """Note it for GetKeyLastUsage."""
+        """Record a use of these keys for GetKeyLastUsage."""
         for key in keys:
             self.kms_backend.usage.record(key, operation, now=self.kms_backend.clock.now(), request_id=self.request_id)
 
     def _request(self) -> dict[str, Any]:
         request = self._body()
-        if self.kms_backend.rules.empty_vpc_service_name_is_valid and _names_no_service(request):
+        if self.kms_backend.rules.empty_vpc_service_name_is_valid and _has_empty_service_name(request):
             del request["XksProxyVpcEndpointServiceName"]
         return request
 
     def _authenticate_and_authorize_normal_action(self, resource: str = "*") -> None:
-        """moto's, called by its call_action: does nothing unless moto's IAM is on (R21)."""
+        """Override of a moto method that call_action calls. Does nothing unless moto's IAM is enabled (R21)."""
         self._authenticate_and_authorize_action(self._access(), resource)
 
     def _access(self) -> type[KmsAccess]:
@@ -79,7 +79,7 @@ class EmulatedResponse(HandledResponse, CustomKeyStoreResponse):
         return KmsAccessToTags if tags else KmsAccess
 
     def _needs_cluster(self) -> bool:
-        """Is this the creation or connection of a CloudHSM store?"""
+        """Whether the request creates or connects a CloudHSM store."""
         request = self._members()
         if self._get_action() == "CreateCustomKeyStore":
             return bool(request.get("CustomKeyStoreType", StoreType.AWS_CLOUDHSM) == StoreType.AWS_CLOUDHSM)
@@ -90,28 +90,28 @@ class EmulatedResponse(HandledResponse, CustomKeyStoreResponse):
 
     def _masked_request(self) -> Any:
         try:
-            return masked(input_shape(self._checked_operation()), self._request())
+            return mask(input_shape(self._checked_operation()), self._request())
         except JsonRESTError:
             return {}
 
-    def _judged_and_done(self) -> TYPE_RESPONSE:
+    def _validate_and_execute(self) -> TYPE_RESPONSE:
         operation = self._checked_operation()
-        motos = MOTOS_OWN.get(operation, frozenset())
-        check_request(operation, self._request(), leave_out=motos)
-        answer = self._done(operation)
-        if motos and error_code(answer[1], answer[2]) != "ValidationException":
+        validated_by_moto = VALIDATED_BY_MOTO.get(operation, frozenset())
+        check_request(operation, self._request(), leave_out=validated_by_moto)
+        answer = self._execute(operation)
+        if validated_by_moto and error_code(answer[1], answer[2]) != "ValidationException":
             check_request(operation, self._request())
         return answer
 
-    def _done(self, operation: str) -> TYPE_RESPONSE:
-        """Have moto do it, and CloudTrail know of it."""
+    def _execute(self, operation: str) -> TYPE_RESPONSE:
+        """Let moto execute the operation, and record changes in CloudTrail."""
         if operation not in CHANGES:
-            return self._by_moto(operation)
+            return self._call_moto(operation)
         request = self._masked_request()
         store = subject(self.kms_backend, request)
-        named = None if store is None else copy.copy(store)
-        answer = self._by_moto(operation)
-        self.kms_backend.trail.note(operation, self._caller(), request, store=named, answer=_told(answer))
+        before = None if store is None else copy.copy(store)
+        answer = self._call_moto(operation)
+        self.kms_backend.trail.record(operation, self._caller(), request, store=before, answer=_event_response(answer))
         return answer
 
     def _caller(self) -> Caller:
@@ -129,8 +129,8 @@ class EmulatedResponse(HandledResponse, CustomKeyStoreResponse):
         return operation
 
 
-def _told(answer: TYPE_RESPONSE) -> dict[str, Any]:
-    """What CloudTrail tells of an answer."""
+def _event_response(answer: TYPE_RESPONSE) -> dict[str, Any]:
+    """Return the response, or the error, for a CloudTrail event."""
     status, headers, body = answer
     members: dict[str, Any] = json.loads(body or "{}")
     if status < 400:
@@ -138,7 +138,7 @@ def _told(answer: TYPE_RESPONSE) -> dict[str, Any]:
     return {"errorCode": error_code(headers, body), "errorMessage": members.get("message", "")}
 
 
-def _names_no_service(request: dict[str, Any]) -> bool:
+def _has_empty_service_name(request: dict[str, Any]) -> bool:
     return (
         request.get("XksProxyVpcEndpointServiceName") == "" and request.get("XksProxyConnectivity") == "PUBLIC_ENDPOINT"
     )

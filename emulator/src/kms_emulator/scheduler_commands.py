@@ -1,7 +1,7 @@
 # Copyright: Contributors to the keyops.aws collection
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Steering EventBridge Scheduler: what there is, what has run, and how runs are delivered."""
+"""Commands for EventBridge Scheduler: schedules, runs, and their delivery."""
 
 from __future__ import annotations
 
@@ -43,17 +43,17 @@ class SchedulerCommands(Commands):
 
     @command
     def schedules(self) -> list[dict[str, Any]]:
-        """All schedules, by group and name.
+        """Return all schedules, sorted by group and name.
 
         Each: name; group; at (ISO 8601, in UTC; None for a recurring one); operation, the last part of the target's ARN;
-        parameters: the Input, None if it is no JSON object; state; description; role_arn; attempts of the delivery so far.
+        parameters: the Input, None if it is not a JSON object; state; description; role_arn; attempts of the delivery so far.
         """
-        found = sorted(self._scheduler.schedules_in_all(), key=lambda schedule: (schedule.group_name, schedule.name))
-        return [_told(schedule) for schedule in found]
+        found = sorted(self._scheduler.all_schedules(), key=lambda schedule: (schedule.group_name, schedule.name))
+        return [_as_response(schedule) for schedule in found]
 
     @command
     def schedule_runs(self) -> list[dict[str, Any]]:
-        """All attempts to run a schedule, in order.
+        """Return all attempts to run a schedule, in order.
 
         Each: name; time (seconds since the epoch); operation; outcome: "ok", or the error code; attempt (from 1).
         """
@@ -63,11 +63,11 @@ class SchedulerCommands(Commands):
     def set_schedule_delivery(
         self, name_prefix: str, *, late_seconds: float = 0, twice: bool = False, never: bool = False
     ) -> None:
-        """How the schedules whose names begin so are delivered, those to come as well.
+        """Set the delivery of all schedules with this name prefix, including later ones.
 
-        Of several calls, the last one that fits a name counts.
-        Args: late_seconds: the first attempt is so late. twice: there is a second delivery after one that succeeded.
-        never: no attempt is made, until another call for these names.
+        If several calls match a name, the last one applies.
+        Args: late_seconds: delay of the first attempt. twice: deliver again after a successful delivery.
+        never: make no attempt, until another call for these names.
         """
         if not 0 <= late_seconds <= LONGEST:
             raise ValueError(f"A number of seconds must be 0 or more, and at most {LONGEST}.")
@@ -77,10 +77,10 @@ class SchedulerCommands(Commands):
     def create_schedule_role(
         self, name: str = "keyops-aws-lease", *, trusted: bool = True, actions: list[str] | None = None
     ) -> str:
-        """Create an execution role in moto's IAM, in place of one of this name, and return its ARN.
+        """Create an execution role in moto's IAM, or replace the one with this name. Returns its ARN.
 
-        Args: trusted: does it trust EventBridge Scheduler, for schedules of this account and the group default? actions: what
-        its only policy allows (default: to connect stores of either type).
+        Args: trusted: whether it trusts EventBridge Scheduler, for schedules of this account and the group default. actions: the
+        actions that its only policy allows (default: to connect stores of either type).
         """
         if not ROLE_NAME.fullmatch(name):
             raise ValueError(f"A role cannot be named {name!r}: 1 to 64 letters, digits, and any of +=,.@-_.")
@@ -117,7 +117,7 @@ def _policy(statement: dict[str, Any]) -> str:
     return json.dumps({"Version": "2012-10-17", "Statement": [statement]})
 
 
-def _told(schedule: Schedule) -> dict[str, Any]:
+def _as_response(schedule: Schedule) -> dict[str, Any]:
     target, at = schedule.members["Target"], schedule.due_at
     return {
         "name": schedule.name,

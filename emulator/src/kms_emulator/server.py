@@ -1,7 +1,7 @@
 # Copyright: Contributors to the keyops.aws collection
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The emulator as an HTTP server: moto's own, with custom key stores, their control API, and connections that drop."""
+"""The emulator as an HTTP server: moto's server, with custom key stores, the control API, and dropped connections."""
 
 from __future__ import annotations
 
@@ -40,11 +40,11 @@ if TYPE_CHECKING:
 
 
 SUBJECTS = ("CustomKeyStoreId", "CustomKeyStoreName", "Name")
-"""Members that tell in the log what a request is about. A schedule has a Name."""
+"""Members that identify the subject of a request in the log. A schedule has a Name."""
 
 
 class Dispatcher(DomainDispatcherApplication):
-    """moto's, which looks through the file system for the service of a host name: here once for each name."""
+    """moto's dispatcher with a cache: moto searches the file system for the service of a host name on each request."""
 
     def __init__(self) -> None:
         super().__init__(create_backend_app)
@@ -52,7 +52,7 @@ class Dispatcher(DomainDispatcherApplication):
 
 
 class EmulatorApplication:
-    """A WSGI application around moto's. Log: gets one line for each request to KMS or about a schedule."""
+    """A WSGI application around moto's. Log: receives one line for each request to KMS or about a schedule."""
 
     def __init__(self, log: TextIO | None = None) -> None:
         self._moto = Dispatcher()
@@ -68,33 +68,36 @@ class EmulatorApplication:
             return answer
         except ConnectionClosedError:
             environ["werkzeug.socket"].shutdown(socket.SHUT_RDWR)
-            # What werkzeug takes for a client that went away: it sends nothing, and logs nothing.
+            # werkzeug handles this like a client that disconnected: it sends and logs nothing.
             raise ConnectionAbortedError from None
 
 
 def write_line(log: TextIO, record: Record) -> None:
     """Log a request: time, operation, id or name of the store, or name of the schedule (if any), outcome."""
-    moment = datetime.datetime.fromtimestamp(record["time"], datetime.timezone.utc).isoformat(timespec="milliseconds")
+    timestamp = datetime.datetime.fromtimestamp(record["time"], datetime.timezone.utc).isoformat(
+        timespec="milliseconds"
+    )
     parameters = record["parameters"]
     subject = next((parameters[name] for name in SUBJECTS if parameters.get(name)), "-")
-    log.write(f"{moment} {record['operation']} {subject} {record['outcome']}\n")
+    log.write(f"{timestamp} {record['operation']} {subject} {record['outcome']}\n")
     log.flush()
 
 
 def control(request: Request) -> Response:
-    """Answer a request to steer KMS: POST .../<method-with-dashes>?account=...&region=... with the arguments in JSON.
+    """Handle a request of the control API: POST .../<method-with-dashes>?account=...&region=... with arguments in JSON.
 
-    GET reads, such as .../requests. Answers {"result": ...}; to bad input, HTTP 400 and {"message": ...}.
+    GET is for commands that only read, such as .../requests. Returns {"result": ...}. If the input is invalid, returns HTTP 400
+    and {"message": ...}.
     """
     name = request.path.removeprefix(CONTROL_PATH)
     try:
-        result = _called(name, request)
+        result = _call(name, request)
     except (ValueError, TypeError) as error:
         return _json({"message": f"{name}: {str(error).rstrip('.')}."}, status=400)
     return _json({"result": result}, status=200)
 
 
-def _called(name: str, request: Request) -> Any:
+def _call(name: str, request: Request) -> Any:
     unknown = sorted(set(request.args) - {"account", "region"})
     if unknown:
         raise ValueError(f"there is no query parameter {unknown[0]!r}; there are: account, region")
@@ -106,12 +109,12 @@ def _called(name: str, request: Request) -> Any:
         members = [member for owner in Control.__mro__ for member in vars(owner).items()]
         names = [key for key, value in members if getattr(value, "is_command", False)]
         raise ValueError(f"there is no such command; there are: {', '.join(names).replace('_', '-')}")
-    if request.method != "POST" and not (request.method == "GET" and _reads(method)):
+    if request.method != "POST" and not (request.method == "GET" and _only_reads(method)):
         raise ValueError("use POST")
     return method(**_arguments(request))
 
 
-def _reads(method: Callable[..., Any]) -> bool:
+def _only_reads(method: Callable[..., Any]) -> bool:
     signature = inspect.signature(method)
     return not signature.parameters and signature.return_annotation != "None"
 
@@ -131,31 +134,31 @@ def _json(content: dict[str, Any], *, status: int) -> Response:
 
 
 class QuietRequestHandler(MotoRequestHandler):
-    """Without an access log, and without delays between the small packets of kept connections."""
+    """A request handler without an access log, and without delays between small packets of persistent connections."""
 
     disable_nagle_algorithm = True
 
     def send_response(self, code: int, message: str | None = None) -> None:
-        """Without a date: KMS's answers have one, of the emulator's clock."""
+        """Omit the date: KMS's responses have the date of the emulator's clock."""
         self.send_response_only(code, message)
         self.send_header("Server", self.version_string())
 
     def end_headers(self) -> None:
-        """Other answers get that of the wall clock."""
+        """Set the date of the wall clock in other responses."""
         if not any(line.lower().startswith(b"date:") for line in self._headers_buffer):
             self.send_header("Date", self.date_time_string())
         super().end_headers()
 
     def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
-        """Nothing: EmulatorApplication logs KMS's requests."""
+        """Do nothing: EmulatorApplication logs KMS's requests."""
 
 
 class EmulatorServer:
-    """KMS with custom key stores, and all else that moto has, at a URL. A context manager, or start() and stop().
+    """KMS with custom key stores, and all other services of moto, at a URL. A context manager, or start() and stop().
 
-    Args: host, port (0: any free one); default durations of connects and disconnects, in seconds; log: gets one line
-    for each request to KMS or about a schedule. There is one KMS in a process, however many servers.
-    Schedules run when they are due, also while nobody asks.
+    Args: host, port (0: any free port); default durations of connects and disconnects, in seconds; log: receives one line
+    for each request to KMS or about a schedule. All servers in a process share one KMS.
+    Schedules run when they are due, even without requests.
     """
 
     def __init__(
@@ -177,17 +180,17 @@ class EmulatorServer:
 
     @property
     def url(self) -> str:
-        """Where it listens. Raises RuntimeError if it is not started."""
+        """The URL of the server. Raises RuntimeError if it is not started."""
         if self._server is None:
             raise RuntimeError("The emulator is not started.")
         host = f"[{self._host}]" if ":" in self._host else self._host
         return f"http://{host}:{self._server.port}"
 
     def start(self) -> None:
-        """Listen, in threads of its own. Raises OSError if it cannot, such as for a port in use."""
+        """Start the server in separate threads. Raises OSError if it cannot listen, for example if the port is in use."""
         install(**self._durations)
         family = socket.AF_INET6 if ":" in self._host else socket.AF_INET
-        # Bound here, as werkzeug would end the process if that fails.
+        # Bind here: if the bind fails in werkzeug, it ends the process.
         with socket.create_server((self._host, self._port), family=family, backlog=128) as listener:
             self._server = make_server(
                 self._host,
@@ -204,7 +207,7 @@ class EmulatorServer:
         self._ticker.start()
 
     def stop(self) -> None:
-        """Stop listening. May be called again."""
+        """Stop the server. Idempotent."""
         self._ticker.stop()
         if self._server is not None and self._thread is not None:
             self._server.shutdown()

@@ -1,7 +1,7 @@
 # Copyright: Contributors to the keyops.aws collection
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""SimulatePrincipalPolicy of IAM, which moto lacks: what a user, group or role may do, by its policies."""
+"""SimulatePrincipalPolicy of IAM, which moto lacks: evaluates the policies of a user, group or role."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from .policies import statements
 
 
 def install_simulation() -> None:
-    """Add the operation to moto's IAM. May be called again."""
+    """Add the operation to moto's IAM. Idempotent."""
     IamResponse.simulate_principal_policy = simulate_principal_policy
 
 
 def simulate_principal_policy(self: IamResponse) -> ActionResult:
     """Decide each action on each resource.
 
-    Raises NoSuchEntity for a principal that is not in the account, and InvalidInput for a policy that is none.
+    Raises NoSuchEntity for a principal that does not exist in the account, and InvalidInput for an invalid policy.
     """
     given = self._get_param("PolicyInputList", [])
     if not all(statements(policy) for policy in given):

@@ -1,7 +1,7 @@
 # Copyright: Contributors to the keyops.aws collection
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Time goes on while nobody asks: what is due is done by then."""
+"""Runs due events while there are no requests."""
 
 from __future__ import annotations
 
@@ -11,24 +11,24 @@ import traceback
 from .models import backends
 
 PERIOD = 0.2
-"""Seconds of wall time between two looks."""
+"""Seconds of wall time between two checks."""
 
 
 class Ticker:
-    """Looks for what is due in all accounts and Regions, in a thread of its own."""
+    """Runs due events of all accounts and Regions, in a separate thread."""
 
     def __init__(self) -> None:
         self._ended = threading.Event()
         self._thread: threading.Thread | None = None
 
     def start(self) -> None:
-        """Begin."""
+        """Start the thread."""
         self._ended.clear()
         self._thread = threading.Thread(target=self._run, name="emulator-ticker", daemon=True)
         self._thread.start()
 
     def stop(self) -> None:
-        """End. May be called again."""
+        """Stop the thread. Idempotent."""
         self._ended.set()
         if self._thread is not None:
             self._thread.join()
@@ -39,12 +39,12 @@ class Ticker:
             try:
                 tick()
             except Exception:
-                # One failure shall not end all runs to come.
+                # A failure must not stop later runs.
                 traceback.print_exc()
 
 
 def tick() -> None:
-    """Do what is due. A lock is taken only where there is something to do."""
+    """Run due events. Acquires a lock only if an event is due."""
     for account in list(backends().values()):
         for backend in list(account.values()):
             if backend.agenda.is_due:

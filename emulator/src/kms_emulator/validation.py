@@ -1,7 +1,7 @@
 # Copyright: Contributors to the keyops.aws collection
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Requests judged and masked by botocore's own models of KMS, EventBridge Scheduler and CloudTrail."""
+"""Validation and masking of requests by botocore's models of KMS, EventBridge Scheduler and CloudTrail."""
 
 from __future__ import annotations
 
@@ -41,64 +41,64 @@ JSON_TYPES: dict[str, type | tuple[type, ...]] = {
 
 @functools.cache
 def kms_model() -> ServiceModel:
-    """botocore's description of KMS."""
+    """Return botocore's model of KMS."""
     return botocore.session.get_session().get_service_model("kms")
 
 
 @functools.cache
 def scheduler_model() -> ServiceModel:
-    """botocore's description of EventBridge Scheduler."""
+    """Return botocore's model of EventBridge Scheduler."""
     return botocore.session.get_session().get_service_model("scheduler")
 
 
 @functools.cache
 def cloudtrail_model() -> ServiceModel:
-    """botocore's description of CloudTrail."""
+    """Return botocore's model of CloudTrail."""
     return botocore.session.get_session().get_service_model("cloudtrail")
 
 
 def input_shape(operation: str) -> StructureShape:
-    """The shape of the request of a KMS operation. Raises botocore's OperationNotFoundError."""
+    """Return the input shape of a KMS operation. Raises botocore's OperationNotFoundError."""
     return cast(StructureShape, kms_model().operation_model(operation).input_shape)
 
 
 def check_request(operation: str, request: dict[str, Any], *, leave_out: Collection[str] = ()) -> None:
-    """Judge a request as KMS does before it looks at anything else. Leave_out: members to be judged elsewhere.
+    """Validate a request like KMS, before any other check. Leave_out: members that another check validates.
 
-    Raises SerializationException for a value of the wrong type, and ValidationException, in the form of AWS's own validation,
-    naming all members that break a constraint. A value is repeated unless the member is sensitive, or a blob.
+    Raises SerializationException for a value of the wrong type, and ValidationException, in AWS's format, for members that
+    violate constraints. The message has their values, except those of sensitive members and of blobs.
     """
     check_members(input_shape(operation), request, leave_out=leave_out)
 
 
 def check_members(shape: StructureShape, request: dict[str, Any], *, leave_out: Collection[str] = ()) -> None:
-    """Judge the members of a request to any service, in the same way."""
-    elsewhere = {_joined("", name) for name in leave_out if request.get(name) is not None}
-    found = [text for path, text in failures(shape, request, "") if path not in elsewhere]
+    """Validate the members of a request to any service, in the same way."""
+    excluded = {_join_path("", name) for name in leave_out if request.get(name) is not None}
+    found = [text for path, text in failures(shape, request, "") if path not in excluded]
     if found:
         noun = "error" if len(found) == 1 else "errors"
         raise ValidationException(f"{len(found)} validation {noun} detected: {'; '.join(found)}")
 
 
 def check_value(shape_name: str, value: str, name: str) -> None:
-    """Judge one value as KMS would. Raises ValueError, which does not repeat it if it is a secret."""
+    """Validate one value like KMS. Raises ValueError, whose message does not have the value if it is a secret."""
     for _path, text in failures(kms_model().shape_for(shape_name), value, name):
         raise ValueError(text)
 
 
 def failures(shape: Shape, value: Any, path: str) -> Iterator[tuple[str, str]]:
-    """Each constraint that a value breaks: the place, and a clause about it. Path: the place, such as 'tags.1.member.tagKey'."""
+    """Yield the path and the message for each violated constraint. Path: of the value, such as 'tags.1.member.tagKey'."""
     json_type = JSON_TYPES[shape.type_name]
     if not isinstance(value, json_type) or (isinstance(value, bool) and json_type is not bool):
         raise SerializationException(f"The value at {path!r} is not a {shape.type_name}.")
-    for constraint in _broken(shape, value, path):
-        yield path, f"Value{_repeated(shape, value)} at {path!r} failed to satisfy constraint: {constraint}"
+    for constraint in _violations(shape, value, path):
+        yield path, f"Value{_format_value(shape, value)} at {path!r} failed to satisfy constraint: {constraint}"
     for member_shape, member_value, member_path in _members(shape, value, path):
         yield from failures(member_shape, member_value, member_path)
 
 
-def _repeated(shape: Shape, value: Any) -> str:
-    """A value as AWS repeats it; nothing for one that may be a secret."""
+def _format_value(shape: Shape, value: Any) -> str:
+    """Format a value for AWS's message. Empty for a value that may be a secret."""
     if isinstance(shape, _MissingShape):
         return " null"
     if shape.metadata.get("sensitive") or shape.type_name == "blob":
@@ -112,10 +112,10 @@ def _members(shape: Shape, value: Any, path: str) -> Iterator[tuple[Shape, Any, 
     if isinstance(shape, StructureShape):
         for name in shape.required_members:
             if value.get(name) is None:
-                yield _MissingShape(), "", _joined(path, name)
+                yield _MissingShape(), "", _join_path(path, name)
         for name, member in shape.members.items():
             if value.get(name) is not None:
-                yield member, value[name], _joined(path, name)
+                yield member, value[name], _join_path(path, name)
     elif isinstance(shape, ListShape):
         for number, item in enumerate(value, 1):
             yield shape.member, item, f"{path}.{number}.member"
@@ -126,18 +126,18 @@ def _members(shape: Shape, value: Any, path: str) -> Iterator[tuple[Shape, Any, 
 
 
 class _MissingShape(Shape):
-    """Stands for a required member that is not in the request."""
+    """Represents a required member that is missing in the request."""
 
     def __init__(self) -> None:
         super().__init__("Missing", {"type": "string"})
 
 
-def _joined(path: str, member: str) -> str:
+def _join_path(path: str, member: str) -> str:
     name = member[0].lower() + member[1:]
     return f"{path}.{name}" if path else name
 
 
-def _broken(shape: Shape, value: Any, path: str) -> Iterator[str]:
+def _violations(shape: Shape, value: Any, path: str) -> Iterator[str]:
     if isinstance(shape, _MissingShape):
         yield "Member must not be null"
         return
@@ -147,7 +147,7 @@ def _broken(shape: Shape, value: Any, path: str) -> Iterator[str]:
     if size is not None and size > shape.metadata.get("max", size):
         yield f"Member must have {noun} less than or equal to {shape.metadata['max']}"
     if isinstance(shape, StringShape):
-        yield from _broken_by_text(shape, value)
+        yield from _string_violations(shape, value)
 
 
 def _size(shape: Shape, value: Any, path: str) -> tuple[int | None, str]:
@@ -163,7 +163,7 @@ def _size(shape: Shape, value: Any, path: str) -> tuple[int | None, str]:
     return None, ""
 
 
-def _broken_by_text(shape: StringShape, value: str) -> Iterator[str]:
+def _string_violations(shape: StringShape, value: str) -> Iterator[str]:
     if shape.enum and value not in shape.enum:
         yield f"Member must satisfy enum value set: [{', '.join(shape.enum)}]"
     pattern = shape.metadata.get("pattern")
@@ -171,17 +171,17 @@ def _broken_by_text(shape: StringShape, value: str) -> Iterator[str]:
         yield f"Member must satisfy regular expression pattern: {pattern}"
 
 
-def masked(shape: Shape | None, value: Any, member: str = "") -> Any:
-    """A value as it may be shown: members that the model calls sensitive, and members it does not know, are masked.
+def mask(shape: Shape | None, value: Any, member: str = "") -> Any:
+    """Mask the sensitive members, and the unknown members, of a value.
 
-    AccessKeyId is shown although the model calls it sensitive, as DescribeCustomKeyStores returns it (R18).
+    AccessKeyId is sensitive in the model, but not masked, because DescribeCustomKeyStores returns it (R18).
     """
     if shape is None or (shape.metadata.get("sensitive") and member != "AccessKeyId"):
         return MASK
     if isinstance(shape, StructureShape):
         if not isinstance(value, dict):
             return MASK
-        return {name: masked(shape.members.get(name), item, name) for name, item in value.items()}
+        return {name: mask(shape.members.get(name), item, name) for name, item in value.items()}
     if isinstance(shape, ListShape) and isinstance(value, list):
-        return [masked(shape.member, item) for item in value]
+        return [mask(shape.member, item) for item in value]
     return value

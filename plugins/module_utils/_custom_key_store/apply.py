@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Carries out a plan: its requests and waits, and a new decision if somebody else moves the store."""
+"""Carries out a plan: sends its requests, waits, and makes a new plan if another user moves the store."""
 
 # This file is private to the keyops.aws collection: it may change in any release without notice.
 
@@ -56,7 +56,7 @@ from .wait import wait_for
 from .wait import wait_until
 
 MAX_DECISIONS = 15
-"""How often a task decides anew because others move the store. With the pauses between, that outlasts stale readings."""
+"""How often a task makes a new plan because others move the store. With the pauses between, that outlasts stale descriptions."""
 
 
 class ConnectFailed(CustomKeyStoreError):
@@ -64,18 +64,18 @@ class ConnectFailed(CustomKeyStoreError):
 
 
 class MustWait(Exception):
-    """The task has to wait, and another process can do that in place of this one."""
+    """The task has to wait, and another process can take over the wait."""
 
 
 @dataclass(frozen=True)
 class Handover:
-    """All that another process needs to go on with a task. It may hold secrets.
+    """All that another process needs to continue a task. It may hold secrets.
 
     Attributes:
-        history: see there.
-        plan: what is being carried out; None where that has to be decided (again).
-        position: how many steps of it are done.
-        begun: was the store claimed?
+        history: see C(History).
+        plan: the plan being applied; None if the task has to plan (again).
+        position: how many of its steps are done.
+        begun: has the task claimed the store?
         in_place: see C(make_plan()).
         unanswered: see C(Requests).
     """
@@ -89,18 +89,18 @@ class Handover:
 
 
 class Runner:
-    """Brings one store to what the task asks for.
+    """Brings one store to the state that the task asks for.
 
     Args:
         kms: the operations.
         desired: what the task asks for.
-        history: is kept up to date.
-        clock: see there.
-        deadline: see there.
-        leases: of stores that a task is to bring back, should it be killed before it has.
-        permit: see there.
-        hands_over: may it raise C(MustWait) where another process could go on?
-        prechecks: what is checked before a store is taken out of service; None: nothing but its keys.
+        history: the runner keeps it up to date.
+        clock: see C(Clock).
+        deadline: see C(Deadline).
+        leases: of stores that a task disconnects for a change, in case it is killed before it has reconnected them.
+        permit: see C(Permit).
+        hands_over: may the runner raise C(MustWait) if another process could continue?
+        prechecks: the checks before a disconnect; None checks the keys only.
     """
 
     def __init__(
@@ -136,7 +136,7 @@ class Runner:
     # ---- between processes
 
     def hand_over(self) -> Handover:
-        """What another process needs to go on from here."""
+        """Returns what another process needs to continue from here."""
         return Handover(
             history=self._history,
             plan=self._plan,
@@ -147,7 +147,7 @@ class Runner:
         )
 
     def resume(self, handover: Handover) -> None:
-        """Go on from there. The history is the one that this was made with."""
+        """Continue from there. The runner must have been created with the same history."""
         self._plan, self._position = handover.plan, handover.position
         self._begun, self._in_place = handover.begun, handover.in_place
         self._requests.unanswered = handover.unanswered
@@ -161,7 +161,7 @@ class Runner:
         )
 
     def check(self) -> None:
-        """Raises MustWait where another process can wait, and KmsError where the task should not wait any longer."""
+        """Raises MustWait if another process can wait, and KmsError if the task should not wait any longer."""
         is_clear = not self._kms.is_unclear and not self._requests.is_unclear
         if self._hands_over and self._can_be_resumed and is_clear:
             raise MustWait
@@ -170,7 +170,7 @@ class Runner:
 
     @contextlib.contextmanager
     def _resumable(self) -> Iterator[None]:
-        """Meanwhile, another process could go on from where this one is."""
+        """In this block, another process could continue from the present step."""
         self._can_be_resumed = True
         try:
             yield
@@ -180,12 +180,12 @@ class Runner:
     # ---- decisions
 
     def plan(self) -> Plan:
-        """Describe the store and decide.
+        """Describe the store and make a plan.
 
         Raises:
-            CustomKeyStoreError: there is no such store, KMS could not be asked, or the task is refused.
+            CustomKeyStoreError: there is no such store, the request to KMS failed, or the task is refused.
         """
-        self._plan, self._position = None, 0
+        self._plan = None
         with self._resumable():
             return self._decide()
 
@@ -211,9 +211,9 @@ class Runner:
         return plan_creation(self._desired, error)
 
     def _still_desired(self) -> DesiredStore:
-        """What is left to ask for.
+        """What the task still asks for.
 
-        Properties are sent once: KMS may still show the old values, and a connect may have made a password worthless (R12).
+        The task sends properties once: KMS may still report the old values, and a connect may have made a password invalid (R12).
         """
         desired = replace(self._desired, given={}) if self._history.has_sent_properties else self._desired
         return replace(desired, state="connected") if self._bring_back.is_due else desired
@@ -221,10 +221,10 @@ class Runner:
     # ---- carrying out
 
     def begin(self, plan: Plan) -> None:
-        """Become the owner of a store that is to be moved; where it is there already, end what would move it away again.
+        """Claim a store that the plan moves. If the store is in its end state already, end what would move it again.
 
-        Where several begin one after the other, before all are carried out at the same time, they make their requests in that
-        order. Else run() does it.
+        If several runners begin one after the other, before all run at the same time, they make their requests in that order.
+        Otherwise run() claims the store.
         """
         self._begun = True
         if self._target.known_id is None:
@@ -235,10 +235,10 @@ class Runner:
             self._permit.ownership.end_abandoned(self._target.known_id, wants=self._desired.state)
 
     def run(self, plan: Plan) -> None:
-        """Carry the plan out, and bring the store back where that fails after it was taken out of service.
+        """Apply the plan. If it fails after a disconnect, reconnect the store.
 
         Raises:
-            CustomKeyStoreError: it did not get there; C(history) tells how far.
+            CustomKeyStoreError: the store did not reach the end of the plan; C(history) has the steps that it reached.
         """
         if not self._begun:
             self.begin(plan)
@@ -254,7 +254,7 @@ class Runner:
         self._bring_back.after_success(self._target.known_id)
 
     def _run(self, plan: Plan) -> None:
-        """When somebody else moves the store meanwhile, describe and decide again, a bounded number of times."""
+        """If another user moves the store meanwhile, describe and plan again, a bounded number of times."""
         taken: Optional[TakenOver] = None
         for decision in range(1, MAX_DECISIONS + 1):
             try:
@@ -274,7 +274,7 @@ class Runner:
         )
 
     def _let_it_be_done(self, error: TakenOver, before: Optional[TakenOver]) -> TakenOver:
-        """Another task that works on the store may want the same: where it has done it, this one has nothing more to do."""
+        """Returns the error if the other task wants the same state, so that this task waits for it. Raises it otherwise."""
         has_ended_before = before is not None and before.by is None
         wants_else = error.by is not None and error.by.wants != self._desired.state
         if has_ended_before or wants_else:
@@ -282,7 +282,7 @@ class Runner:
         return error
 
     def _reconnect(self) -> None:
-        """Connect the store with the settings that it has, however much of the task's own time is left."""
+        """Connect the store with its present settings, with the full timeout again."""
         deadline = self._deadline.anew(self._deadline.seconds)
         connected = DesiredStore("connected", self._target.id)
         kms = self._kms.with_deadline(deadline)
@@ -292,7 +292,7 @@ class Runner:
         runner._run(make_plan(store, connected) if reached and store is not None else runner.plan())
 
     def _carry_out(self, plan: Plan) -> bool:
-        """True when all steps are done, False when the store is not where the plan took it to be."""
+        """Returns True if all steps are done, and False if the store is not in the state that the plan expects."""
         if self._plan is not plan:
             self._plan, self._position = plan, 0
             if self._hands_over and len(plan.operations) > 1:
@@ -311,7 +311,7 @@ class Runner:
         return True
 
     def _is_where_it_should_be(self) -> bool:
-        """Somebody else may have moved the store while the task waited for something else."""
+        """Another user may have moved the store while the task waited for something else."""
         wanted, store = self._still_desired().state, self._history.store
         return wanted not in ENDS or store is None or store.connection_state is ENDS[wanted]
 
@@ -351,7 +351,7 @@ class Runner:
     def _wait(self, step: Step) -> bool:
         if isinstance(step, WaitFor):
             return self._wait_for_state(step.state)
-        # KMS has accepted the change. If it shows it even later than that, the task has done its part.
+        # KMS has accepted the change. If KMS reports it after the deadline, the task still succeeds.
         if isinstance(step, WaitUntilShown):
             wanted, store = step.changes, self._history.store
             if store is None or not shows(store, wanted):

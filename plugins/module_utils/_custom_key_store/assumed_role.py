@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""A client with the credentials of an IAM role, which are renewed for as long as a task or a keeper needs them."""
+"""A client with the credentials of an IAM role, renewed for as long as a task or a keeper needs them."""
 
 # This file is private to the keyops.aws collection: it may change in any release without notice.
 
@@ -24,11 +24,11 @@ SESSION = "keyops-aws"
 
 
 def assume_role(client: Any, sts: Any, role_arn: str) -> Any:
-    """Let a client use the credentials of a role. They are asked for at the first request, and again before they expire.
+    """Let a client use the credentials of a role. The first request fetches them; a later one renews them before they expire.
 
     Args:
         client: a boto3 client for any service.
-        sts: one for AWS STS, with the credentials of who assumes the role.
+        sts: a boto3 client for AWS STS, with the credentials that assume the role.
         role_arn: of the role.
 
     Returns:
@@ -55,5 +55,5 @@ def assume_role(client: Any, sts: Any, role_arn: str) -> Any:
         }
 
     credentials = botocore.credentials.DeferredRefreshableCredentials(refresh_using=fetch, method="assume-role")
-    client._request_signer._credentials = credentials  # boto3 has no other way for a client that amazon.aws has made
+    client._request_signer._credentials = credentials  # boto3 has no public API for a client that amazon.aws has made
     return client

@@ -2,11 +2,11 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Runs a module in the background of the managed host, if the action plugin on the controller asks for that.
+"""Runs a module in the background of the managed host, if the action plugin on the controller requests it.
 
-The module looks and decides. Where nothing is to do, it ends with its result, as any module. Where something is, it starts a new
-process, hands over what it has found out, and ends: the new process makes the changes and waits, and leaves its result in a
-file. What ends the module, the connection or Ansible does not end it. It is no fork, as boto3 does not survive one on macOS.
+The module describes and plans. If there is nothing to do, it returns its result, as any module. Otherwise it starts a new
+process, hands over its state, and exits. The new process makes the changes, waits, and writes its result to a file. It survives
+the end of the module, of the connection and of Ansible. It is not a fork, because boto3 does not survive a fork on macOS.
 """
 
 # This file is private to the keyops.aws collection: it may change in any release without notice.
@@ -39,10 +39,10 @@ from .run import Run
 from .run import began_of
 
 VARIABLE = "KEYOPS_AWS_JOB"
-"""The environment variable with the path that the files of a job begin with. Without it, a task waits in the foreground."""
+"""The environment variable with the path prefix of the files of a job. Without it, a task waits in the foreground."""
 
 RESULT_KEY = "keyops_aws_job"
-"""Where the module's result has the C(Job), if there is one."""
+"""The key of the C(Job) in the module's result, if there is one."""
 
 KILLED = (
     "The task was ended before it was done. What it had begun goes on in KMS: run the task again; it continues from the"
@@ -57,34 +57,34 @@ NO_ROOM = (
 NO_ROOM_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 RESERVED_BYTES = 256 * 1024
-"""The room that is taken for a result before anything is done. Few are longer."""
+"""The space that a job reserves for its result before it changes anything. Few results are longer."""
 
 PREFIX = "keyops-aws-"
-"""What the names of all files of jobs begin with."""
+"""The prefix of the names of all files of jobs."""
 
 OLDEST_SECONDS = 8 * 86400.0
 """Longer than the longest lease, whose keeper needs its files."""
 
 UNREAD_SECONDS = 600.0
-"""How long a result is kept for a controller that has lost its connection."""
+"""How long a job keeps its result for a controller that has lost its connection."""
 
 START = "from {package}.background import resume; resume()"
-"""What the new process runs. What it needs to know comes through its standard input."""
+"""The program of the new process. Its input comes through its standard input."""
 
 
 @dataclass(frozen=True)
 class Job:
-    """A task that goes on in the background.
+    """A task that continues in the background.
 
     Attributes:
         pid: its process id, on the managed host.
-        began: when that process began, in the words of the system: the id may be used again. Empty where that is not known.
-        part: the file with what it has written of its result.
-        progress: the file that says how far it is, see C(Progress).
-        result: the file with its result, which is there when it has ended.
-        errors: the file with what it has written to the standard error.
-        end: the file that asks its keeper, if it has one, to bring the stores back now.
-        code: the file with the code that it runs, if Ansible has packed that.
+        began: when that process started, as the system reports it: the id may be reused. Empty if unknown.
+        part: the file with the result as far as the job has written it.
+        progress: the file with its progress, see C(Progress).
+        result: the file with its result, which exists once the job has ended.
+        errors: the file with its standard error.
+        end: the file that asks its keeper, if it has one, to reconnect the stores now.
+        code: the file with the code that it runs, if Ansible has packed the module.
     """
 
     pid: int
@@ -98,19 +98,19 @@ class Job:
 
     @classmethod
     def at(cls, path: str, pid: int, *, began: str = "", stage: str = "") -> Job:
-        """The job whose files begin with this path.
+        """The job with this path prefix.
 
         Args:
-            path: see there.
-            pid: see there.
-            began: see there.
-            stage: empty for the task itself; C(KEEPER) for what its keeper does when the task is done.
+            path: the prefix of its files.
+            pid: see C(Job).
+            began: see C(Job).
+            stage: empty for the task itself; C(KEEPER) for its keeper, which works after the task.
         """
         own = {kind: f"{path}{stage}.{kind}" for kind in ("part", "progress", "result", "errors")}
         return cls(pid=pid, began=began, end=f"{path}.end", code=f"{path}.zip", **own)
 
     def discard(self) -> None:
-        """Remove the files with the result: nobody will read it."""
+        """Remove the files with the result: no controller will read it."""
         for name in (self.part, self.result, self.errors, self.progress):
             with contextlib.suppress(OSError):
                 os.unlink(name)
@@ -121,15 +121,15 @@ KEEPER = "-keeper"
 
 @dataclass(frozen=True)
 class _Handover:
-    """What a new process needs to go on, beside its environment.
+    """What a new process needs to continue, apart from its environment.
 
     Attributes:
-        path: that the files of the job begin with.
+        path: the prefix of the files of the job.
         import_path: Python's, with a copy of the module's own code.
         module: the name of the module.
         arguments: of the module, as Ansible gave them; they may hold secrets.
-        profile: how they are written, from ansible-core 2.19 on.
-        state: what the module has found out, pickled.
+        profile: the serialization profile of the arguments, from ansible-core 2.19 on.
+        state: the state of the module, pickled.
     """
 
     path: str
@@ -141,13 +141,13 @@ class _Handover:
 
 
 class Worker:
-    """The process that does a task: the module that Ansible started, or the one that goes on in its place.
+    """The process that runs a task: the module that Ansible started, or the background process that continues it.
 
     Attributes:
         run: the run of Ansible that waits for the result.
-        handed_over: what the module has found out; None in the module itself.
-        progress: tells of the waits.
-        afterwards: what is left to do when the result of the task is there, in the background alone.
+        handed_over: the state of the module; None in the module itself.
+        progress: reports the waits.
+        afterwards: what to do once the result of the task is written; in the background only.
     """
 
     def __init__(self, *, handover: Optional[_Handover] = None) -> None:
@@ -169,21 +169,21 @@ class Worker:
 
     @property
     def can_hand_over(self) -> bool:
-        """Does the action plugin ask for that, and can the host do it?"""
+        """Does the action plugin request a background process, and can the host start one?"""
         path = os.path.expanduser(os.environ.get(VARIABLE, ""))
         return (
             not self.is_background and bool(path) and can_start_processes() and _can_be_written(os.path.dirname(path))
         )
 
     def hand_over(self, module: str, state: Callable[[], Any]) -> dict[str, Any]:
-        """Let a new process go on, where that can be done.
+        """Let a new process continue, if possible.
 
         Args:
             module: the name of the module, as Python knows it.
-            state: what C(handed_over) is there; anything that can be pickled.
+            state: makes the value of C(handed_over) in the new process; anything that can be pickled.
 
         Returns:
-            The result of the module, which must end with it; empty where no process goes on.
+            The result with which the module must exit; empty if no process continues.
         """
         if not self.can_hand_over:
             return {}
@@ -200,17 +200,17 @@ def _can_be_written(folder: str) -> bool:
 
 
 def can_start_processes() -> bool:
-    """Can a new process find the code of this one? Not where it is in the memory of an interpreter alone, as with Mitogen."""
+    """Can a new process import the code of this one? Not if the code is only in the memory of an interpreter, as with Mitogen."""
     return os.path.exists(_archive() or __file__)
 
 
 def _archive() -> str:
-    """The file that Ansible has packed the module into; empty where the code is in files of its own."""
+    """The file that Ansible has packed the module into; empty if the code is in separate files."""
     return str(getattr(globals().get("__loader__"), "archive", ""))
 
 
 def _start(path: str, module: str, state: Callable[[], Any]) -> Optional[Job]:
-    """Start a process that goes on with the task; None where there is no place for its files. The folder is there."""
+    """Start a process that continues the task; None if its files cannot be written. The folder must exist."""
     from ansible.module_utils import basic
 
     sweep(os.path.dirname(path))
@@ -242,10 +242,10 @@ def _start(path: str, module: str, state: Callable[[], Any]) -> Optional[Job]:
             [sys.executable, "-c", program],
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
-            stderr=errors,  # until the process writes there itself
+            stderr=errors,  # until the process opens that file itself
             start_new_session=True,  # what ends the module, or the connection to the host, does not end it
         )
-    with contextlib.suppress(BrokenPipeError):  # it has died, which is found out soon enough
+    with contextlib.suppress(BrokenPipeError):  # the process has died, which the caller notices later
         pipe = cast(IO[bytes], process.stdin)
         pipe.write(pickle.dumps(handover))
         pipe.close()
@@ -253,7 +253,7 @@ def _start(path: str, module: str, state: Callable[[], Any]) -> Optional[Job]:
 
 
 def resume() -> None:
-    """Go on with a task that another process has begun: what the new one runs."""
+    """Continue a task that another process has begun: the entry point of the new process."""
     from ansible.module_utils import basic
 
     handover: _Handover = pickle.load(sys.stdin.buffer)  # noqa: S301 - from the pipe
@@ -275,9 +275,9 @@ def resume() -> None:
 
 @contextlib.contextmanager
 def result_of(job: Job) -> Iterator[None]:
-    """What is printed meanwhile is the result of the job, which is there when that has ended, in whatever way.
+    """In this block, standard output goes to the result of the job. The result file exists once the job has ended in any way.
 
-    It is done all the same where there is no place for the result any more: somebody may have removed the folder.
+    The block also runs if the result cannot be written any more: the user may have removed the folder.
     """
     for name, descriptor in ((os.devnull, 0), (job.part, 1), (job.errors, 2)):
         source = _open(name)
@@ -304,7 +304,7 @@ def result_of(job: Job) -> Iterator[None]:
 
 
 def _end_result(has_room: bool) -> None:
-    """What was printed is all of the result."""
+    """Close the result: all of it was printed."""
     try:
         sys.stdout.flush()
     except OSError:
@@ -317,29 +317,29 @@ def _end_result(has_room: bool) -> None:
             os.write(1, json.dumps({"failed": True, "changed": True, "msg": NO_ROOM}).encode())
         os.ftruncate(1, os.lseek(1, 0, os.SEEK_CUR))
     nowhere = os.open(os.devnull, os.O_RDWR)
-    os.dup2(nowhere, 1)  # what could not be written is not tried again at the end of the process
+    os.dup2(nowhere, 1)  # so that Python does not retry a failed write at the end of the process
     os.close(nowhere)
 
 
 def _reserve(path: str) -> None:
-    """Take the room that a result needs: the disk may be full when there is one. Raises OSError if it is full already."""
+    """Reserve the space for a result: the disk may be full when the result is known. Raises OSError if it is full already."""
     file = os.open(path, os.O_WRONLY)
     try:
         if os.write(file, b"\0" * RESERVED_BYTES) < RESERVED_BYTES:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        os.fsync(file)  # some file systems find out only then
+        os.fsync(file)  # some file systems report a full disk only then
     finally:
         os.close(file)
 
 
 def _lock(descriptor: int) -> None:
-    """As long as the process lives, see sweep()."""
+    """Lock the file as long as the process lives, see sweep()."""
     with contextlib.suppress(OSError):
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 def sweep(folder: str, *, now: Callable[[], float] = time.time) -> None:
-    """Remove the files of jobs that have ended and whose result nobody has read.
+    """Remove the files of ended jobs whose result no controller has read.
 
     Args:
         folder: of the jobs.
@@ -364,7 +364,7 @@ def _sweep(path: str, now: float) -> None:
 
 
 def _is_locked(path: str) -> bool:
-    """Does the job still run? It may have written nothing for long."""
+    """Does the job still run? It may not have written anything for a long time."""
     file = os.open(path, os.O_RDWR)
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -383,15 +383,15 @@ def _open(name: str) -> int:
 
 
 def was_read(job: Job, run: Run, *, sleep: Callable[[float], None] = time.sleep) -> bool:
-    """Wait until the result of a job was read, or nobody will.
+    """Wait until a controller has read the result of a job, or will not read it any more.
 
     Args:
-        job: see there.
+        job: see C(Job).
         run: of Ansible, which may read it.
         sleep: waits that many seconds.
 
     Returns:
-        Whether somebody has read it. If not, it is removed.
+        Whether a controller has read it. If not, the result is removed.
     """
     waited = 0.0
     while os.path.exists(job.result):

@@ -28,10 +28,10 @@ _RUN_CONNECTED = " The store was in service before: to bring it back, run the ta
 
 
 class BringBack:
-    """Remembers a store that a task disconnects for a change, until it is in service again.
+    """Records a store that a task disconnects for a change, until the store is in service again.
 
-    A process that is killed leaves a lease, by which the next task brings the store back. A lease that cannot be read or written
-    keeps nobody from anything: it is for a rare case.
+    A process that is killed leaves a lease, by which the next task reconnects the store. If a lease cannot be read or written,
+    the task continues: the lease is for a rare case.
 
     Args:
         state: C(state) of the task. Only C(present) leaves the connection as it was found.
@@ -47,11 +47,11 @@ class BringBack:
 
     @property
     def is_due(self) -> bool:
-        """Must the task connect the store, though C(state) does not ask for it?"""
+        """Must the task connect the store, although C(state) does not ask for it?"""
         return self._state == "present" and self._history.took_out_of_service(self._state)
 
     def find_interrupted(self, store: CustomKeyStore) -> None:
-        """Find the lease that a task left that was killed before it had brought the store back."""
+        """Find the lease of a task that was killed before it had reconnected the store."""
         if self._state != "present" or store.connection_state not in OUT_OF_SERVICE or self._history.interrupted:
             return
         with contextlib.suppress(CustomKeyStoreError):
@@ -66,15 +66,15 @@ class BringBack:
                 self._leases.open(Lease.on(store))
 
     def after_refused_disconnect(self, custom_key_store_id: str) -> None:
-        """End the lease of this task if somebody else has disconnected the store first: they want it out of service.
+        """End the lease of this task if another user has disconnected the store first: that user wants it out of service.
 
-        A lease that was there before is of a task that was killed after its disconnect, so the store has to come back.
+        An older lease is of a task that was killed after its disconnect, so this task has to reconnect the store.
         """
         if self._opened:
             self._leases.end(custom_key_store_id)
 
     def after_success(self, custom_key_store_id: Optional[str]) -> None:
-        """End the lease: the store is in service again, or is to stay out of service."""
+        """End the lease: the store is in service again, or should stay out of service."""
         if custom_key_store_id is not None:
             self._leases.end(custom_key_store_id)
 
@@ -86,16 +86,16 @@ class BringBack:
         last_request: str,
         reconnect: Callable[[], None],
     ) -> None:
-        """Bring the store back where the task has taken it out of service, and add to the error how that went.
+        """Reconnect the store if the task has disconnected it, and add the outcome to the error.
 
         Args:
             error: why the task failed.
-            custom_key_store_id: None where the store was not found.
-            last_request: the operation that was sent last.
-            reconnect: connects the store with the settings that it has; raises C(CustomKeyStoreError) where it cannot.
+            custom_key_store_id: None if the store was not found.
+            last_request: the last operation that was sent.
+            reconnect: connects the store with its present settings; raises C(CustomKeyStoreError) if it cannot.
         """
         if self._history.took_out_of_service(self._state) and self._history.last_move != CONNECT:
-            # After a timeout, KMS still works on the store. After a connect that was refused, another one would be.
+            # After a timeout, KMS still works on the store. If KMS refused a connect, it would refuse another one.
             is_left = isinstance(error, WaitTimeout) or last_request == CONNECT
             error.message += _RUN_CONNECTED if is_left else self._reconnected(reconnect)
         store = self._history.store

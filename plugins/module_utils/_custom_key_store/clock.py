@@ -14,22 +14,22 @@ from dataclasses import dataclass
 from typing import Callable
 
 LONGEST_PAUSE = 15.0
-"""Seconds. The longest that anything here sleeps: neither the end of a transition nor of a throttling is noticed later."""
+"""Seconds. No sleep is longer, so that a task notices the end of a transition or of a throttling no later than that."""
 
 SHORTEST_PAUSE = 0.001
-"""Seconds. What is left until a deadline can be so little that a clock does not move by it, and there would be no end."""
+"""Seconds. A shorter sleep may not advance the clock, so that a wait for a deadline would never end."""
 
 
 @dataclass(frozen=True)
 class Clock:
-    """Where time comes from.
+    """The source of time.
 
     Attributes:
-        monotonic: seconds, never going back; only differences mean something.
+        monotonic: seconds, never going back; only differences have a meaning.
         sleep: waits that many seconds.
         random: uniformly distributed in 0.0 to 1.0, for jitter.
-        announce: is told before each pause how many seconds have elapsed, and how many are allowed.
-        check: is called before each pause, and raises C(CustomKeyStoreError) where nobody should wait any more.
+        announce: called before each pause with the seconds elapsed, and the seconds allowed.
+        check: called before each pause; raises C(CustomKeyStoreError) if the task should not wait any longer.
     """
 
     monotonic: Callable[[], float] = time.monotonic
@@ -40,7 +40,7 @@ class Clock:
 
 
 class Deadline:
-    """The time that one task may spend waiting, all its waits together."""
+    """The time that one task may wait, all its waits together."""
 
     def __init__(self, clock: Clock, seconds: float) -> None:
         self._clock = clock
@@ -52,23 +52,23 @@ class Deadline:
         return self._clock.monotonic() - self._start
 
     def anew(self, seconds: float) -> Deadline:
-        """Another one, by the same clock, that begins now."""
+        """A new deadline by the same clock, which starts now."""
         return Deadline(self._clock, seconds)
 
     def passed(self) -> bool:
         return self.elapsed() >= self.seconds
 
     def pause(self, seconds: float) -> None:
-        """Sleep for C(seconds), but no longer than until the deadline, so that there is always a last look at it."""
+        """Sleep for C(seconds), but no longer than until the deadline, so that there is always a last poll."""
         self._clock.check()
         self._clock.announce(self.elapsed(), self.seconds)
         self._clock.sleep(max(SHORTEST_PAUSE, min(seconds, self.seconds - self.elapsed())))
 
     def back_off(self, attempt: int) -> None:
-        """Sleep before trying again what KMS did not answer: half a second at first, doubling, half of it jitter.
+        """Sleep before a retry: half a second at first, doubling, half of it jitter.
 
         Args:
-            attempt: how often it was tried before, from 1.
+            attempt: the number of attempts so far, from 1.
         """
         longest = min(0.5 * 2.0 ** min(attempt - 1, 10), LONGEST_PAUSE)
         self.pause(longest * (0.5 + 0.5 * self._clock.random()))

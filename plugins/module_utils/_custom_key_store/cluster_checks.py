@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Could KMS connect to the CloudHSM cluster of a key store? What AWS CloudHSM and Amazon EC2 report."""
+"""Checks whether KMS could connect to the CloudHSM cluster of a key store, from what AWS CloudHSM and Amazon EC2 report."""
 
 # This file is private to the keyops.aws collection: it may change in any release without notice.
 
@@ -33,7 +33,7 @@ from .prediction import Check
 from .prediction import Outcome
 
 PORTS = (2223, 2224, 2225)
-"""TCP ports by which KMS and the HSMs talk."""
+"""TCP ports between KMS and the HSMs."""
 
 OLD_TYPE = "hsm1.medium"
 
@@ -56,10 +56,10 @@ _REMEDY_GONE = (
 
 
 def check_cluster(cluster: Cluster, ec2: Any | None, *, now: datetime) -> list[Check]:
-    """What would keep KMS from connecting to a cluster, or soon could. Nothing is raised for what cannot be seen.
+    """Check what would keep KMS from connecting to a cluster, or soon could. Raises nothing for what cannot be described.
 
     Args:
-        cluster: as C(describe_clusters) found it.
+        cluster: as C(describe_clusters) returned it.
         ec2: a boto3 client for Amazon EC2, for the subnets and the security group; None leaves these unknown.
         now: with a time zone.
 
@@ -85,11 +85,11 @@ def _named(cluster: Cluster, article: str = "the") -> str:
     return f"{article} CloudHSM cluster {cluster.id}"
 
 
-# ---- what AWS CloudHSM tells
+# ---- what AWS CloudHSM reports
 
 
 def _state(cluster: Cluster) -> Check:
-    """ConnectCustomKeyStore refuses what is not ACTIVE by CloudHsmClusterNotActiveException, so that there is no error code."""
+    """If the cluster is not ACTIVE, ConnectCustomKeyStore raises CloudHsmClusterNotActiveException, so there is no error code."""
     name = _named(cluster, "The")
     if cluster.state == ACTIVE:
         return Check(_STATE, Outcome.PASSED, f"{name} is {ACTIVE}.")
@@ -108,7 +108,7 @@ def _state(cluster: Cluster) -> Check:
 
 
 def _progress(cluster: Cluster) -> str:
-    """How far a change of the type is, in parentheses."""
+    """The progress of a change of the type, in parentheses."""
     total = sum(cluster.hsm_types.values())
     if not total or not cluster.hsm_type:
         return ""
@@ -142,7 +142,7 @@ def _rollback(cluster: Cluster, now: datetime) -> list[Check]:
     if until is None or until <= now or cluster.state == "ROLLBACK_IN_PROGRESS":
         return []
     if cluster.hsm_type == OLD_TYPE:
-        # While the type is changed, and after it, the cluster has the new one.
+        # During a change of the type, and after it, the cluster reports the new one.
         text = (
             f"The change of the HSM type of {_named(cluster)} seems to have been rolled back. If the store was connected anew in"
             " between, kmsuser may have its earlier password now, and a connect would end with INVALID_CREDENTIALS. AWS's"
@@ -179,7 +179,7 @@ def _network_type(cluster: Cluster) -> list[Check]:
     return [Check(_NETWORK_TYPE, Outcome.WARNING, text)]
 
 
-# ---- what Amazon EC2 tells
+# ---- what Amazon EC2 reports
 
 
 def _network(cluster: Cluster, ec2: Any | None) -> list[Check]:
@@ -191,13 +191,13 @@ def _network(cluster: Cluster, ec2: Any | None) -> list[Check]:
 
 
 def _subnets(cluster: Cluster, ec2: Any) -> tuple[Optional[list[IPv4Network]], list[Check]]:
-    """The addresses of all its subnets, None where they are not known; and what is wrong with the subnets."""
+    """The addresses of all its subnets, None if unknown; and the faults of the subnets."""
     if not cluster.subnets:
         text = f"AWS CloudHSM does not report the subnets of {_named(cluster)}."
         return None, [Check(_SUBNETS, Outcome.UNKNOWN, text)]
-    # By a filter, as of several ids EC2 would answer with an error for the first that is not there.
+    # By a filter: for a list of ids, EC2 would return an error for the first that does not exist.
     ids = sorted(set(cluster.subnets.values()))
-    found = _asked(
+    found = _request(
         _SUBNETS,
         f"the subnets of {_named(cluster)} could not be described",
         "ec2:DescribeSubnets",
@@ -217,7 +217,7 @@ def _subnets(cluster: Cluster, ec2: Any) -> tuple[Optional[list[IPv4Network]], l
 
 
 def _subnet(cluster: Cluster, zone: str, subnet_id: str, subnet: Optional[Mapping[str, Any]]) -> Optional[Check]:
-    """What is wrong with a subnet, None if nothing is."""
+    """The fault of a subnet, None if it has none."""
     which = f"subnet {subnet_id} of {_named(cluster)} in {zone}"
     if subnet is None:
         text = f"The {which} does not exist. It cannot be given another. {_REMEDY_GONE}"
@@ -239,7 +239,7 @@ def _security_group(cluster: Cluster, ec2: Any, subnets: Optional[Sequence[IPv4N
     group_id = cluster.security_group
     if group_id is None:
         return Check(_GROUP, Outcome.UNKNOWN, f"AWS CloudHSM does not report the security group of {_named(cluster)}.")
-    found = _asked(
+    found = _request(
         _GROUP,
         f"the security group {group_id} of {_named(cluster)} could not be described",
         "ec2:DescribeSecurityGroups",
@@ -256,10 +256,10 @@ def _security_group(cluster: Cluster, ec2: Any, subnets: Optional[Sequence[IPv4N
         "inbound": inside.is_open(found[0].get("IpPermissions", [])),
         "outbound": inside.is_open(found[0].get("IpPermissionsEgress", [])),
     }
-    return _judged(which, answers)
+    return _group_check(which, answers)
 
 
-def _judged(which: str, answers: Mapping[str, Optional[bool]]) -> Check:
+def _group_check(which: str, answers: Mapping[str, Optional[bool]]) -> Check:
     ports = f"TCP on the ports {PORTS[0]} to {PORTS[-1]}"
     closed = [direction for direction, answer in answers.items() if answer is False]
     unsure = [direction for direction, answer in answers.items() if answer is None]
@@ -281,20 +281,20 @@ def _judged(which: str, answers: Mapping[str, Optional[bool]]) -> Check:
 
 @dataclass(frozen=True)
 class _Inside:
-    """Traffic between members of a security group, all in some subnets."""
+    """Traffic between the members of a security group, all in the given subnets."""
 
     group_id: str
     subnets: Optional[Sequence[IPv4Network]]
-    """None where it is not known which these are."""
+    """None if unknown."""
 
     def is_open(self, rules: Iterable[Mapping[str, Any]]) -> Optional[bool]:
-        """Do the rules of one direction allow it on all ports? None: it cannot be told."""
+        """Do the rules of one direction allow it on all ports? None if unknown."""
         rules = list(rules)
         answers = [self._allowed([rule for rule in rules if _is_for(rule, port)]) for port in PORTS]
         return False if False in answers else None if None in answers else True
 
     def _allowed(self, rules: Sequence[Mapping[str, Any]]) -> Optional[bool]:
-        """By rules that are all for the port in question."""
+        """The same for one port. All the rules are for that port."""
         if any(pair.get("GroupId") == self.group_id for rule in rules for pair in rule.get("UserIdGroupPairs", [])):
             return True
         ranges = [IPv4Network(each["CidrIp"], strict=False) for rule in rules for each in rule.get("IpRanges", [])]
@@ -304,7 +304,7 @@ class _Inside:
         return covered
 
     def _covered(self, ranges: Sequence[IPv4Network]) -> Optional[bool]:
-        """Are all the subnets in these ranges? None: some are, or it is not known where the subnets are."""
+        """Are all the subnets in these ranges? None if only some are, or the addresses of the subnets are unknown."""
         joined = list(collapse_addresses(ranges))
         if any(each.prefixlen == 0 for each in joined):
             return True
@@ -324,10 +324,10 @@ def _is_for(rule: Mapping[str, Any], port: int) -> bool:
     return protocol in ("tcp", "6") and rule.get("FromPort", 0) <= port <= rule.get("ToPort", 65535)
 
 
-def _asked(
+def _request(
     name: str, problem: str, action: str, ask: Callable[[], list[dict[str, Any]]]
 ) -> Union[list[dict[str, Any]], Check]:
-    """What EC2 answers, or a check that says why it is not known."""
+    """The answer of EC2, or a check that says why it is unknown."""
     try:
         return ask()
     except (botocore.exceptions.ClientError, botocore.exceptions.BotoCoreError) as error:

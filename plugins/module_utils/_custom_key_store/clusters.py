@@ -46,19 +46,19 @@ def remedy_of_state(state: str) -> str:
 
 @dataclass(frozen=True)
 class Cluster:
-    """A CloudHSM cluster, as far as a custom key store needs to know it.
+    """A CloudHSM cluster, with the properties that matter to a custom key store.
 
     Attributes:
         id: of the cluster.
-        state: C(ClusterState) of CloudHSM's model; None where it is not known, or the cluster is gone.
-        hsms: how many HSMs there are, by their state and then by Availability Zone; None where that is not known.
+        state: C(ClusterState) of CloudHSM's model; None if unknown, or if the cluster does not exist.
+        hsms: the number of HSMs, by state and then by Availability Zone; None if unknown.
         problem: why the cluster is not described; None when it is.
-        hsm_type: such as C(hsm2m.medium). While that is being changed, the one that it changes to. This and what follows is None
-            or empty where AWS CloudHSM, or an older SDK, does not report it.
-        hsm_types: how many HSMs there are, by their type.
+        hsm_type: such as C(hsm2m.medium); during a change, the new type. This attribute and those below are None or empty if AWS
+            CloudHSM, or an older SDK, does not report them.
+        hsm_types: the number of HSMs, by type.
         mode: C(FIPS) or C(NON_FIPS).
         network_type: C(IPV4) or C(DUALSTACK).
-        rollback_until: when the change of the type of its HSMs cannot be rolled back any more; with a time zone.
+        rollback_until: until when the change of the type of its HSMs can be rolled back; with a time zone.
         subnets: the id of its subnet, by Availability Zone.
         security_group: the id of its security group.
         addresses: of its HSMs, IPv4 and IPv6.
@@ -84,17 +84,17 @@ class Cluster:
 
     @property
     def is_known(self) -> bool:
-        """Was it seen, or seen to be gone?"""
+        """Did AWS CloudHSM describe it, or report that it does not exist?"""
         return self.state is not None or self.hsms is not None
 
     def flaw(self, *, zones: int) -> Optional[str]:
-        """What keeps KMS from using the cluster, and what to do: the end of a text that begins with its id.
+        """Why KMS cannot use the cluster, and what to do: the end of a sentence that begins with its id.
 
         Args:
             zones: in how many Availability Zones KMS needs an active HSM.
 
         Returns:
-            None where nothing keeps it from that, or it is not known.
+            None if KMS can use it, or if that is unknown.
         """
         if not self.is_known:
             return None
@@ -135,11 +135,11 @@ class Cluster:
 
 
 def describe_clusters(cloudhsm: Any, cluster_ids: Collection[str]) -> dict[str, Cluster]:
-    """Find the clusters with these ids. What AWS CloudHSM does not report is said in C(problem), and nothing is raised for it.
+    """Describe the clusters with these ids. If AWS CloudHSM does not report one, its C(problem) says why; nothing is raised.
 
     Args:
         cloudhsm: a boto3 client for C(cloudhsmv2).
-        cluster_ids: which clusters; none costs no request.
+        cluster_ids: which clusters; with none, no request is made.
     """
     if not cluster_ids:
         return {}

@@ -4,7 +4,7 @@
 
 """What went wrong and what to do: connection error codes and the exceptions of the operations.
 
-The codes and what fixes them are those of KMS's model and of the KMS developer guide, "Troubleshooting a custom key store".
+The codes and remedies come from KMS's model and from the KMS developer guide, "Troubleshooting a custom key store".
 """
 
 # This file is private to the keyops.aws collection: it may change in any release without notice.
@@ -30,7 +30,7 @@ _SET_PASSWORD = "As an admin of the cluster, set a new password for kmsuser (clo
 
 
 def address_of(page: str) -> str:
-    """The address of a page of the documentation, by its name in docs/docsite/rst."""
+    """The URL of a page of the documentation, by its name in docs/docsite/rst."""
     return f"{DOCUMENTATION_URL}/docsite/{page}.html"
 
 
@@ -43,7 +43,7 @@ class ConnectionFailure:
         cause: one sentence.
         remedy: what to do, step by step.
         may_lock_kmsuser: another attempt with the same password may lock C(kmsuser) out of its cluster (R13).
-        page: the name of the page about it, where that is not the runbook that is named for the code.
+        page: the name of the page about it, if that is not the runbook with the name of the code.
     """
 
     code: str
@@ -54,7 +54,7 @@ class ConnectionFailure:
 
     @property
     def guide(self) -> str:
-        """The address of the page about it."""
+        """The URL of the page about it."""
         return address_of(self.page or f"runbook_{self.code.lower()}")
 
     def to_result(self) -> dict[str, Any]:
@@ -242,10 +242,10 @@ _FAILURES = {AWS_CLOUDHSM: {**_BOTH, **_CLOUDHSM}, EXTERNAL_KEY_STORE: {**_BOTH,
 
 
 def diagnose(code: str, store_type: str) -> ConnectionFailure:
-    """Diagnose a C(ConnectionErrorCode): what fixes it depends on the type of the key store.
+    """Diagnose a C(ConnectionErrorCode): the remedy depends on the type of the key store.
 
     Args:
-        code: one of the 18 of KMS's model; one that is newer than this collection is passed on.
+        code: one of the 18 codes of KMS's model. A newer code gets a generic text.
         store_type: C(AWS_CLOUDHSM) or C(EXTERNAL_KEY_STORE).
     """
     unknown = ConnectionFailure(
@@ -426,7 +426,7 @@ _OF_OPERATIONS: Mapping[Tuple[str, str], str] = {
     ("Encrypt", "KMSInvalidStateException"): _DEAD_PROXY,
     ("CreateAlias", "LimitExceededException"): "The KMS key has as many aliases as its quota allows. Delete one.",
 }
-"""What an error code means to one operation, where that is not what it means to the others."""
+"""The meaning of an error code for one operation, if it differs from the meaning for the others."""
 
 
 _RUNBOOKS: Mapping[str, str] = {
@@ -470,14 +470,14 @@ _RUNBOOKS: Mapping[str, str] = {
         "runbook_xksproxyvpcendpointserviceinvalidconfigurationexception",
     ),
 }
-"""The page about each error code that takes a person, by its name. Codes with the same remedy share one."""
+"""The name of the page about each error code that a person has to fix. Codes with the same remedy share a page."""
 
 _OTHER_QUOTAS = ("CreateAlias", "CreateKey")
-"""Operations whose C(LimitExceededException) is about another quota than that of custom key stores."""
+"""Operations whose C(LimitExceededException) is not about the quota of custom key stores."""
 
 
 def runbook_of(code: str, operation: str) -> str:
-    """The name of the page about an error code of an operation; empty where there is none."""
+    """The name of the page about an error code of an operation; empty if there is none."""
     if code == "LimitExceededException" and operation in _OTHER_QUOTAS:
         return ""
     return _RUNBOOKS.get(code, "")
@@ -487,22 +487,22 @@ _ELSEWHERE = re.compile(r"\b(?:cloudhsm|iam|ec2):[A-Z][A-Za-z]+")
 """Actions of other services."""
 
 
-def explain_exception(code: str, operation: str, said: str = "") -> str:
-    """Cause and remedy of an error code that an operation was answered with, and the page about it if there is one.
+def explain_exception(code: str, operation: str, message: str = "") -> str:
+    """The cause and remedy of an error code that an operation returned, and the page about it if there is one.
 
     Args:
         code: C(Error.Code) of the answer.
         operation: of KMS's model, such as C(ConnectCustomKeyStore).
-        said: C(Error.Message) of the answer. It may name another action that the caller lacks: KMS looks at the clusters with
-            the caller's permissions (R21).
+        message: C(Error.Message) of the answer. It may name an action of another service that the caller lacks: KMS describes the
+            clusters with the caller's permissions (R21).
     """
     page = runbook_of(code, operation)
-    text = _explained(code, operation, said)
+    text = _explained(code, operation, message)
     return f"{text} See {address_of(page)}." if page else text
 
 
-def _explained(code: str, operation: str, said: str) -> str:
-    action = _ELSEWHERE.search(said)
+def _explained(code: str, operation: str, message: str) -> str:
+    action = _ELSEWHERE.search(message)
     if code == "AccessDeniedException" and action:
         return _EXCEPTIONS[code].replace("{action}", action[0])
     if code == "AccessDeniedException" and operation in _ON_KEYS:

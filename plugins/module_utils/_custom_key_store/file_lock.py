@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""A lock on an open file or folder, which ends when the file is closed, or its process does."""
+"""A lock on an open file or folder, which ends when the file is closed or its process ends."""
 
 # This file is private to the keyops.aws collection: it may change in any release without notice.
 
@@ -20,7 +20,7 @@ def lock(file: int, seconds: float) -> bool:
         seconds: how long to wait at most.
 
     Returns:
-        Whether it is locked now. It is not if another process still has it, or on a file system without locks.
+        Whether it is locked now. False if another process still holds the lock, or on a file system without locks.
     """
     end = time.monotonic() + seconds
     while True:

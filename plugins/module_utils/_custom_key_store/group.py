@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Several stores at once, each in a thread of its own: it takes as long as the slowest, not as long as all together."""
+"""Several stores at once, each in its own thread: the task takes as long as the slowest store."""
 
 # This file is private to the keyops.aws collection: it may change in any release without notice.
 
@@ -55,15 +55,15 @@ if TYPE_CHECKING:
     from .verify import Proof
 
 AT_ONCE = 100
-"""How many stores at most are worked on at the same time. A thread that waits costs little."""
+"""The maximum number of stores at the same time. A waiting thread costs little."""
 
 
 class InAnotherWindow(CustomKeyStoreError):
-    """Another window is working on the store, and connects it at its end."""
+    """Another window works on the store, and connects it at its end."""
 
 
 class LeaseLost(CustomKeyStoreError):
-    """The store would not be connected again by its lease in AWS, so it is not disconnected."""
+    """The lease in AWS would not connect the store again, so the task does not disconnect it."""
 
     def __init__(self, lease: Lease) -> None:
         super().__init__(
@@ -74,7 +74,7 @@ class LeaseLost(CustomKeyStoreError):
 
 @dataclass
 class TimedHistory(History):
-    """A history that knows when each connection state was first seen.
+    """A history with the time when each connection state was first reported.
 
     Attributes:
         times: of C(connection_states), in the same order.
@@ -98,16 +98,16 @@ class TimedHistory(History):
 
 @dataclass
 class Seen:
-    """What a task has found out about a store: all that another process needs to go on with it.
+    """The state of a task for one store: all that another process needs to continue it.
 
     Attributes:
-        history: see there.
-        plan: what is to be done; None where that could not be decided.
-        error: why not, or why it could not be done.
-        lease: of an earlier window that has taken the store out of service.
-        in_aws: the same as EventBridge Scheduler has it.
+        history: see C(TimedHistory).
+        plan: what to do; None if the task could not plan.
+        error: why it could not plan, or why it failed.
+        lease: of an earlier window that has disconnected the store.
+        in_aws: the same lease in EventBridge Scheduler.
         report: what the keeper of an earlier window did.
-        task: what the task about it hands over.
+        task: the state that the C(Task) hands over.
     """
 
     history: TimedHistory
@@ -124,15 +124,15 @@ class Member:
     """One store of the group.
 
     Attributes:
-        desired: what is asked for.
+        desired: what the user asks for.
         client: a boto3 client for KMS.
-        region: where the store is.
-        place: names Region and account; asked only when there is no such store.
-        leases_in_aws: makes what keeps its lease in AWS; None where that cannot be.
-        reads_leases_in_aws: does the task look at its lease in AWS?
-        makes_lease_in_aws: does it make one?
-        reached: the connection options that lead to the store, without secrets.
-        verify_key_id: the KMS key with which an external store is proved to work; None to find one.
+        region: of the store.
+        place: returns the Region and account; called only if there is no such store.
+        leases_in_aws: makes the client of its lease in AWS; None if it can have none.
+        reads_leases_in_aws: does the task read its lease in AWS?
+        makes_lease_in_aws: does the task make one?
+        reached: the connection options of the store, without secrets.
+        verify_key_id: the KMS key to verify an external store with; None to find one.
     """
 
     desired: DesiredStore
@@ -147,23 +147,23 @@ class Member:
 
 
 class StoreTask:
-    """What is to be done about one store of the group, and how that went.
+    """The task for one store of the group, and its outcome.
 
     Args:
         member: the store.
-        verify: prove that it works when it is connected?
-        leases: of stores that are out of service.
-        permit: see there.
-        clock: see there.
-        progress: see there.
-        read_only: is nothing done, as in check mode?
-        extends: is it about the lease of the store alone?
-        may_be_gone: was the store found by its lease in AWS, so that somebody may have deleted it?
-        leaves_to_windows: is the store to be left as it is if another window on this host is still working on it?
+        verify: verify that it works once it is connected?
+        leases: of disconnected stores.
+        permit: see C(Permit).
+        clock: see C(Clock).
+        progress: see C(Progress).
+        read_only: make no change, as in check mode?
+        extends: change only the lease of the store?
+        may_be_gone: was the store found by its lease in AWS, so that a user may have deleted it?
+        leaves_to_windows: leave the store as it is if another window on this host still works on it?
 
     Attributes:
-        lease: what run() keeps in mind of the store; None where it takes nothing out of service.
-        lease_in_aws: the same as EventBridge Scheduler has it; None where it has none.
+        lease: the lease that the task opens; None if it does not disconnect the store.
+        lease_in_aws: the same lease in EventBridge Scheduler; None if there is none.
     """
 
     def __init__(
@@ -222,21 +222,21 @@ class StoreTask:
 
     @property
     def store(self) -> Optional[CustomKeyStore]:
-        """As it was last seen; None where there is none."""
+        """As last described; None if there is none."""
         return self._history.store
 
     def is_in_service(self) -> bool:
-        """Looks. Raises CustomKeyStoreError where KMS could not be asked."""
+        """Describes the store. Raises CustomKeyStoreError if that fails."""
         store = self.store
         return store is not None and self._task.kms.describe_by_id(store.id).connection_state in IN_SERVICE
 
     @property
     def is_done(self) -> bool:
-        """Is nothing to be done?"""
+        """Is there nothing to do?"""
         return self.error is not None or self._seen.plan is None or not self._seen.plan.steps
 
     def plan(self) -> None:
-        """Look at the store and decide; keeps the error where that is not possible."""
+        """Describe the store and plan. If that fails, keep the error."""
         try:
             self._seen.plan = self._task.plan()
             if self._history.store is not None:
@@ -253,11 +253,11 @@ class StoreTask:
 
     @property
     def _reads_leases_in_aws(self) -> bool:
-        """Not where the store is to be connected: it must not stay out of service while EventBridge Scheduler has a fault."""
+        """Not if the task connects the store: it must not stay out of service while EventBridge Scheduler has a fault."""
         return self._desired.state == "disconnected" or self._read_only
 
     def _find_in_aws(self, custom_key_store_id: str) -> Optional[Lease]:
-        """The lease of an earlier window. Raises CustomKeyStoreError where it may not be taken over."""
+        """The lease of an earlier window. Raises CustomKeyStoreError if this task may not take it over."""
         if self._member.leases_in_aws is None or not self._member.reads_leases_in_aws:
             return None
         leases = self._member.leases_in_aws()
@@ -265,14 +265,14 @@ class StoreTask:
             lease = leases.of(custom_key_store_id)
         except CustomKeyStoreError:
             if self._desired.state == "connected" and self._seen.lease is not None:
-                return None  # this host knows enough to bring it back
+                return None  # the lease on this host is enough to reconnect the store
             raise
         if lease is not None and self._desired.state == "disconnected" and not self._extends:
             refuse_second_window(lease, leases.now())
         return lease
 
     def _refuse_second_window(self, lease: Optional[Lease]) -> None:
-        """Two windows at once would take the store from each other."""
+        """Raises CustomKeyStoreError if another window has the store: each would undo the work of the other."""
         if self._desired.state == "disconnected" and not self._extends and lease is not None and lease.is_in_use:
             until = "" if lease.until is None else f", until {lease.until} at the latest"
             raise CustomKeyStoreError(
@@ -281,7 +281,7 @@ class StoreTask:
             )
 
     def _leave_to_its_window(self, lease: Optional[Lease]) -> None:
-        """Raises InAnotherWindow for a store that another window has taken out of service, and works on."""
+        """Raises InAnotherWindow for a store that another window has disconnected and still works on."""
         store = self._history.store
         if not self._leaves_to_windows or store is None or store.connection_state in IN_SERVICE:
             return
@@ -292,37 +292,37 @@ class StoreTask:
             )
 
     def _check_lease(self) -> None:
-        """Raises LeaseLost if the lease in AWS would not connect the store again, as it is over or was ended by others."""
+        """Raises LeaseLost if the lease in AWS would not connect the store again: it has expired, or a user has ended it."""
         lease, leases = self.lease_in_aws, self._member.leases_in_aws
         if lease is not None and leases is not None and not leases().is_held(lease):
             raise LeaseLost(lease)
 
     def hand_over(self) -> Seen:
-        """What another process needs to go on in place of plan()."""
+        """Returns what another process needs to continue after plan()."""
         return replace(self._seen, task=self._task.hand_over() if self._seen.plan is not None else None)
 
     @property
     def to_lease(self) -> Optional[Lease]:
-        """What is to be kept in mind of a store that is about to be taken out of service, or that an earlier window has left."""
+        """The lease to open for a store that is about to be disconnected, or that an earlier window has left disconnected."""
         store = self._history.store
         if self._desired.state != "disconnected" or store is None or self.error is not None:
             return None
         earlier = self._seen.lease or self._seen.in_aws
         return earlier or (Lease.on(store) if store.connection_state in IN_SERVICE else None)
 
-    def resume(self, seen: Seen) -> None:
-        """Go on from there."""
-        self._seen = seen
+    def resume(self, handed_over: Seen) -> None:
+        """Continue from the state that another process has handed over."""
+        self._seen = handed_over
         self._task = self._new_task()
-        if seen.task is not None:
-            self._task.resume(seen.task)
+        if handed_over.task is not None:
+            self._task.resume(handed_over.task)
 
     def open_lease(self, *, until: Optional[datetime.datetime], minutes: float, holder: str) -> None:
-        """Keep the store in mind, if it is about to be taken out of service; keeps the error where that fails.
+        """Open the lease of the store, if the task is about to disconnect it. If that fails, keep the error.
 
         Args:
-            until: when its keeper brings it back; None where it has no keeper.
-            minutes: how long its lease in AWS lasts.
+            until: when its keeper reconnects it; None if it has no keeper.
+            minutes: the duration of its lease in AWS.
             holder: the keeper's token.
         """
         lease, store = self.to_lease, self._history.store
@@ -344,12 +344,12 @@ class StoreTask:
             self._seen.error = _unexpected(error)
 
     def _unless_in_another_window(self, lease: Lease, present: Optional[Lease]) -> Lease:
-        """The lease. Raises CustomKeyStoreError if another window has opened one meanwhile."""
+        """Returns the lease. Raises CustomKeyStoreError if another window has opened one meanwhile."""
         self._refuse_second_window(present)
         return lease
 
     def extend_lease(self, minutes: float) -> None:
-        """Let the lease end so many minutes from now; keeps the error where that fails."""
+        """Let the lease expire so many minutes from now. If that fails, keep the error."""
         store, lease, in_aws = self._history.store, self._seen.lease, self._seen.in_aws
         if store is None:
             return
@@ -370,7 +370,7 @@ class StoreTask:
             self._seen.error = error
 
     def forget_if_gone(self) -> None:
-        """Delete the lease in AWS of a store that somebody has deleted."""
+        """Delete the lease in AWS of a store that a user has deleted."""
         if not (self._may_be_gone and isinstance(self.error, NotFound)) or self._member.leases_in_aws is None:
             return
         store_id = str(self._desired.custom_key_store_id)
@@ -383,24 +383,24 @@ class StoreTask:
                 self._seen.error = error
 
     def begin(self) -> None:
-        """Become the owner of the store, and bring it back in place of the keeper that an earlier window may have left."""
+        """Claim the store, and take over from the keeper that an earlier window may have left."""
         if self._desired.state == "connected" and self._history.store is not None and self.error is None:
-            self._take_lease_over(self._history.store.id)
+            self._hold_lease(self._history.store.id)
         if self._seen.plan is not None and self.error is None:
             self._task.begin(self._seen.plan)
 
-    def _take_lease_over(self, custom_key_store_id: str) -> None:
-        """Keep in the lease that this run connects the store: as long as it is there, no other window takes the store."""
+    def _hold_lease(self, custom_key_store_id: str) -> None:
+        """Record in the lease that this run connects the store: as long as this run lives, no other window takes the store."""
         try:
             if self._leases.of(custom_key_store_id) is not None:
-                self._leases.change(custom_key_store_id, self._taken_over)
+                self._leases.change(custom_key_store_id, self._held_while_connecting)
         except InAnotherWindow as error:
             self._seen.error = error
         except CustomKeyStoreError:
-            pass  # a lease that cannot be read or written keeps no store out of service
+            pass  # the task connects the store even if the lease cannot be read or written
 
-    def _taken_over(self, lease: Optional[Lease]) -> Optional[Lease]:
-        """The lease while this task connects the store. Raises InAnotherWindow if the store is not for this task to connect."""
+    def _held_while_connecting(self, lease: Optional[Lease]) -> Optional[Lease]:
+        """The lease while this task connects the store. Raises InAnotherWindow if this task must not connect it."""
         store = self._history.store
         if lease is None or store is None:
             return lease
@@ -410,7 +410,7 @@ class StoreTask:
         return lease.held(run=self._permit.run.token or "", connecting=True)
 
     def run(self) -> None:
-        """Carry the plan out; keeps the error where that fails."""
+        """Apply the plan. If that fails, keep the error."""
         if self._seen.plan is None or self.error is not None:
             return
         try:
@@ -419,15 +419,15 @@ class StoreTask:
                 self._back_in_service()
         except CustomKeyStoreError as error:
             self._seen.error = error
-            self._report_lease_that_stays()
+            self._warn_of_remaining_lease()
         except Exception as error:
-            # One store must not keep the others from coming back, nor their results from being told.
+            # An error for one store must not stop the reconnect of the others, nor hide their results.
             self._seen.error = _unexpected(error)
         finally:
             self._progress.done(self._desired)
 
-    def _report_lease_that_stays(self) -> None:
-        """Whoever leaves the store disconnected from now on must know that AWS connects it."""
+    def _warn_of_remaining_lease(self) -> None:
+        """Add to the error that AWS still connects the store: a user who leaves it disconnected must know that."""
         store = self._history.store
         if store is None or self._desired.state != "connected" or not self._knows_of_leases_in_aws:
             return
@@ -449,24 +449,24 @@ class StoreTask:
             self._seen.plan = Plan((), store)
 
     def _end_own_lease(self, lease: Lease) -> None:
-        """Another window may have replaced it by its own."""
+        """End the lease, unless another window has replaced it by its own."""
         with contextlib.suppress(CustomKeyStoreError):
             self._leases.change(lease.custom_key_store_id, lambda present: None if present == lease else present)
         self.lease = None
 
     def forget_report(self) -> None:
-        """What a keeper did is in the result of this task."""
+        """Delete the keeper's report: it is in the result of this task."""
         if self._seen.report is not None:
             self._leases.forget_report(self._seen.report.custom_key_store_id)
 
     def _back_in_service(self) -> None:
-        """A cluster that does not work can hide behind CONNECTED (R24)."""
+        """End the lease of a connected store, and verify it: KMS may report CONNECTED for a cluster that does not work (R24)."""
         store = self._history.store
         if store is None or store.connection_state is not ConnectionState.CONNECTED:
             return
         is_of_another_window = self._end_lease(store) is not None
         if is_of_another_window and not self._history.operations:
-            return  # which has not disconnected it yet
+            return  # that window has not disconnected it yet
         left_over = self._end_in_aws(store)
         if not is_of_another_window:
             self._verify_store(store)
@@ -474,7 +474,7 @@ class StoreTask:
             raise left_over
 
     def _end_lease(self, store: CustomKeyStore) -> Optional[Lease]:
-        """End the lease of a store that is in service. Returns it if it stays, as that of another window."""
+        """End the lease of a store that is in service. Returns the lease if it stays because another window holds it."""
         with contextlib.suppress(CustomKeyStoreError):
             if self._leases.of(store.id) is not None:
                 return self._leases.change(
@@ -483,31 +483,31 @@ class StoreTask:
         return None
 
     def _is_of_another_window(self, lease: Lease) -> bool:
-        """Is another window working, or about to begin, with this lease?"""
+        """Does another window use this lease, or is it about to?"""
         return not lease.connecting and lease.is_in_use and lease.run != (self._permit.run.token or "")
 
     def _stays_in_aws(self, lease: Lease, store: CustomKeyStore, at: datetime.datetime) -> bool:
-        """Is a lease in AWS that of another window?
+        """Does another window hold a lease in AWS?
 
         Args:
             lease: as EventBridge Scheduler has it.
-            store: which was seen CONNECTED.
+            store: last described as CONNECTED.
             at: the time, by AWS's clock.
         """
         if lease.run == (self._permit.run.token or "") and lease.machine == machine():
             return False
         if not self._history.operations and is_in_use(lease, at):
             return True
-        # Another window may have opened it since, and disconnected the store.
+        # Another window may have opened the lease since, and disconnected the store.
         return self._task.kms.describe_by_id(store.id).connection_state is not ConnectionState.CONNECTED
 
     @property
     def _knows_of_leases_in_aws(self) -> bool:
-        """Does the task look at leases in AWS, or has an earlier window on this host made one?"""
+        """Does the task read leases in AWS, or has an earlier window on this host made one?"""
         return self._member.reads_leases_in_aws or (self._seen.lease is not None and bool(self._seen.lease.schedule))
 
     def _end_in_aws(self, store: CustomKeyStore) -> Optional[CustomKeyStoreError]:
-        """Delete the lease in AWS. Returns what is to be fixed where that fails: a lease that stays connects the store again."""
+        """Delete the lease in AWS. If that fails, returns the error: a lease that stays connects the store again."""
         if self._member.leases_in_aws is None or not self._knows_of_leases_in_aws:
             return None
         leases = self._member.leases_in_aws()
@@ -531,10 +531,10 @@ class StoreTask:
         self._proof = verify(self._task.kms, store, self._member.verify_key_id)
 
     def to_result(self, *, predicted: bool) -> dict[str, Any]:
-        """What the task returns about this store.
+        """The result of this store.
 
         Args:
-            predicted: what would be done, instead of what was.
+            predicted: return what the task would do, instead of what it did.
         """
         if self.error is not None:
             outcome = result.failed(self._history, self.error)
@@ -560,7 +560,7 @@ class StoreTask:
         }
 
     def _remembered(self) -> Optional[Lease]:
-        """What an earlier window has left. AWS does not know the name."""
+        """The lease of an earlier window. AWS does not know the name of the store."""
         store, lease = self._history.store, self._seen.lease or self._seen.in_aws
         return lease if lease is None or store is None else replace(lease, name=store.name)
 
@@ -572,12 +572,12 @@ def _unexpected(error: Exception) -> CustomKeyStoreError:
 
 
 class Group:
-    """Several stores that shall be where the task asks for, all at the same time.
+    """Several stores that the task moves to the same state, all at the same time.
 
     Args:
         tasks: one for each store.
-        disconnects: shall they be disconnected? That is all or nothing at first: where one store cannot be found or is refused,
-            none is touched. To connect is not: one store that cannot be connected does not keep the others from it.
+        disconnects: does the task disconnect them? If so, and one store is not found or is refused, none is changed. If the task
+            connects them, one store that fails does not stop the others.
     """
 
     def __init__(self, tasks: Sequence[StoreTask], *, disconnects: bool) -> None:
@@ -585,19 +585,19 @@ class Group:
         self._disconnects = disconnects
 
     def plan(self) -> None:
-        """Look at all stores."""
+        """Describe all stores, and plan."""
         _all_at_once([task.plan for task in self._tasks])
         for task in self._tasks:
             task.forget_if_gone()
 
     @property
     def is_done(self) -> bool:
-        """Is nothing to be done, or nothing that may be done?"""
+        """Is there nothing to do, or nothing that the task may do?"""
         return self._is_refused or all(task.is_done for task in self._tasks)
 
     @property
     def needs_keeper(self) -> bool:
-        """Is any store to be kept in mind?"""
+        """Does any store need a lease?"""
         return not self._is_refused and any(task.to_lease is not None for task in self._tasks)
 
     @property
@@ -605,12 +605,12 @@ class Group:
         return self._disconnects and any(task.error is not None for task in self._tasks)
 
     def run(self, *, until: Optional[datetime.datetime] = None, minutes: float = 0.0, holder: str = "") -> None:
-        """Do it.
+        """Apply the plans.
 
         Args:
-            until: when a keeper brings those back that are disconnected.
-            minutes: the same for AWS, where there are leases in AWS, from now.
-            holder: that keeper's token.
+            until: when a keeper reconnects the disconnected stores.
+            minutes: the duration of leases in AWS, if there are any.
+            holder: the keeper's token.
         """
         if not self._is_refused:
             _all_at_once(
@@ -627,10 +627,10 @@ class Group:
             task.forget_report()
 
     def to_results(self, *, predicted: bool) -> list[dict[str, Any]]:
-        """What the task returns about each store, in their order.
+        """The result of each store, in order.
 
         Args:
-            predicted: what would be done, instead of what was.
+            predicted: return what the task would do, instead of what it did.
         """
         if predicted and self._is_refused:
             for task in self._tasks:

@@ -32,12 +32,12 @@ class History:
 
     Attributes:
         operations: the mutating operations that KMS accepted, in order.
-        connection_states: the distinct states seen, in order; the first is the one found.
-        found: the store as first described; None while none was found.
-        store: the store as last described; None where there is none.
-        failure: why it is or was FAILED, as last seen.
-        interrupted: the lease of an earlier task that took the store out of service and was ended before it had brought it back.
-        warnings: what the user is to be warned of.
+        connection_states: the states that KMS reported, in order, without repetitions; the first is the one found.
+        found: the store as first described; None until one is found.
+        store: the store as last described; None if there is none.
+        failure: why the store is or was FAILED, as last reported.
+        interrupted: the lease of an earlier task that disconnected the store and was killed before it had reconnected it.
+        warnings: for the user.
     """
 
     operations: list[str] = field(default_factory=list)
@@ -73,7 +73,7 @@ class History:
 
     @property
     def last_move(self) -> str:
-        """The last operation of the task that changed the connection. A description may be out of date; this is not."""
+        """The last operation of the task that changed the connection. Unlike a description, it is never out of date."""
         moves = [operation for operation in self.operations if operation in (CONNECT, DISCONNECT)]
         return moves[-1] if moves else ""
 
@@ -83,7 +83,7 @@ class History:
         return CREATE in self.operations or UPDATE in self.operations
 
     def took_out_of_service(self, desired_state: str) -> bool:
-        """Must the task bring the store back? It, or a task before it that was killed, disconnected the store for a change.
+        """Must the task reconnect the store? True if this task, or an earlier task that was killed, disconnected it for a change.
 
         Args:
             desired_state: C(state) of the task.

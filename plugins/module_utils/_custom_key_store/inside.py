@@ -2,9 +2,9 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What is behind and in the stores of a window: their clusters, and their keys with their last use.
+"""Adds to the results of a window the cluster of each store, and its keys with their last use.
 
-Each store is looked into by the same way as it is moved. What cannot be seen is said, and nothing is raised for it.
+Each store is described by the client that also moves it. If something cannot be described, the result says so; nothing is raised.
 """
 
 # This file is private to the keyops.aws collection: it may change in any release without notice.
@@ -48,10 +48,10 @@ def add_clusters(
 
 
 def add_keys(kms: Kms, stores: Sequence[Optional[CustomKeyStore]], results: Sequence[dict[str, Any]]) -> None:
-    """Add C(keys) and C(keys_not_described) to the result of each store; or C(keys_problem), why not.
+    """Add C(keys) and C(keys_not_described) to the result of each store; if that fails, C(keys_problem).
 
     Args:
-        kms: see there.
+        kms: see C(Kms).
         stores: of one account and Region.
         results: of these stores.
     """
@@ -61,7 +61,7 @@ def add_keys(kms: Kms, stores: Sequence[Optional[CustomKeyStore]], results: Sequ
         for result in results:
             result["keys_problem"] = error.message
         return
-    told = results_by_store(found.keys, usages(kms.keys, found.keys))
+    keys_by_store = results_by_store(found.keys, usages(kms.keys, found.keys))
     for store, result in zip(stores, results):
-        result["keys"] = told.get(store.id, []) if store else []
+        result["keys"] = keys_by_store.get(store.id, []) if store else []
         result["keys_not_described"] = found.missing()

@@ -2,10 +2,10 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The keeper: the process that disconnected stores stays, and reconnects them however their window ends.
+"""The keeper: the process that disconnected the stores keeps running, and reconnects them however their window ends.
 
-It holds what it needs to connect them in memory. It asks KMS for nothing until it acts, and it acts once: when the play asks for
-it at the end of the window, when the play is gone, or when the lease is over.
+It keeps all that a connect needs in memory. It makes no request to KMS until it acts. It acts once: when the play requests it at
+the end of the window, when the play no longer runs, or when the lease expires.
 """
 
 # This file is private to the keyops.aws collection: it may change in any release without notice.
@@ -29,34 +29,34 @@ from .lease import now
 from .model import CustomKeyStoreError
 from .run import Run
 
-LOOK_SECONDS = 0.1
-"""How often to look whether the play asks for the stores. They are out of service meanwhile."""
+POLL_SECONDS = 0.1
+"""Seconds between two checks whether the play requests the reconnect. The stores are out of service meanwhile."""
 
-RARE_LOOKS = 10
-"""Only each so many looks at what comes by itself: the end of the play, and other windows that take stores over."""
+POLLS_PER_CHECK = 10
+"""Only every so many polls, the keeper checks the rest: the end of the play, and other windows that take stores over."""
 
 
 class Reason(Enum):
     """Why the keeper acts."""
 
     ASKED = "asked"
-    """The play has come to the end of the window."""
+    """The play has reached the end of the window."""
 
     GONE = "gone"
-    """The play has ended without that."""
+    """The play has ended before that."""
 
     OVER = "over"
-    """The lease is over, and the play may still be at work."""
+    """The lease has expired, and the play may still run."""
 
     ENDED = "ended"
-    """The keeper itself shall end, as when the host is shut down."""
+    """The keeper itself has to exit, as when the host shuts down."""
 
     LEFT = "left"
-    """Others have taken all stores over: there is nothing to do."""
+    """Other windows have taken over all stores: there is nothing to do."""
 
 
 class Interrupted(CustomKeyStoreError):
-    """The stores must come back before all of them are disconnected."""
+    """The keeper must reconnect the stores before all of them are disconnected."""
 
     def __init__(self) -> None:
         super().__init__("The window ended before the store was disconnected.")
@@ -68,17 +68,17 @@ class Keeper:
 
     Attributes:
         run: the play.
-        until: when the lease is over.
-        end: a file; when it is there, the play asks for the stores.
+        until: when the lease expires.
+        end: a file with which the play requests the reconnect.
         holder: the keeper's token in its leases.
-        leases: see there.
-        stores: the ids of the stores to bring back.
-        in_service: looks whether a store is CONNECTED. Asked only where its lease has vanished.
-        clock: see there.
-        time: now, for the lease.
-        ended: was the keeper told to end?
+        leases: see C(Leases).
+        stores: the stores to reconnect: their leases, by id.
+        in_service: describes a store: is it CONNECTED? Called only if its lease no longer exists.
+        clock: see C(Clock).
+        time: returns the time, for the lease.
+        ended: did the keeper get a signal to exit?
         left: the ids of stores that another machine has taken over, as their leases in AWS say.
-        ends_later: when the lease is over as its leases in AWS say, by the clock of the host. Asked only when it is over.
+        ends_later: when the leases in AWS expire, by the clock of the host. Called only when the lease has expired.
     """
 
     run: Run
@@ -95,7 +95,7 @@ class Keeper:
     ends_later: Callable[[], Optional[datetime.datetime]] = lambda: None
 
     def listen(self) -> None:
-        """From now on, do not die of a signal that asks for an end: bring the stores back first. For the main thread."""
+        """From now on, reconnect the stores before the process exits on a signal. For the main thread."""
 
         def end(_number: int, _frame: object) -> None:
             self.ended = True
@@ -104,7 +104,7 @@ class Keeper:
             signal.signal(number, end)
 
     def reason(self) -> Optional[Reason]:
-        """Why the stores must come back now; None as long as they need not."""
+        """Why the keeper must reconnect the stores now; None as long as it must not."""
         if os.path.exists(self.end):
             return Reason.ASKED
         if self.run.is_gone():
@@ -122,28 +122,28 @@ class Keeper:
         return self.time() >= self.until
 
     def check(self) -> None:
-        """Raises Interrupted where the stores must come back now."""
+        """Raises Interrupted if the keeper must reconnect the stores now."""
         if self.reason() is not None:
             raise Interrupted
 
     def wait(self) -> Reason:
-        """Wait until the stores must come back, or others care for them."""
-        look = 0
+        """Wait until the keeper must reconnect the stores, or others have taken them over."""
+        poll = 0
         while True:
-            if look % RARE_LOOKS == 0 or os.path.exists(self.end):
+            if poll % POLLS_PER_CHECK == 0 or os.path.exists(self.end):
                 reason = self.reason()
                 self._leave_to_others()
                 if not self.stores:
                     return Reason.LEFT
                 if reason is not None:
                     return reason
-            self.clock.sleep(LOOK_SECONDS)
-            look += 1
+            self.clock.sleep(POLL_SECONDS)
+            poll += 1
 
     def _leave_to_others(self) -> None:
         """Forget each store that another window has taken over, or that is in service again."""
         for custom_key_store_id in list(self.stores):
-            with contextlib.suppress(CustomKeyStoreError):  # one that cannot be read says nothing
+            with contextlib.suppress(CustomKeyStoreError):  # a lease that cannot be read changes nothing
                 if not self._is_ours(custom_key_store_id):
                     del self.stores[custom_key_store_id]
 
@@ -152,7 +152,7 @@ class Keeper:
             return False
         lease = self.leases.of(custom_key_store_id)
         if lease is None:
-            # It has ended; or somebody has emptied the folder, and the store is still out of service.
+            # The lease has ended; or a user has emptied the folder, and the store is still out of service.
             if self.in_service(custom_key_store_id):
                 return False
             lease = self.leases.change(custom_key_store_id, lambda present: present or self.stores[custom_key_store_id])
@@ -161,7 +161,7 @@ class Keeper:
         return lease is not None and lease.holder == self.holder
 
     def _follow(self, lease: Lease) -> None:
-        """Somebody may have extended the lease, or shortened it."""
+        """Follow the lease: a user may have extended or shortened it."""
         known = self.stores[lease.custom_key_store_id]
         if lease.holder == self.holder and lease.until is not None and lease.until != known.until:
             self.stores[lease.custom_key_store_id] = lease

@@ -21,30 +21,30 @@ from .clock import Deadline
 from .model import CustomKeyStoreError
 
 FOLDER = "~/.keyops-aws/keys"
-"""On the managed host: a file for each alias that a task makes a key for. There is something in it while it is not known whether
+"""On the managed host: a file for each alias that a task creates a key for. The file has content as long as it is unknown whether
 there is a new key."""
 
 
 class Note:
-    """The file of one alias, while this task has it.
+    """The file of one alias, while this task holds its lock.
 
     Args:
-        file: its descriptor; None where there is no place for one. Then nothing is remembered.
+        file: its descriptor; None if the file cannot be written. Then nothing is recorded.
     """
 
     def __init__(self, file: Optional[int]) -> None:
         self._file = file
 
     def creates(self) -> None:
-        """A key is about to be created."""
+        """Record that the task is about to create a key."""
         self._write(f"{time.time():.0f}")
 
     def settle(self) -> None:
-        """What became of it is known."""
+        """Record that the outcome is known."""
         self._write("")
 
     def unsettled_seconds(self) -> Optional[float]:
-        """How long ago an earlier task was about to create a key, of which nothing is known; None where there is none."""
+        """How long ago an earlier task was about to create a key, if the outcome is unknown; None otherwise."""
         if self._file is None:
             return None
         try:
@@ -54,7 +54,7 @@ class Note:
 
     def _write(self, text: str) -> None:
         if self._file is not None:
-            with contextlib.suppress(OSError):  # a full disk must keep nobody from a key
+            with contextlib.suppress(OSError):  # a full disk must not prevent a new key
                 os.ftruncate(self._file, 0)
                 os.pwrite(self._file, text.encode(), 0)
                 os.fsync(self._file)
@@ -62,16 +62,16 @@ class Note:
 
 @contextlib.contextmanager
 def noted(folder: Optional[str], which: str, deadline: Deadline, attempt: Callable[[int], None]) -> Iterator[Note]:
-    """Have the file of an alias, when no other task on this host has it any more.
+    """Wait until no other task on this host holds the file of an alias, and lock it.
 
     Args:
-        folder: with C(~) for the home of the user; None: nothing is remembered.
+        folder: with C(~) for the home of the user; None to record nothing.
         which: store and alias.
-        deadline: see there.
-        attempt: waits before the next try, and is told how many there were.
+        deadline: see C(Deadline).
+        attempt: waits before the next attempt; called with the number of attempts so far.
 
     Raises:
-        CustomKeyStoreError: another task had it until the time was up.
+        CustomKeyStoreError: another task held the file until the deadline.
     """
     file = None if folder is None else _open(os.path.expanduser(folder), which)
     try:
@@ -87,7 +87,7 @@ def noted(folder: Optional[str], which: str, deadline: Deadline, attempt: Callab
         yield Note(file)
     finally:
         if file is not None:
-            os.close(file)  # which ends the lock, too
+            os.close(file)  # this also ends the lock
 
 
 def _open(folder: str, which: str) -> Optional[int]:

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What is to be done about the KMS key that an alias stands for: pure, from what was found and what is asked for."""
+"""Decides what to do with the KMS key of an alias. Pure: from the descriptions and the options of the task."""
 
 # This file is private to the keyops.aws collection: it may change in any release without notice.
 
@@ -29,10 +29,10 @@ from .model import plain
 PREFIX = "alias/"
 
 MARK = "keyops.aws:created-for"
-"""The tag of each key that is created in AWS CloudHSM; its value is the alias.
+"""The tag of each key that a task creates in AWS CloudHSM; its value is the alias.
 
-So a key whose creation was not answered, or that a killed task has left without its alias, is found again. In an external store,
-the id of the external key does the same."""
+By this tag, a task finds a key again if CreateKey got no answer, or if a killed task left the key without its alias. In an
+external store, a task finds it by the id of the external key."""
 
 CREATE_KEY = "CreateKey"
 CREATE_ALIAS = "CreateAlias"
@@ -47,21 +47,21 @@ NEEDED_HSMS = 2
 
 @dataclass(frozen=True)
 class DesiredKey:
-    """What the task asks for.
+    """The options of the task.
 
     Attributes:
         alias: with C(alias/).
         state: C(present) or C(absent).
-        custom_key_store_id: which store; None when it is named.
-        custom_key_store_name: which store, when there is no id.
+        custom_key_store_id: which store; None if it is selected by name.
+        custom_key_store_name: which store, if there is no id.
         xks_key_id: of the external key; None for a key in AWS CloudHSM.
-        description: of a new key; None for that of the key whose place it takes, if any.
-        policy: the same, in JSON. Where there is no such key, KMS has a default.
+        description: of a new key; None for that of the key that it replaces, if any.
+        policy: the same, in JSON. If there is no such key, KMS has a default.
         tags: the same.
-        rotate: may a new key take the place of the present one?
-        older_than_days: the present key's age at which it does; None where only another external key is the reason.
+        rotate: may a new key replace the present one?
+        older_than_days: the age at which a key is replaced; None if only another external key is a reason.
         pending_window_in_days: how long a deletion can be cancelled.
-        wait: until the key can be used by the alias?
+        wait: wait until the key can be used by the alias?
         wait_timeout: seconds for all waiting of the task together.
     """
 
@@ -96,12 +96,12 @@ class DesiredKey:
 
 @dataclass(frozen=True)
 class Found:
-    """What a task has seen before it decides.
+    """What a task has described before it plans.
 
     Attributes:
-        key: that the alias stands for; None where there is no such alias.
-        store: the store that the task names; None where the key tells enough.
-        now: the time by KMS's clock, or by the host's where KMS does not report.
+        key: the key of the alias; None if there is no such alias.
+        store: the store that the task names; None if the description of the key is enough.
+        now: the time by KMS's clock, or by the host's clock if KMS does not report it.
     """
 
     key: Optional[Key]
@@ -111,14 +111,14 @@ class Found:
 
 @dataclass(frozen=True)
 class KeyPlan:
-    """What to do, and what it leads to.
+    """What to do with the key.
 
     Attributes:
         operations: of KMS, in order.
-        members: of CreateKey; None where no key is created.
-        adopted: a key without an alias, made for this one by an earlier task, which takes the place of a new one.
-        key: as it is before, and after, if nothing else is in its place.
-        store: that a new key is made in; None where nothing is created.
+        members: of CreateKey; None if no key is created.
+        adopted: a key without an alias that an earlier task created for this one; used instead of a new key.
+        key: the present key, which stays unless the plan replaces it.
+        store: the store of a new key; None if no key is created.
     """
 
     operations: Tuple[str, ...] = ()
@@ -132,7 +132,7 @@ def desired_key(params: Mapping[str, Any]) -> DesiredKey:
     """Read the options of a task.
 
     Raises:
-        CustomKeyStoreError: they do not go together, or one of them has a value that KMS refuses.
+        CustomKeyStoreError: the options exclude each other, or KMS would refuse a value.
     """
     alias = params["alias"]
     alias = alias if alias.startswith(PREFIX) else PREFIX + alias
@@ -219,13 +219,13 @@ def _refuse_with_absent(params: Mapping[str, Any]) -> None:
 
 
 def decide(found: Found, desired: DesiredKey) -> KeyPlan:
-    """Decide as far as that can be done without looking for keys that have no alias.
+    """Plan without a search for keys that have no alias.
 
     Returns:
-        A plan. One with C(members) is for a new key; before it is carried out, C(with_spare()) has to have its say.
+        The plan. If it has C(members), it creates a key, and C(with_spare()) must revise it before it is applied.
 
     Raises:
-        CustomKeyStoreError: what is asked for is refused.
+        CustomKeyStoreError: the task is refused.
     """
     key = found.key
     if key is None:
@@ -241,9 +241,9 @@ def decide(found: Found, desired: DesiredKey) -> KeyPlan:
 
 
 def needs_store(found: Found, desired: DesiredKey) -> bool:
-    """Has the store to be described, to decide?
+    """Must the store be described before the task can plan?
 
-    The key tells the id of its store, so that a task that changes nothing makes one request, if it names the store by its id.
+    The description of the key has the id of its store. So a task with the id of the store that changes nothing makes one request.
     """
     if found.key is None:
         return desired.state == "present"
@@ -279,10 +279,10 @@ def _refuse_pending(key: Key, desired: DesiredKey) -> None:
 
 
 def _is_due(key: Key, now: datetime.datetime, desired: DesiredKey) -> bool:
-    """Is a key to be replaced by a new one?
+    """Should a new key replace this one?
 
     Raises:
-        CustomKeyStoreError: it should be, and cannot.
+        CustomKeyStoreError: it should, but cannot.
     """
     another = desired.xks_key_id is not None and key.xks_key_id is not None and key.xks_key_id != desired.xks_key_id
     if another and not desired.rotate:
@@ -304,7 +304,7 @@ def _is_due(key: Key, now: datetime.datetime, desired: DesiredKey) -> bool:
 def _days_old(key: Key, now: datetime.datetime) -> float:
     created: datetime.datetime = key.metadata["CreationDate"].replace(
         microsecond=0
-    )  # KMS tells the time in whole seconds
+    )  # KMS reports the time in whole seconds
     return (now - created).total_seconds() / 86400
 
 
@@ -345,7 +345,7 @@ def _creation(found: Found, desired: DesiredKey, operation: str) -> KeyPlan:
 
 
 def refuse_cluster(cluster: Cluster, store: CustomKeyStore) -> None:
-    """Raises CustomKeyStoreError for a cluster in which CreateKey would fail. Of one that could not be described, KMS tells."""
+    """Raises CustomKeyStoreError if CreateKey would fail in this cluster. If the cluster could not be described, KMS decides."""
     zones = None if cluster.hsms is None else len(cluster.hsms.get(ACTIVE, {}))
     if cluster.state is None and zones is None:
         return
@@ -364,14 +364,14 @@ def refuse_cluster(cluster: Cluster, store: CustomKeyStore) -> None:
 def with_spare(
     plan: KeyPlan, keys: Mapping[str, Tuple[Key, Tuple[str, ...]]], desired: DesiredKey, found: Found
 ) -> KeyPlan:
-    """Take a key that an earlier task has made for this alias, and left without it, in place of a new one.
+    """Use a key that an earlier task created for this alias, and left without it, instead of a new one.
 
     Args:
         plan: for a new key.
-        keys: those that may be it, by id, each with its aliases: of an external store, those with the external key; in AWS
-            CloudHSM, those with the mark.
-        desired: what is asked for.
-        found: what was seen.
+        keys: the candidates by id, each with its aliases: in an external store, the keys with the external key; in AWS CloudHSM,
+            the keys with the tag.
+        desired: the options of the task.
+        found: what the task has described.
 
     Raises:
         CustomKeyStoreError: the external key is in use.
@@ -392,12 +392,12 @@ def with_spare(
         return plan
     newest = max(spares, key=lambda key: (key.metadata["CreationDate"], key.id))
     if desired.older_than_days is not None and _days_old(newest, found.now) >= desired.older_than_days:
-        raise _too_old(newest, found.now, desired)  # an external one, which would be due at once
+        raise _too_old(newest, found.now, desired)  # an external key, which would be due at once
     return KeyPlan(plan.operations[1:], None, newest, plan.key, plan.store)
 
 
 def _is_spare(key: Key, desired: DesiredKey, found: Found) -> bool:
-    """Is a key without an alias one that was left behind? In AWS CloudHSM, those that were rotated away have the mark, too."""
+    """Was a key without an alias left by an earlier task? In AWS CloudHSM, keys that were rotated have the tag, too."""
     if key.metadata["KeyState"] != ENABLED:
         return False
     if key.xks_key_id is not None:

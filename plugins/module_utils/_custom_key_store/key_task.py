@@ -2,10 +2,10 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The KMS key that an alias stands for, from what is asked for to what the task returns.
+"""The task for the KMS key of an alias, from its options to its result.
 
-KMS takes no token that would make CreateKey idempotent. So before a key is created, all keys of the store are looked at for one
-that an earlier task has made for the alias and left without it. A CreateKey that was not answered is not repeated before that.
+CreateKey takes no idempotency token. So before a task creates a key, it searches all keys of the store for one that an earlier
+task created for the alias and left without it. It also does that before it repeats a CreateKey that got no answer.
 """
 
 # This file is private to the keyops.aws collection: it may change in any release without notice.
@@ -67,7 +67,7 @@ _NOT_KNOWN = " Whether KMS has carried out {} is not known: run the task again; 
 
 
 class Named(Enum):
-    """What became of an alias, where a request for it failed."""
+    """The state of an alias after a request for it has failed."""
 
     BY_US = "by us"
     BY_ANOTHER = "by another"
@@ -76,15 +76,15 @@ class Named(Enum):
 
 @dataclass
 class KeyHistory:
-    """What a task has seen and done, kept up to date for the result, however the task ends.
+    """What a task has described and changed, kept up to date for the result, however the task ends.
 
     Attributes:
         operations: the mutating operations that KMS accepted, in order.
-        found: the key that the alias stood for at first; None where there was none.
-        key: the key that the alias stands for, as last described; or that it shall stand for.
-        unnamed: keys that this task has created, and that have no alias.
-        warnings: what the user should know though the task succeeded.
-        alias: that the task is about.
+        found: the key of the alias before the task; None if there was none.
+        key: the key of the alias, as last described; or the key that the alias will point to.
+        unnamed: keys that this task has created and that have no alias.
+        warnings: for the user.
+        alias: the alias of the task.
     """
 
     operations: list[str] = field(default_factory=list)
@@ -94,11 +94,11 @@ class KeyHistory:
     warnings: list[str] = field(default_factory=list)
     alias: str = ""
 
-    def told(self, key: Optional[Key]) -> dict[str, Any]:
-        """A key for the result, with its alias and what KMS tells of it; empty where there is none."""
+    def to_result(self, key: Optional[Key]) -> dict[str, Any]:
+        """A key for the result, with its alias and its description; empty if there is none."""
         if key is None:
             return {}
-        told = {
+        to_result = {
             **key.to_result(),
             "alias": self.alias,
             "custom_key_store_id": key.metadata.get("CustomKeyStoreId"),
@@ -106,16 +106,16 @@ class KeyHistory:
             "origin": key.metadata.get("Origin"),
             "description": key.metadata.get("Description", ""),
         }
-        return {name: value for name, value in told.items() if value is not None}
+        return {name: value for name, value in to_result.items() if value is not None}
 
     def failed(self, error: CustomKeyStoreError) -> dict[str, Any]:
         """The result of a task that failed, C(msg) included."""
-        after = self.told(self.key)
+        after = self.to_result(self.key)
         result: dict[str, Any] = {
             "changed": bool(self.operations),
             "operations": list(self.operations),
             "key": after,
-            "diff": {"before": self.told(self.found), "after": after},
+            "diff": {"before": self.to_result(self.found), "after": after},
             "msg": self._named(error) + self._left_behind(),
         }
         if error.error is not None:
@@ -123,12 +123,12 @@ class KeyHistory:
         return result
 
     def warn(self, text: str) -> None:
-        """Tell the user, once."""
+        """Warn the user, once."""
         if text not in self.warnings:
             self.warnings.append(text)
 
     def _named(self, error: CustomKeyStoreError) -> str:
-        """A message that says what it is about; one about a request to KMS may not."""
+        """The message with the alias in it. A message about a request to KMS may not name it."""
         is_named = not isinstance(error, KmsError) or self.alias in error.message
         return error.message if is_named else f"{self.alias}: {error.message}"
 
@@ -142,16 +142,16 @@ class KeyHistory:
 
 
 class KeyTask:
-    """What is to be done about one alias.
+    """The task for one alias.
 
     Args:
-        desired: what is asked for.
+        desired: the options of the task.
         client: a boto3 client for KMS, made with C(client_config()).
-        place: names Region and account; asked only when there is no such store.
+        place: returns the Region and account; called only if there is no such store.
         describe_cluster: describes the CloudHSM cluster with an id.
-        history: is kept up to date.
-        clock: see there. The time that the task may wait begins now.
-        notes: the folder of C(noted()); None: nothing is remembered.
+        history: the task keeps it up to date.
+        clock: see C(Clock). The wait_timeout of the task starts now.
+        notes: the folder of C(noted()); None to record nothing.
     """
 
     def __init__(
@@ -179,11 +179,11 @@ class KeyTask:
         """The result in check mode.
 
         Raises:
-            CustomKeyStoreError: KMS could not be asked, or what is asked for is refused.
+            CustomKeyStoreError: a request to KMS failed, or the task is refused.
         """
         plan = self._plan()
         key = plan.adopted or plan.key
-        after = self._history.told(key)
+        after = self._history.to_result(key)
         if plan.members is not None:
             after = _predicted(plan, plan.members, self._desired)
         if SCHEDULE_DELETION in plan.operations:
@@ -191,33 +191,33 @@ class KeyTask:
         return self._result(plan, list(plan.operations), after)
 
     def run(self) -> dict[str, Any]:
-        """Do it.
+        """Apply the plan.
 
         Returns:
             The task's result.
 
         Raises:
-            CustomKeyStoreError: it could not be done; C(history) tells how far it came.
+            CustomKeyStoreError: the task failed; C(history) has the operations up to then.
         """
-        plan = self._plan(looks_around=False)
+        plan = self._plan(with_candidates=False)
         if plan.store is not None:
-            plan = self._make(plan.store)
+            plan = self._ensure_key(plan.store)
         elif SCHEDULE_DELETION in plan.operations:
             self._schedule_deletion(plan)
-        return self._result(plan, self._history.operations, self._history.told(self._history.key))
+        return self._result(plan, self._history.operations, self._history.to_result(self._history.key))
 
-    # ---- looking
+    # ---- describe and plan
 
-    def _plan(self, *, looks_around: bool = True) -> KeyPlan:
+    def _plan(self, *, with_candidates: bool = True) -> KeyPlan:
         found = self._describe()
         plan = decide(found, self._desired)
-        if plan.members is None or not looks_around:
+        if plan.members is None or not with_candidates:
             return plan
         self._check_cluster(plan)
-        return with_spare(self._taking_over(plan), self._candidates(plan), self._desired, found)
+        return with_spare(self._inherit(plan), self._candidates(plan), self._desired, found)
 
-    def _taking_over(self, plan: KeyPlan) -> KeyPlan:
-        """What the task does not give, a key has from the one whose place it takes: a lost policy would be a wide one."""
+    def _inherit(self, plan: KeyPlan) -> KeyPlan:
+        """A new key inherits from the key that it replaces what the task does not give: the default policy may allow more."""
         if plan.key is None or plan.store is None:
             return plan
         try:
@@ -237,19 +237,19 @@ class KeyTask:
         return replace(plan, members=before.members(plan.store))
 
     def _tags_of(self, key: Key) -> dict[str, str]:
-        """Those that a task may give."""
+        """The tags of a key that a task may set."""
         tags = self._kms.keys.list_tags(key.id)
         return {name: value for name, value in tags.items() if name != MARK and not name.lower().startswith("aws:")}
 
     def _spare(self, plan: KeyPlan) -> Optional[Key]:
-        """A key that was made for the alias, and has it not yet, or got it just now."""
+        """A key that was created for the alias, and does not have it yet, or just got it."""
         if self._found is None:
             return None
         taken = with_spare(plan, self._candidates(plan), self._desired, self._found)
         return taken.adopted or (taken.key if not taken.operations else None)
 
     def _describe(self) -> Found:
-        key = self._described()
+        key = self._key_of_alias()
         now = self._kms.keys.now()
         found = Found(key, None, now)
         if self._found is None:
@@ -260,8 +260,8 @@ class KeyTask:
         self._found = found
         return found
 
-    def _described(self) -> Optional[Key]:
-        """The key that the alias stands for."""
+    def _key_of_alias(self) -> Optional[Key]:
+        """The key of the alias."""
         try:
             return Key(self._kms.keys.describe_key(self._desired.alias))
         except KmsError as error:
@@ -283,7 +283,7 @@ class KeyTask:
             self._history.warn(f"Whether the CloudHSM cluster allows a new KMS key is not known. {cluster.problem}")
 
     def _candidates(self, plan: KeyPlan) -> dict[str, Tuple[Key, Tuple[str, ...]]]:
-        """The keys of the store that may have been made for the alias, each with its aliases."""
+        """The keys of the store that may have been created for the alias, each with its aliases."""
         store = plan.store
         if store is None:
             return {}
@@ -309,10 +309,10 @@ class KeyTask:
             )
             return False
 
-    # ---- doing
+    # ---- apply
 
-    def _make(self, store: CustomKeyStore) -> KeyPlan:
-        """Have a key made, or take one that is there, and have the alias stand for it; one task at a time on this host."""
+    def _ensure_key(self, store: CustomKeyStore) -> KeyPlan:
+        """Create a key, or use an existing one, and point the alias to it; one task at a time on this host."""
         which = f"{self._desired.alias} in the custom key store {store.id}"
         with noted(self._notes, which, self._deadline, self._deadline.back_off) as note:
             self._wait_for_lost_key(note)
@@ -320,22 +320,22 @@ class KeyTask:
             if not plan.operations:
                 note.settle()
                 self._history.key = plan.key
-                return plan  # another task has just done it
+                return plan  # another task has just created the key
             key = plan.adopted or self._create(plan, note)
             self._history.key = key
-            self._name(plan, key)
+            self._point_alias(plan, key)
             if self._desired.wait:
                 self._wait_until_usable(key)
                 note.settle()
             return plan
 
     def _wait_for_lost_key(self, note: Note) -> None:
-        """A task that was killed, or did not wait, may have created a key that KMS does not show yet."""
+        """Wait for a key that a killed task, or one without a wait, may have created, and that KMS does not report yet."""
         passed = note.unsettled_seconds()
         if passed is None or passed >= STALE_SECONDS:
             return
         rest = STALE_SECONDS - passed
-        end = self._at_most(rest)
+        end = self._deadline_within(rest)
         if not wait_until(self._has_candidate, clock=self._clock, deadline=end) and end.seconds < rest:
             raise CustomKeyStoreError(
                 f"Another task on this host was about to create a KMS key for {self._desired.alias} {passed:.0f} seconds before"
@@ -361,14 +361,14 @@ class KeyTask:
                 if not maybe_applied and error.code != IN_USE:
                     note.settle()
                     raise
-                # Asking once more for an external key is safe, and tells: there is but one KMS key for it.
+                # To repeat CreateKey for an external key is safe, and shows the outcome: there can be only one KMS key for it.
                 found = None if is_unclear and self._desired.xks_key_id is not None else self._find_lost(plan, error)
                 if found is None and not is_unclear:
                     raise
             if found is not None:
                 key = found
                 if not maybe_applied:
-                    return key  # of somebody else
+                    return key  # another user created it
                 break
             self._deadline.back_off(turn)
         self._history.operations.append(CREATE_KEY)
@@ -376,26 +376,26 @@ class KeyTask:
         return key
 
     def _find_lost(self, plan: KeyPlan, error: KmsError) -> Optional[Key]:
-        """The key that came of a CreateKey that failed; None where none did."""
-        seen: list[Optional[Key]] = [None]
+        """The key that a failed CreateKey has created after all; None if there is none."""
+        found: list[Optional[Key]] = [None]
 
         def shows() -> bool:
-            seen[0] = self._spare(plan)
-            return seen[0] is not None
+            found[0] = self._spare(plan)
+            return found[0] is not None
 
-        self._find_out(CREATE_KEY, shows, error)
-        return seen[0]
+        self._poll_effect(CREATE_KEY, shows, error)
+        return found[0]
 
-    def _at_most(self, seconds: float) -> Deadline:
-        """What is left of the time, but no more than so much."""
+    def _deadline_within(self, seconds: float) -> Deadline:
+        """A deadline after so many seconds, or at the deadline of the task if that is earlier."""
         return Deadline(self._clock, max(1.0, min(seconds, self._deadline.seconds - self._deadline.elapsed())))
 
-    def _name(self, plan: KeyPlan, key: Key) -> None:
-        """Have the alias stand for a key. At no moment does it stand for none that it stood for before."""
+    def _point_alias(self, plan: KeyPlan, key: Key) -> None:
+        """Point the alias to a key. An alias that had a key is never without one."""
         operation = plan.operations[-1]
         if operation == UPDATE_ALIAS and self._has_moved(plan):
             return
-        end = self._at_most(VISIBLE_SECONDS)
+        end = self._deadline_within(VISIBLE_SECONDS)
         maybe_applied = False
         attempt = 0
         while True:
@@ -405,60 +405,60 @@ class KeyTask:
                 break
             except KmsError as error:
                 error.maybe_applied = maybe_applied = maybe_applied or error.maybe_applied
-                outcome = self._in_spite_of(error, operation, key)
+                outcome = self._state_after_error(error, operation, key)
                 if outcome is Named.BY_US:
                     break
                 if outcome is Named.BY_ANOTHER:
                     return
                 if end.passed():
                     raise
-                # The new key, or the alias, is not seen everywhere yet; or somebody has deleted the alias. One that is there now
-                # and was not when the task began is somebody else's, and is not moved.
-                if self._described_after(error, operation) is None:
+                # KMS does not report the new key, or the alias, everywhere yet; or a user has deleted the alias. An alias that
+                # exists now, and did not when the task began, belongs to another user: the task does not change it.
+                if self._key_of_alias_after(error, operation) is None:
                     operation = CREATE_ALIAS
             self._deadline.back_off(attempt)
         self._history.operations.append(operation)
         self._history.unnamed = [other for other in self._history.unnamed if other.id != key.id]
 
-    def _in_spite_of(self, error: KmsError, operation: str, key: Key) -> Named:
-        """What became of the alias, where a request for it failed. Raises the error where it is not to be sent again."""
+    def _state_after_error(self, error: KmsError, operation: str, key: Key) -> Named:
+        """The state of the alias after a request for it has failed. Raises the error if the request must not be repeated."""
         if error.code == EXISTS:
-            now = self._described_after(error, operation)
-            if now is None:
-                return Named.NOT_YET  # it is there, and KMS does not show it yet
-            if now.id == key.id:
+            current = self._key_of_alias_after(error, operation)
+            if current is None:
+                return Named.NOT_YET  # the alias exists, but KMS does not report it yet
+            if current.id == key.id:
                 return Named.BY_US if error.maybe_applied else Named.BY_ANOTHER
             if error.maybe_applied:
-                self._history.operations.append(operation)  # ours at first, or never: it counts as ours
-            self._leave_to(now, key)
+                self._history.operations.append(operation)  # it may have been ours for a time: it counts as ours
+            self._accept_if_in_store(current, key)
             return Named.BY_ANOTHER
         if error.code == NOT_FOUND:
             return Named.NOT_YET
-        if error.maybe_applied and self._find_out(operation, lambda: self._stands_for(key), error):
+        if error.maybe_applied and self._poll_effect(operation, lambda: self._points_to(key), error):
             return Named.BY_US
         raise error
 
-    def _described_after(self, error: KmsError, operation: str) -> Optional[Key]:
-        """The key that the alias stands for, after a request for it that may have had its effect."""
+    def _key_of_alias_after(self, error: KmsError, operation: str) -> Optional[Key]:
+        """The key of the alias, after a request for it that may have had its effect."""
         try:
-            return self._described()
+            return self._key_of_alias()
         except KmsError as unknown:
             if error.maybe_applied:
                 self._history.operations.append(operation)
                 unknown.message += _NOT_KNOWN.format(operation)
             raise
 
-    def _stands_for(self, key: Key) -> bool:
-        now = self._described()
-        return now is not None and now.id == key.id
+    def _points_to(self, key: Key) -> bool:
+        current = self._key_of_alias()
+        return current is not None and current.id == key.id
 
-    def _find_out(self, operation: str, condition: Callable[[], bool], error: KmsError) -> bool:
-        """Has a request had its effect that KMS did not answer until the time was up?
+    def _poll_effect(self, operation: str, condition: Callable[[], bool], error: KmsError) -> bool:
+        """Did a request have its effect, although KMS did not answer it before the deadline?
 
-        Looks for as long as KMS may show what was before. Where that cannot be found out, the request counts as made.
+        Polls for as long as KMS may report the old state. If the outcome stays unknown, the request counts as made.
 
         Raises:
-            KmsError: it cannot be found out.
+            KmsError: the outcome stays unknown.
         """
         try:
             return wait_until(condition, clock=self._clock, deadline=Deadline(self._clock, STALE_SECONDS))
@@ -470,60 +470,60 @@ class KeyTask:
             raise unknown
 
     def _has_moved(self, plan: KeyPlan) -> bool:
-        """Has somebody else rotated the key since it was looked at?"""
-        now = self._described()
-        if now is None or plan.key is None or now.id == plan.key.id:
+        """Has another user rotated the key since it was described?"""
+        current = self._key_of_alias()
+        if current is None or plan.key is None or current.id == plan.key.id:
             return False
-        self._leave(now)
+        self._accept(current)
         return True
 
-    def _leave_to(self, now: Key, key: Key) -> None:
-        """The alias stands for another key already.
+    def _accept_if_in_store(self, current: Key, key: Key) -> None:
+        """Accept that the alias points to another key already.
 
         Raises:
-            CustomKeyStoreError: for one that is elsewhere.
+            CustomKeyStoreError: the other key is not in the store.
         """
-        if now.metadata.get("CustomKeyStoreId") != key.custom_key_store_id:
+        if current.metadata.get("CustomKeyStoreId") != key.custom_key_store_id:
             raise CustomKeyStoreError(
-                f"Meanwhile somebody else has created {self._desired.alias}, which stands for the KMS key {now.id} now."
+                f"Meanwhile somebody else has created {self._desired.alias}, which stands for the KMS key {current.id} now."
                 " Give another alias, or find out who it was."
             )
-        self._leave(now)
+        self._accept(current)
 
-    def _leave(self, now: Key) -> None:
-        """Another task was faster: its key is the one, and the user is told of this one's."""
+    def _accept(self, current: Key) -> None:
+        """Accept the key of a faster task, and warn the user about the key of this one."""
         for key in self._history.unnamed:
             self._history.warn(
-                f"Another task has made the KMS key {now.id} for {self._desired.alias} at the same time. The KMS key {key.id},"
-                " which this task has created, is not needed: schedule its deletion"
+                f"Another task has made the KMS key {current.id} for {self._desired.alias} at the same time. The KMS key"
+                f" {key.id}, which this task has created, is not needed: schedule its deletion"
                 f" (aws kms schedule-key-deletion --key-id {key.id})."
             )
-        self._history.key = now
+        self._history.key = current
         self._history.unnamed = []
 
     def _wait_until_usable(self, key: Key) -> None:
-        """Wait for the alias to show the key, enabled; and notice a task elsewhere that has moved it at the same moment."""
+        """Wait until the alias points to the key, and the key is enabled; or until a task elsewhere has moved the alias."""
         before = self._history.found
-        seen: list[Optional[Key]] = [None]
+        described: list[Optional[Key]] = [None]
 
         def usable() -> bool:
-            now = seen[0] = self._described()
-            if now is None or (before is not None and now.id == before.id):
-                return False  # shown as it was
-            return now.id != key.id or now.metadata["KeyState"] == ENABLED
+            current = described[0] = self._key_of_alias()
+            if current is None or (before is not None and current.id == before.id):
+                return False  # the old description
+            return current.id != key.id or current.metadata["KeyState"] == ENABLED
 
         is_named = self._history.key is not None and self._history.key.id == key.id
         if not is_named:
             return
         reached = wait_until(usable, clock=self._clock, deadline=self._deadline)
-        now = seen[0]
-        if reached and now is not None and now.id != key.id:
+        current = described[0]
+        if reached and current is not None and current.id != key.id:
             self._history.unnamed = [key] if CREATE_KEY in self._history.operations else []
-            self._leave(now)
+            self._accept(current)
         elif reached:
-            self._history.key = now
+            self._history.key = current
         else:
-            state = "not shown yet" if now is None or now.id != key.id else now.metadata["KeyState"]
+            state = "not shown yet" if current is None or current.id != key.id else current.metadata["KeyState"]
             raise CustomKeyStoreError(
                 f"The KMS key {key.id} is there, and {self._desired.alias} stands for it, but after"
                 f" {self._deadline.elapsed():.0f} seconds it is {state} (wait_timeout={self._deadline.seconds:.0f}). If it is"
@@ -538,14 +538,14 @@ class KeyTask:
             self._kms.keys.schedule_deletion(key.id, self._desired.pending_window_in_days)
         except KmsError as error:
             lost = error.code != KEY_STATE
-            if lost and not (error.maybe_applied and self._find_out(SCHEDULE_DELETION, self._is_pending, error)):
+            if lost and not (error.maybe_applied and self._poll_effect(SCHEDULE_DELETION, self._is_pending, error)):
                 raise
             if not self._is_pending():
                 raise
             if not error.maybe_applied:
-                return  # somebody else was faster
+                return  # another user was faster
         self._history.operations.append(SCHEDULE_DELETION)
-        wait_until(self._is_pending, clock=self._clock, deadline=self._at_most(STALE_SECONDS))
+        wait_until(self._is_pending, clock=self._clock, deadline=self._deadline_within(STALE_SECONDS))
         if key.xks_key_id is None:
             date = plain(self._history.key.metadata.get("DeletionDate")) if self._history.key is not None else None
             self._history.warn(
@@ -555,15 +555,15 @@ class KeyTask:
             )
 
     def _is_pending(self) -> bool:
-        seen = self._described()
-        if seen is not None:
-            self._history.key = seen
-        return seen is None or seen.metadata["KeyState"] == PENDING_DELETION
+        described = self._key_of_alias()
+        if described is not None:
+            self._history.key = described
+        return described is None or described.metadata["KeyState"] == PENDING_DELETION
 
-    # ---- telling
+    # ---- result
 
     def _result(self, plan: KeyPlan, operations: list[str], after: dict[str, Any]) -> dict[str, Any]:
-        before = self._history.told(self._history.found)
+        before = self._history.to_result(self._history.found)
         result: dict[str, Any] = {"changed": bool(operations), "operations": list(operations), "key": after}
         if before and UPDATE_ALIAS in operations:
             result["previous_key"] = before
@@ -587,7 +587,7 @@ def _tags(plan: KeyPlan) -> dict[str, str]:
 
 
 def _predicted(plan: KeyPlan, members: Mapping[str, Any], desired: DesiredKey) -> dict[str, Any]:
-    """A key that would be created, but for what only KMS can know."""
+    """A key that would be created, without the values that only KMS knows."""
     store = plan.store
     predicted = {
         "key_state": ENABLED,

@@ -4,8 +4,8 @@
 
 """The KMS keys in custom key stores, and their last use.
 
-KMS cannot list the keys of a store: each key of the account is described, by several threads at once. No more is kept in memory
-than the keys that are looked for and a few requests ahead.
+KMS cannot list the keys of a store: several threads describe each key of the account. Only the matching keys, and a few requests
+ahead, are kept in memory.
 """
 
 # This file is private to the keyops.aws collection: it may change in any release without notice.
@@ -36,7 +36,7 @@ from .model import plain
 from .service import CONNECTIONS
 
 AHEAD = 2 * CONNECTIONS
-"""How many requests are handed to the threads before their answers are read."""
+"""How many requests the threads get before their answers are read."""
 
 DENIED = "AccessDeniedException"
 
@@ -69,7 +69,7 @@ class Key:
         return external["Id"] if external is not None else None
 
     def to_result(self) -> dict[str, Any]:
-        """The key for a task's result, named as M(amazon.aws.kms_key_info) names it; what it does not have is left out."""
+        """The key for a task's result, with the names of M(amazon.aws.kms_key_info). Missing values are left out."""
         result = {
             "key_id": self.id,
             "key_arn": self.metadata["Arn"],
@@ -90,11 +90,11 @@ class Key:
 
 @dataclass(frozen=True)
 class KeysInStores:
-    """What was found in one pass over the account.
+    """The keys found in one pass over the account.
 
     Attributes:
-        keys: those of the stores that were asked for, in the order of ListKeys.
-        not_described: keys that could not be described, so that they may be in any store, and why.
+        keys: the keys of the given stores, in the order of ListKeys.
+        not_described: keys that could not be described, and so may be in any store, with the reason.
     """
 
     keys: Tuple[Key, ...]
@@ -102,7 +102,7 @@ class KeysInStores:
 
     @property
     def worst_error(self) -> Optional[KmsError]:
-        """Why a key could not be described, one that is not for want of a permission first; None where each could be."""
+        """Why a key could not be described. A missing permission comes last. None if each key could be described."""
         errors = sorted(self.not_described.values(), key=lambda error: error.code == DENIED)
         return errors[0] if errors else None
 
@@ -113,13 +113,13 @@ class KeysInStores:
 
 @dataclass(frozen=True)
 class Usage:
-    """What may depend on a key: its names, and when it was last used.
+    """What may depend on a key: its aliases, and its last use.
 
     Attributes:
-        aliases: without C(alias/), sorted; None where they could not be listed.
-        last: C(operation), C(timestamp) and, where KMS tells them, C(cloud_trail_event_id) and C(kms_request_id) of the last
-            use; or C(unknown), a reason; or None, never used.
-        tracking_start_date: since when KMS records the use of the key, in ISO 8601; None where the last use is unknown.
+        aliases: without C(alias/), sorted; None if they could not be listed.
+        last: C(operation), C(timestamp) and, if KMS reports them, C(cloud_trail_event_id) and C(kms_request_id) of the last use;
+            or C(unknown), the reason; or None if never used.
+        tracking_start_date: since when KMS records the use of the key, in ISO 8601; None if the last use is unknown.
     """
 
     aliases: Optional[Tuple[str, ...]]
@@ -130,12 +130,12 @@ class Usage:
     def is_unknown(self) -> bool:
         return self.last is not None and "unknown" in self.last
 
-    def was_unused_since(self, moment: datetime.datetime) -> bool:
-        """Is there no use after that moment, as far as KMS tells? Not where it has not recorded the use for so long."""
+    def was_unused_since(self, since: datetime.datetime) -> bool:
+        """Does KMS report no use after that time? False if KMS began to record later. True if the last use is unknown."""
         if self.is_unknown:
             return True
         known = self.last["timestamp"] if self.last is not None else self.tracking_start_date
-        return known is not None and datetime.datetime.fromisoformat(known) <= moment
+        return known is not None and datetime.datetime.fromisoformat(known) <= since
 
     def to_result(self) -> dict[str, Any]:
         aliases = None if self.aliases is None else list(self.aliases)
@@ -151,7 +151,7 @@ class Usages:
 
     Attributes:
         by_key: by key id.
-        aliases_error: why the aliases could not be listed; None where they could.
+        aliases_error: why the aliases could not be listed; None if they could.
     """
 
     by_key: Mapping[str, Usage] = field(default_factory=dict)
@@ -161,12 +161,12 @@ class Usages:
 def keys_in_stores(
     kms: KmsKeys, custom_key_store_ids: Collection[str], *, enough: Callable[[Key], bool] = lambda key: False
 ) -> KeysInStores:
-    """Find the keys of some stores, in one pass over all keys of the account and Region.
+    """Find the keys of the given stores, in one pass over all keys of the account and Region.
 
     Args:
-        kms: see there.
+        kms: see C(KmsKeys).
         custom_key_store_ids: of the stores.
-        enough: ends the pass with a key of theirs, which is then the last one of the result.
+        enough: returns true for a key that ends the pass. That key is the last one of the result.
 
     Raises:
         KmsError: the keys could not be listed.
@@ -185,10 +185,10 @@ def keys_in_stores(
 
 
 def keys_in_store(kms: KmsKeys, custom_key_store_id: str) -> Tuple[Key, ...]:
-    """Prove which keys a store holds.
+    """List the keys of a store completely.
 
     Raises:
-        KmsError: a key could not be described, so that nothing is proved.
+        KmsError: a key could not be described, so the list may be incomplete.
     """
     found = keys_in_stores(kms, [custom_key_store_id])
     for error in found.not_described.values():
@@ -197,24 +197,24 @@ def keys_in_store(kms: KmsKeys, custom_key_store_id: str) -> Tuple[Key, ...]:
 
 
 def keys_in_words(kms: KmsKeys, custom_key_store_id: str) -> str:
-    """The keys of a store for a message, in sentences, as far as the caller may see them."""
+    """The keys of a store for a message, in sentences, as far as the caller may describe them."""
     try:
         found = keys_in_stores(kms, [custom_key_store_id])
     except KmsError as error:
         return f" Which keys it holds is not known. {error.message}"
-    told = f" It holds {', '.join(str(key) for key in found.keys)}." if found.keys else ""
+    text = f" It holds {', '.join(str(key) for key in found.keys)}." if found.keys else ""
     if found.worst_error is not None:
         names = ", ".join(found.not_described)
-        told += f" These KMS keys of the account could not be described, and may be in it: {names}. {found.worst_error.message}"
-    return told
+        text += f" These KMS keys of the account could not be described, and may be in it: {names}. {found.worst_error.message}"
+    return text
 
 
 def usages(kms: KmsKeys, keys: Collection[Key]) -> Usages:
-    """Find out what may depend on some keys. What KMS does not report is said to be unknown, and nothing is raised for it."""
+    """Find what may depend on some keys. Values that KMS does not report are unknown in the result; nothing is raised."""
     if not keys:
         return Usages()
-    with ThreadPoolExecutor(1) as beside:
-        naming = beside.submit(_aliases, kms, {key.id for key in keys})
+    with ThreadPoolExecutor(1) as executor:
+        naming = executor.submit(_aliases, kms, {key.id for key in keys})
         with _each_of(lambda key: (key.id, _usage(kms, key.id)), keys) as answers:
             by_key = dict(answers)
         aliases = naming.result()
@@ -225,22 +225,22 @@ def usages(kms: KmsKeys, keys: Collection[Key]) -> Usages:
 
 
 def unused_among(keys: Collection[Key], uses: Usages, *, days: int, now: datetime.datetime) -> Tuple[Key, ...]:
-    """The keys that were not used for so many days, as far as KMS tells, and those of which it does not."""
-    moment = now - datetime.timedelta(days=days)
-    return tuple(key for key in keys if uses.by_key[key.id].was_unused_since(moment))
+    """The keys without a use that KMS reports in so many days, and the keys whose last use is unknown."""
+    since = now - datetime.timedelta(days=days)
+    return tuple(key for key in keys if uses.by_key[key.id].was_unused_since(since))
 
 
 def results_by_store(keys: Collection[Key], uses: Usages) -> dict[str, list[dict[str, Any]]]:
-    """Keys and their use for a task's result, by the ids of their stores."""
-    told: dict[str, list[dict[str, Any]]] = {}
+    """Keys and their use for a task's result, by store id."""
+    results: dict[str, list[dict[str, Any]]] = {}
     for key in keys:
-        told.setdefault(key.custom_key_store_id, []).append({**key.to_result(), **uses.by_key[key.id].to_result()})
-    return told
+        results.setdefault(key.custom_key_store_id, []).append({**key.to_result(), **uses.by_key[key.id].to_result()})
+    return results
 
 
 @contextmanager
 def _each_of(ask: Callable[[Item], Answer], items: Iterable[Item]) -> Iterator[Iterator[Answer]]:
-    """Ask for each item, as many at once as there are connections; yields the answers in the order of the items."""
+    """Make a request for each item, as many at once as there are connections. Yields the answers in the order of the items."""
     pool = ThreadPoolExecutor(CONNECTIONS)
 
     def answers() -> Iterator[Answer]:
@@ -255,11 +255,11 @@ def _each_of(ask: Callable[[Item], Answer], items: Iterable[Item]) -> Iterator[I
     try:
         yield answers()
     finally:
-        pool.shutdown(cancel_futures=True)  # after an error, what was not asked yet need not be
+        pool.shutdown(cancel_futures=True)  # after an error, the remaining requests are not needed
 
 
 def _describe(kms: KmsKeys, key_id: str) -> Any:
-    """C(KeyMetadata), empty for a key that was deleted since it was listed; or why it is not known."""
+    """C(KeyMetadata), empty for a key that was deleted since it was listed; or the error."""
     try:
         return kms.describe_key(key_id)
     except KmsError as error:
@@ -267,7 +267,7 @@ def _describe(kms: KmsKeys, key_id: str) -> Any:
 
 
 def _usage(kms: KmsKeys, key_id: str) -> Usage:
-    """The last use of a key, its aliases still to be found."""
+    """The last use of a key, without its aliases."""
     try:
         answer = kms.key_last_usage(key_id)
     except KmsError as error:
@@ -283,11 +283,11 @@ _OF_USE = {
     "CloudTrailEventId": "cloud_trail_event_id",
     "KmsRequestId": "kms_request_id",
 }
-"""What is told of a use, by the members of C(KeyLastUsageData)."""
+"""The names in the result, by the members of C(KeyLastUsageData)."""
 
 
 def _aliases(kms: KmsKeys, key_ids: Collection[str]) -> Any:
-    """What C(aliases_of()) returns, without C(alias/); or why it is not known."""
+    """What C(aliases_of()) returns, without C(alias/); or the error."""
     try:
         return {key_id: [name[len("alias/") :] for name in names] for key_id, names in aliases_of(kms, key_ids).items()}
     except KmsError as error:

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What all requests to KMS have in common: the client, the errors, and who asks."""
+"""What all requests to KMS have in common: the client, the errors, and the caller."""
 
 # This file is private to the keyops.aws collection: it may change in any release without notice.
 
@@ -26,7 +26,7 @@ from .service import Service
 from .service import ServiceError
 
 VERIFY_SECONDS = 60.0
-"""How long a proof that a store works is tried again: a cluster that is dead shows as a fault of KMS, and would for ever."""
+"""How long the verification of a store is retried: a dead cluster looks like a fault of KMS, and does not recover."""
 
 INVALID_STATE = "CustomKeyStoreInvalidStateException"
 NOT_FOUND = "CustomKeyStoreNotFoundException"
@@ -40,7 +40,7 @@ IN_USE = (
 
 
 class Client(Protocol):
-    """What is used of boto3's KMS client."""
+    """The methods of boto3's KMS client that are used."""
 
     def describe_custom_key_stores(self, **kwargs: str) -> dict[str, Any]: ...
 
@@ -72,11 +72,11 @@ class Client(Protocol):
 
 
 class KmsError(ServiceError):
-    """KMS refused an operation for good, or could not be asked."""
+    """KMS refused an operation for good, or did not answer."""
 
 
 class InvalidState(KmsError):
-    """KMS does not do this in the store's connection state: somebody else has moved the store, or our lost request has."""
+    """KMS refuses this in the store's connection state: another user, or our own unanswered request, has moved the store."""
 
 
 class NotFound(KmsError):
@@ -84,15 +84,15 @@ class NotFound(KmsError):
 
 
 class InUse(KmsError):
-    """Another store has what this one was to be created with; after a lost answer, that is the one we created."""
+    """Another store already uses a value of the new one. After a lost answer, that is the store that we created."""
 
 
 class KmsService(Service):
-    """What all requests to KMS have in common.
+    """The requests to KMS.
 
     Args:
         client: a boto3 client for KMS, made with C(client_config()).
-        deadline: until when a request is repeated that KMS throttled or did not answer.
+        deadline: until when to retry a request that KMS throttled or did not answer.
     """
 
     name = "KMS"
@@ -117,7 +117,7 @@ class KmsService(Service):
     def _pages(
         self, operation: str, method: Callable[..., dict[str, Any]], arguments: Mapping[str, Any]
     ) -> Iterator[dict[str, Any]]:
-        """A page fails and is repeated alone; botocore's paginator would begin with the first again."""
+        """Yield the pages. A failed page is retried alone; botocore's paginator would start with the first page again."""
         page: dict[str, Any] = {}
         while not page or page.get("Truncated"):
             marker = {"Marker": page["NextMarker"]} if page else {}
@@ -126,7 +126,7 @@ class KmsService(Service):
 
 
 def place(region: str, sts: Any) -> str:
-    """Where a store was looked for, for a message: the Region, and the account where AWS STS tells it.
+    """Where the task searched for a store, for a message: the Region, and the account if AWS STS reports it.
 
     Args:
         region: its name.
@@ -137,7 +137,7 @@ def place(region: str, sts: Any) -> str:
 
 
 def caller_account(sts: Any) -> Optional[str]:
-    """The account that the credentials belong to, or None where AWS STS does not report.
+    """The account of the credentials, or None if AWS STS does not report it.
 
     Args:
         sts: a boto3 client for AWS STS.

@@ -18,7 +18,7 @@ from .kms import KmsService
 from .kms import sdk_version
 
 LAST_USAGE_SINCE = "1.42.97"
-"""A botocore that knows GetKeyLastUsage."""
+"""The first version of botocore with GetKeyLastUsage."""
 
 
 class KmsKeys(KmsService):
@@ -43,7 +43,7 @@ class KmsKeys(KmsService):
         """C(GetKeyLastUsageResponse): the last successful cryptographic operation with a KMS key.
 
         Raises:
-            KmsError: not permitted, not possible, or the SDK is too old.
+            KmsError: not permitted, not supported, or the SDK is too old.
         """
         method = getattr(self._client, "get_key_last_usage", None)
         if method is None:
@@ -54,16 +54,16 @@ class KmsKeys(KmsService):
         return self._call("GetKeyLastUsage", method, {"KeyId": key_id})
 
     def encrypt(self, key_id: str) -> None:
-        """Encrypt one byte under a KMS key, and throw it away: proves that the store of the key works.
+        """Encrypt one byte under a KMS key, and discard it: verifies that the store of the key works.
 
         Raises:
-            KmsError: it does not work, or is not permitted.
+            KmsError: the store does not work, or the request is not permitted.
         """
         own = KmsKeys(self._client, self._deadline.anew(VERIFY_SECONDS))
         own._call("Encrypt", self._client.encrypt, {"KeyId": key_id, "Plaintext": b"\0"})
 
     def create_key(self, members: Mapping[str, Any]) -> dict[str, Any]:
-        """Create a KMS key, and return its C(KeyMetadata). Never asked twice where the first may have had its effect.
+        """Create a KMS key, and return its C(KeyMetadata). A request that may have had its effect is never repeated.
 
         Raises:
             KmsError: refused; or, with C(maybe_applied), not answered.
@@ -72,17 +72,17 @@ class KmsKeys(KmsService):
         return dict(answer["KeyMetadata"])
 
     def point_alias(self, operation: str, alias: str, key_id: str) -> None:
-        """Create an alias, or have it stand for another key. Repeating either is safe.
+        """Create an alias, or point it to another key. Repeating either is safe.
 
         Args:
             operation: C(CreateAlias) or C(UpdateAlias).
             alias: with C(alias/).
-            key_id: that it shall stand for.
+            key_id: the key to point to.
         """
         self._call(operation, self._method(operation), {"AliasName": alias, "TargetKeyId": key_id})
 
     def schedule_deletion(self, key_id: str, pending_window_in_days: int) -> None:
-        """Have a KMS key deleted after so many days."""
+        """Schedule the deletion of a KMS key after so many days."""
         arguments = {"KeyId": key_id, "PendingWindowInDays": pending_window_in_days}
         self._call("ScheduleKeyDeletion", self._client.schedule_key_deletion, arguments)
 

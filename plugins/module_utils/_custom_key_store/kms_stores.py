@@ -32,9 +32,9 @@ class Kms(KmsService):
 
     Args:
         client: a boto3 client for KMS, made with C(client_config()).
-        deadline: until when a request is repeated that KMS throttled or did not answer.
-        place: names Region and account; asked only when there is no such store.
-        guard: is entered for each attempt to change a store, with its id and the operation, and may refuse it.
+        deadline: until when to retry a request that KMS throttled or did not answer.
+        place: returns the Region and account; called only if there is no such store.
+        guard: a context for each attempt to change a store, made with its id and the operation; may refuse the attempt.
 
     Attributes:
         keys: the operations on KMS keys, by the same client.
@@ -51,14 +51,16 @@ class Kms(KmsService):
         self.keys = KmsKeys(client, deadline)
         self._place = place
         self._guard = guard
-        self._wait_for_turn = getattr(client, "wait_for_turn", lambda operation: None)  # where several share a client
+        self._wait_for_turn = getattr(
+            client, "wait_for_turn", lambda operation: None
+        )  # if several stores share a client
 
     def describe(self, desired: DesiredStore) -> CustomKeyStore:
-        """Find the store by its id, or by its name where no id is known.
+        """Describe the store by its id, or by its name if the id is unknown.
 
         Raises:
             NotFound: there is none.
-            KmsError: KMS could not be asked.
+            KmsError: the request to KMS failed.
         """
         which = {"CustomKeyStoreId": desired.custom_key_store_id}
         if desired.custom_key_store_id is None:
@@ -73,7 +75,7 @@ class Kms(KmsService):
             ) from error
 
     def describe_by_id(self, custom_key_store_id: str) -> CustomKeyStore:
-        """The same for a store that was there before."""
+        """Describe a store that was described before."""
         return self._describe({"CustomKeyStoreId": custom_key_store_id})
 
     def _describe(self, which: Mapping[str, Optional[str]]) -> CustomKeyStore:
@@ -81,13 +83,13 @@ class Kms(KmsService):
         return CustomKeyStore(answer["CustomKeyStores"][0])
 
     def describe_all(self, which: Mapping[str, str]) -> list[CustomKeyStore]:
-        """All stores of the account and Region, oldest first, or those that are looked for; none where there is none.
+        """Describe all stores of the account and Region, oldest first, or the one that matches; empty if none does.
 
         Args:
             which: C(CustomKeyStoreId) or C(CustomKeyStoreName), or nothing for all.
 
         Raises:
-            KmsError: KMS could not be asked.
+            KmsError: the request to KMS failed.
         """
         pages = self._pages("DescribeCustomKeyStores", self._client.describe_custom_key_stores, which)
         try:
@@ -96,10 +98,10 @@ class Kms(KmsService):
             return []
 
     def create(self, members: Mapping[str, Any]) -> str:
-        """Create a store and return its id. Repeating a lost request is safe, because names are unique.
+        """Create a store and return its id. A request with a lost answer can be repeated, because names are unique.
 
         Raises:
-            InUse: see there.
+            InUse: see C(InUse).
             KmsError: any other refusal; there is no store.
         """
         answer = self._call("CreateCustomKeyStore", self._client.create_custom_key_store, members)
@@ -108,17 +110,17 @@ class Kms(KmsService):
     def change(self, operation: str, custom_key_store_id: str, members: Mapping[str, Any]) -> None:
         """Connect, disconnect, update or delete a store.
 
-        Connecting and disconnecting are only begun: KMS answers at once, and the state tells how it ends (R1).
+        KMS answers a connect or disconnect at once, before it has ended. The connection state shows the outcome (R1).
 
         Args:
             operation: of KMS's model.
             custom_key_store_id: which store.
-            members: what the operation takes beside the id.
+            members: of the operation, apart from the id.
 
         Raises:
-            InvalidState: see there.
-            NotFound: the store is gone.
-            KmsError: any other refusal; the store is as it was (R2).
+            InvalidState: see C(InvalidState).
+            NotFound: the store does not exist any more.
+            KmsError: any other refusal; the store is unchanged (R2).
         """
         method = self._method(operation)
 
@@ -130,15 +132,15 @@ class Kms(KmsService):
         self._call(operation, guarded, {"CustomKeyStoreId": custom_key_store_id, **members})
 
     def generate_random(self, custom_key_store_id: str) -> None:
-        """Have one random byte made in the cluster behind a CloudHSM store: proves that it works, and touches no key (R24).
+        """Generate one random byte in the cluster of a CloudHSM store: verifies that it works, without a key (R24).
 
         Raises:
-            KmsError: it does not work, or is not permitted.
+            KmsError: the cluster does not work, or the request is not permitted.
         """
         members = {"CustomKeyStoreId": custom_key_store_id, "NumberOfBytes": 1}
         own = self.with_deadline(self._deadline.anew(VERIFY_SECONDS))
         own._call("GenerateRandom", self._client.generate_random, members)
 
     def with_deadline(self, deadline: Deadline) -> Kms:
-        """The same with other time."""
+        """The same operations with another deadline."""
         return Kms(self._client, deadline, self._place, self._guard)

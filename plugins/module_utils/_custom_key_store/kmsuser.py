@@ -2,9 +2,9 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Could KMS log in to the CloudHSM cluster of a key store as kmsuser? What cloudhsm-cli reports without a login.
+"""Checks whether KMS could log in to the CloudHSM cluster of a key store as kmsuser: by cloudhsm-cli, without a login.
 
-It lists the users of the cluster that its configuration names. Nothing of what it prints is repeated but what is about kmsuser.
+cloudhsm-cli lists the users of the cluster in its configuration. Of its output, only the entry of kmsuser is reported.
 """
 
 # This file is private to the keyops.aws collection: it may change in any release without notice.
@@ -31,7 +31,7 @@ from .prediction import Check
 from .prediction import Outcome
 
 Run = Callable[[Sequence[str]], Tuple[int, str, str]]
-"""Runs a program with arguments, for a bounded time. Returns its exit code, and what it printed to stdout and stderr."""
+"""Runs a program with arguments, for a bounded time. Returns its exit code, stdout and stderr."""
 
 PROGRAM = "cloudhsm-cli"
 USUAL_PATH = "/opt/cloudhsm/bin/cloudhsm-cli"
@@ -46,29 +46,29 @@ _REMEDY_MISSING = (
 
 
 class _NotKnownError(Exception):
-    """Something could not be found out. The text says what, and why, and is for the user."""
+    """Something could not be checked. The text says what and why, for the user."""
 
 
 def check_kmsuser(cluster: Cluster, run: Run, path: Optional[str] = None) -> list[Check]:
-    """What would keep KMS from logging in to a cluster. Nothing is raised for what cannot be seen.
+    """Check what would keep KMS from logging in to a cluster. Raises nothing for what cannot be checked.
 
-    The password, and whether somebody is logged in as kmsuser, cannot be seen.
+    The password cannot be checked, nor whether a user is logged in as kmsuser.
 
     Args:
-        cluster: as C(describe_clusters) found it.
-        run: starts a program on this host. It bounds the time, by half a minute or so: a cluster may not answer. It may raise
-            C(OSError) or C(subprocess.SubprocessError), such as C(subprocess.TimeoutExpired).
-        path: of C(cloudhsm-cli). By default it is searched for.
+        cluster: as C(describe_clusters) returned it.
+        run: runs a program on this host, for half a minute or so at most, as a cluster may not answer. It may raise C(OSError) or
+            C(subprocess.SubprocessError), such as C(subprocess.TimeoutExpired).
+        path: of C(cloudhsm-cli); None to search for it.
 
     Returns:
-        One check for each fault; one that has passed where there is none; or one that says why nothing is known.
+        One check for each fault; or one that has passed if there is none; or one that says why nothing is known.
     """
     try:
         client = _Client.found(run, path)
         client.choose(cluster)
         hsms = client.hsms()
         client.must_talk_to(cluster, hsms)
-        return _judged(cluster, client.users(), len(hsms))
+        return _checks_of_users(cluster, client.users(), len(hsms))
     except _NotKnownError as reason:
         return [Check(_NAME, Outcome.UNKNOWN, f"{USER} could not be described: {reason}")]
 
@@ -83,7 +83,7 @@ class _Client:
 
     @classmethod
     def found(cls, run: Run, path: Optional[str]) -> _Client:
-        """The one at a path; by default, the one that is there. Raises _NotKnownError."""
+        """The program at a path; by default, the installed one. Raises _NotKnownError."""
         if path is not None:
             known = shutil.which(path)
             where = f"there is no program {path} on this host."
@@ -95,18 +95,18 @@ class _Client:
         return cls(run, known)
 
     def choose(self, cluster: Cluster) -> None:
-        """Have the commands work on a cluster, where several are configured. With a single one, it may not know an id."""
+        """Select a cluster for the commands, if several are configured. A single cluster may be configured without its id."""
         self._options = ("--cluster-id", cluster.id) if len(self._configured()[0]) > 1 else ()
 
     def hsms(self) -> list[Any]:
-        """The HSMs that it talks to. Raises _NotKnownError."""
+        """The HSMs that cloudhsm-cli talks to. Raises _NotKnownError."""
         return self._list("hsms", "cluster", "hsm-info")
 
     def must_talk_to(self, cluster: Cluster, hsms: Sequence[Any]) -> None:
-        """Raises _NotKnownError where it is not sure that it talks to the cluster.
+        """Raises _NotKnownError unless cloudhsm-cli certainly talks to the cluster.
 
-        As AWS documents it, C(cluster hsm-info) prints serial numbers, of which AWS CloudHSM does not know, and no addresses. The
-        addresses are in the configuration: of one HSM or more for each cluster, as the others are found by it.
+        According to AWS, C(cluster hsm-info) prints serial numbers, which AWS CloudHSM does not report, and no addresses. The
+        configuration has the addresses of one or more HSMs of each cluster; the client finds the others through these.
         """
         if not cluster.addresses:
             raise _NotKnownError(
@@ -136,7 +136,7 @@ class _Client:
         return found
 
     def _configured(self) -> tuple[list[set[str]], str]:
-        """The addresses of HSMs of each cluster in the configuration; and why it could not be read, or nothing."""
+        """The addresses of HSMs of each cluster in the configuration; and why it could not be read, or an empty text."""
         path = os.path.join(os.path.dirname(os.path.dirname(os.path.realpath(self._path))), "etc", f"{PROGRAM}.cfg")
         try:
             with open(path, encoding="utf-8") as file:
@@ -148,7 +148,7 @@ class _Client:
         return [set(_servers(entry)) for entry in clusters] if isinstance(clusters, list) else [], ""
 
     def _list(self, member: str, *command: str) -> list[Any]:
-        """A list that a command prints in JSON. Raises _NotKnownError."""
+        """The list that a command prints in JSON. Raises _NotKnownError."""
         name = " ".join(command)
         try:
             exit_code, printed, _errors = self._run([self._path, *command, *self._options])
@@ -156,7 +156,7 @@ class _Client:
             raise _NotKnownError(f"{PROGRAM} {name} did not end properly ({type(error).__name__}).") from error
         answer = _parsed(printed)
         if exit_code != 0 or answer.get("error_code", 0) != 0:
-            # What it printed may name other users.
+            # Its output may name other users.
             raise _NotKnownError(f"{PROGRAM} {name} failed. Run it on this host to see why.")
         data = answer.get("data")
         found = data.get(member) if isinstance(data, dict) else None
@@ -165,7 +165,7 @@ class _Client:
         return found
 
 
-def _judged(cluster: Cluster, users: Sequence[Mapping[str, Any]], seen: int) -> list[Check]:
+def _checks_of_users(cluster: Cluster, users: Sequence[Mapping[str, Any]], reported: int) -> list[Check]:
     entries = [user for user in users if user["username"].lower() == USER]
     if not entries:
         return [
@@ -184,9 +184,9 @@ def _judged(cluster: Cluster, users: Sequence[Mapping[str, Any]], seen: int) -> 
     if faults:
         return faults
     active = cluster.active_hsms or 0
-    if seen < active:
+    if reported < active:
         raise _NotKnownError(
-            f"{PROGRAM} talks to {seen} of the {active} active HSMs of {cluster.id}. It is fine there, but the others are not"
+            f"{PROGRAM} talks to {reported} of the {active} active HSMs of {cluster.id}. It is fine there, but the others are not"
             " known. Configure it again (configure-cli -a), and check that the HSMs are within reach."
         )
     text = (
@@ -246,7 +246,7 @@ def _not_understood(command: str) -> str:
 
 
 def _parsed(printed: str) -> dict[str, Any]:
-    """The JSON in what was printed, from its first brace on; empty where there is none."""
+    """The JSON in the output, from its first brace on; empty if there is none."""
     try:
         answer, _end = json.JSONDecoder().raw_decode(printed[max(printed.find("{"), 0) :])
     except ValueError:
@@ -263,14 +263,14 @@ def _servers(entry: Any) -> Iterator[str]:
 
 
 def _places(hsm: Any) -> Iterator[Any]:
-    """What may be an address in what is printed of an HSM. A version may look like one."""
+    """The values in the entry of an HSM that may be addresses. A version may look like one."""
     for name, value in hsm.items() if isinstance(hsm, dict) else ():
         if any(word in name for word in ("address", "host", "ip")):
             yield value
 
 
 def _addresses(values: Iterable[Any]) -> Iterator[str]:
-    """Those of them that are IP addresses."""
+    """The values that are IP addresses."""
     for value in values:
         with suppress(ValueError):
             yield str(ip_address(str(value)))

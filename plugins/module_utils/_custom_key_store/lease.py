@@ -2,10 +2,10 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Leases: each store that is out of service for a while, until when, and who brings it back.
+"""Leases: which stores are disconnected for a while, until when, and who reconnects them.
 
-A lease is opened before the store is disconnected, and ended when it is CONNECTED again. It is kept in a folder of the managed
-host, so that a later run finds it, should this one be killed. KMS has no place for it: custom key stores have no tags.
+A task opens a lease before it disconnects the store, and ends it when the store is CONNECTED again. The lease is in a folder of
+the managed host, so that a later run finds it if this one is killed. KMS cannot hold it: custom key stores have no tags.
 """
 
 # This file is private to the keyops.aws collection: it may change in any release without notice.
@@ -33,28 +33,28 @@ from .model import CustomKeyStoreError
 from .run import Run
 
 PATIENCE = 10.0
-"""Seconds to wait for another task that is just writing a lease. That takes milliseconds."""
+"""Seconds to wait for another task that writes a lease. A write takes milliseconds."""
 
 
 @dataclass(frozen=True)
 class Lease:
-    """A store that is out of service, and shall come back.
+    """A store that is disconnected, and will be reconnected.
 
     Attributes:
         custom_key_store_id: its id.
         name: its name.
-        connection_state: the state that it was found in, before it was disconnected.
-        time: when it was taken out of service, in ISO 8601.
-        until: when its keeper brings it back at the latest, in ISO 8601; None where it has no keeper.
-        holder: a token of who brings it back; empty where only the run does that opened the lease.
-        run: the token of the run of Ansible whose window it is, see C(Run); empty where that cannot be seen.
-        host: the name of the host that keeps it; empty on that host itself.
-        machine: what tells the machine of C(run) from others, see C(schedule.machine()).
-        seen: when its keeper was last seen, in ISO 8601; None where nobody tells.
-        schedule: the name of the schedule that is its lease in AWS, too; empty where there is none.
-        keeper: the token of the process that is its keeper, as that of a run; empty where there is none.
-        connecting: does a task connect the store already? Then whichever task connects it may end the lease.
-        reached: the connection options that lead to the store, without secrets.
+        connection_state: its state before the disconnect.
+        time: when it was disconnected, in ISO 8601.
+        until: when its keeper reconnects it at the latest, in ISO 8601; None if it has no keeper.
+        holder: the token of the keeper that reconnects it; empty if only the run that opened the lease does.
+        run: the token of the run of Ansible that has the window, see C(Run); empty if unknown.
+        host: the name of the host that has the lease; empty on that host itself.
+        machine: identifies the machine of C(run), see C(schedule.machine()).
+        seen: when its keeper last renewed it, in ISO 8601; None if no keeper does.
+        schedule: the name of the schedule that is its lease in AWS; empty if there is none.
+        keeper: the token of the keeper's process, as that of a run; empty if there is none.
+        connecting: does a task connect the store already? Then any task that connects it may end the lease.
+        reached: the connection options of the store, without secrets.
     """
 
     custom_key_store_id: str
@@ -74,24 +74,24 @@ class Lease:
 
     @classmethod
     def on(cls, store: CustomKeyStore) -> Lease:
-        """A lease that begins now, on a store that is in service."""
+        """A lease that starts now, for a store that is in service."""
         return cls(store.id, store.name, store.connection_state.value, now().isoformat(timespec="seconds"))
 
     def held(
         self, *, until: Optional[datetime.datetime] = None, holder: str = "", run: str = "", connecting: bool = False
     ) -> Lease:
-        """The same, with somebody else to bring the store back."""
+        """The same lease with another holder."""
         ends = None if until is None else until.isoformat(timespec="seconds")
         return replace(self, until=ends, holder=holder, run=run, connecting=connecting)
 
     @property
     def is_in_use(self) -> bool:
-        """Is the play still there whose window it is?"""
+        """Does the play of the window still run?"""
         run = Run(self.run)
         return run.is_visible and not run.is_gone()
 
     def is_kept(self, at: datetime.datetime) -> bool:
-        """Is somebody on this host still there who brings the store back: the play, or the keeper until the lease is over?
+        """Does a process on this host still run that reconnects the store: the play, or the keeper until the lease expires?
 
         Args:
             at: the time.
@@ -103,21 +103,21 @@ class Lease:
         return keeper.is_visible and not keeper.is_gone() and not is_over
 
     def to_result(self) -> dict[str, Any]:
-        """For the result of a task: what a user is told of it."""
-        told = ("custom_key_store_id", "name", "connection_state", "time", "until")
-        return {name: getattr(self, name) for name in told}
+        """The lease for the result of a task."""
+        names = ("custom_key_store_id", "name", "connection_state", "time", "until")
+        return {name: getattr(self, name) for name in names}
 
 
 @dataclass(frozen=True)
 class Report:
-    """What a keeper did about a store when its play was not there to be told.
+    """What a keeper did with a store when its play no longer ran.
 
     Attributes:
         custom_key_store_id: the store.
-        time: when it was done, in ISO 8601.
-        since: when the lease began, in ISO 8601.
+        time: when it did so, in ISO 8601.
+        since: when the lease started, in ISO 8601.
         reason: why the keeper acted: C(gone), C(over) or C(ended), see C(keeper.Reason).
-        connection_state: what the store was then.
+        connection_state: the state of the store afterwards.
         msg: the error; empty if there was none.
     """
 
@@ -148,11 +148,11 @@ def now() -> datetime.datetime:
 
 
 class Leases:
-    """The leases in a folder of the managed host. A store has none where there is no folder to keep it in.
+    """The leases in a folder of the managed host. Without a folder, no store has a lease.
 
     Args:
-        folder: made when it is needed, with C(~) for the home of the user; None to keep nothing.
-        expires_after: seconds after which a lease does not count any more; None for never.
+        folder: created if needed, with C(~) for the home of the user; None to write nothing.
+        expires_after: seconds after which a lease is ignored; None for never.
     """
 
     def __init__(self, folder: Optional[str], *, expires_after: Optional[float] = None) -> None:
@@ -200,7 +200,7 @@ class Leases:
         return self._expires_after is not None and age.total_seconds() > self._expires_after
 
     def open(self, lease: Lease) -> Lease:
-        """Keep a lease, before its store is disconnected, or in place of the one that there was. Returns the lease.
+        """Write a lease before its store is disconnected, or in place of an earlier lease. Returns the lease.
 
         Raises:
             CustomKeyStoreError: it cannot be written.
@@ -210,15 +210,14 @@ class Leases:
         return lease
 
     def change(self, custom_key_store_id: str, decide: Callable[[Optional[Lease]], Optional[Lease]]) -> Optional[Lease]:
-        """Replace the lease of a store while no other task can.
+        """Replace the lease of a store under a lock.
 
         Args:
             custom_key_store_id: which store.
-            decide: is given the present lease, or None; returns what shall be there instead, or None for no lease. What it raises
-                leaves all as it is.
+            decide: gets the present lease, or None; returns the new one, or None for no lease. If it raises, nothing changes.
 
         Returns:
-            What is there now.
+            The new lease, or None.
 
         Raises:
             CustomKeyStoreError: the present lease cannot be read, or the new one cannot be written.
@@ -233,12 +232,12 @@ class Leases:
         return lease
 
     def end(self, custom_key_store_id: str) -> None:
-        """Forget a store that is back in service. A lease that stays does no harm as long as the store is in service."""
+        """Delete the lease of a store that is in service again. Errors are ignored: it does no harm during service."""
         self._remove(self._path(custom_key_store_id))
 
     @contextlib.contextmanager
     def _locked(self) -> Iterator[None]:
-        """One task at a time. Where the folder cannot be locked, as on some network file systems, all go on at once."""
+        """One task at a time. If the folder cannot be locked, as on some network file systems, all tasks run at once."""
         folder = None
         try:
             if self._folder is not None:
@@ -249,7 +248,7 @@ class Leases:
             yield
         finally:
             if folder is not None:
-                os.close(folder)  # which ends the lock, too
+                os.close(folder)  # this also ends the lock
 
     def _write_lease(self, lease: Lease) -> None:
         if self._folder is None:
@@ -264,7 +263,7 @@ class Leases:
             ) from error
 
     def report(self, custom_key_store_id: str) -> Optional[Report]:
-        """What a keeper did about a store, if nobody was told of it yet; None too where that cannot be read."""
+        """The report of a keeper about a store, if no result had it yet; also None if it cannot be read."""
         if self._folder is None:
             return None
         with contextlib.suppress(OSError, ValueError, TypeError):
@@ -273,13 +272,13 @@ class Leases:
         return None
 
     def write_report(self, report: Report) -> None:
-        """Leave word for the next run. Nobody is there to be told where that fails."""
+        """Write the report for the next run. Errors are ignored: no run waits for the keeper."""
         if self._folder is not None:
             with contextlib.suppress(OSError):
                 self._write(self._report_path(report.custom_key_store_id), asdict(report))
 
     def forget_report(self, custom_key_store_id: str) -> None:
-        """The user was told."""
+        """Delete the report: a result has it."""
         self._remove(self._report_path(custom_key_store_id))
 
     def _write(self, path: str, content: dict[str, Any]) -> None:
@@ -287,7 +286,7 @@ class Leases:
         with open(f"{path}.tmp", "w", encoding="utf-8") as file:
             json.dump(content, file)
             file.flush()
-            os.fsync(file.fileno())  # the machine may go down, too
+            os.fsync(file.fileno())  # the machine may also go down
         os.replace(f"{path}.tmp", path)
 
     def _remove(self, path: str) -> None:
@@ -303,7 +302,7 @@ class Leases:
 
 
 def _content(path: str) -> Optional[dict[str, Any]]:
-    """What a file holds; None if there is none. Raises OSError or ValueError if it cannot be read."""
+    """The content of a file; None if there is no file. Raises OSError or ValueError if it cannot be read."""
     try:
         with open(path, encoding="utf-8") as file:
             return dict(json.load(file))
@@ -312,6 +311,6 @@ def _content(path: str) -> Optional[dict[str, Any]]:
 
 
 def _known(content: dict[str, Any]) -> dict[str, Any]:
-    """Without what a newer version may have added."""
+    """The content without members that a newer version may have added."""
     names = {each.name for each in fields(Lease)}
     return {name: value for name, value in content.items() if name in names}

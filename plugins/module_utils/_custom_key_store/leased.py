@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The stores that windows have taken out of service, found by their leases: on this host, and in AWS."""
+"""Finds the stores that windows have disconnected, by their leases: on this host, and in AWS."""
 
 # This file is private to the keyops.aws collection: it may change in any release without notice.
 
@@ -26,16 +26,16 @@ Stores = list[dict[str, Any]]
 def leased_stores(
     leases: Leases, in_aws: Optional[AwsLeases], *, even_in_use: bool
 ) -> Tuple[Stores, Stores, list[str], str]:
-    """Find them.
+    """Find the stores that windows have disconnected.
 
     Args:
         leases: of this host.
-        in_aws: of an account and Region; None to look at none.
-        even_in_use: those, too, that a window still has?
+        in_aws: the leases of an account and Region; None to read none.
+        even_in_use: also return stores that a window still has?
 
     Returns:
-        The stores to bring back, as C(stores) of the module's options; those to leave alone, and who has them; the ids of all
-        that have a lease in AWS; and why AWS could not be asked for them, which keeps no store of this host from coming back.
+        The stores to reconnect, as C(stores) of the module's options; the stores to leave alone, and who has them; the ids of all
+        with a lease in AWS; and why the leases in AWS could not be listed, which does not stop the reconnect of other stores.
 
     Raises:
         CustomKeyStoreError: the leases of this host cannot be read.
@@ -59,9 +59,9 @@ def leased_stores(
 
 
 def _held(on_host: Optional[Lease], in_aws: Optional[Lease], leases: Optional[AwsLeases]) -> Optional[Lease]:
-    """The lease by which a window still has the store; None if none has.
+    """The lease by which a window still has the store; None if there is none.
 
-    This host sees best whether a window of its own is there. That of another is judged by what it has told AWS.
+    If the lease in AWS has another holder than the lease on this host, it decides. Otherwise, the lease on this host decides.
     """
     if in_aws is not None and leases is not None:
         is_own = on_host is not None and holder_token(on_host.holder) == in_aws.holder

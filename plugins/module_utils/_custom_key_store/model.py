@@ -33,18 +33,18 @@ class ConnectionState(Enum):
 
 
 IN_SERVICE = (ConnectionState.CONNECTED, ConnectionState.CONNECTING)
-"""The states of a store whose keys can be used, or are about to be: a disconnect would take something away."""
+"""The states of a store whose keys can be used, or soon can: a disconnect would make them unavailable."""
 
 OUT_OF_SERVICE = (ConnectionState.DISCONNECTED, ConnectionState.DISCONNECTING)
-"""The states that a store is in because somebody has disconnected it."""
+"""The states of a store that a user has disconnected."""
 
 
 class CustomKeyStoreError(Exception):
-    """A failure that the user is told in one message.
+    """A failure that is reported to the user in one message.
 
     Attributes:
         message: what is wrong, where, and what to do.
-        error: C(code) and C(message) as AWS returned them, or None where AWS was not asked or did not answer.
+        error: C(code) and C(message) as AWS returned them; None if no request was made or answered.
     """
 
     def __init__(self, message: str, *, error: Optional[Mapping[str, str]] = None) -> None:
@@ -54,7 +54,7 @@ class CustomKeyStoreError(Exception):
 
     @property
     def code(self) -> Optional[str]:
-        """What AWS calls the error; None where AWS was not asked or did not answer."""
+        """The error code of AWS; None if no request was made or answered."""
         return None if self.error is None else self.error["code"]
 
 
@@ -63,7 +63,7 @@ class CustomKeyStore:
     """One custom key store, as DescribeCustomKeyStores returned it.
 
     Attributes:
-        description: the entry of C(CustomKeyStores), member names as in KMS's model, C(CreationDate) a datetime.
+        description: the entry of C(CustomKeyStores), with the member names of KMS's model, C(CreationDate) a datetime.
     """
 
     description: Mapping[str, Any]
@@ -87,11 +87,11 @@ class CustomKeyStore:
 
     @property
     def connection_error_code(self) -> Optional[str]:
-        """Why the last connect failed. KMS tells it only while the state is FAILED (R4)."""
+        """Why the last connect failed. KMS reports it only while the state is FAILED (R4)."""
         return self.description.get("ConnectionErrorCode")
 
     def with_connection_state(self, state: ConnectionState) -> CustomKeyStore:
-        """The same store in another state, as KMS would describe it: an error code never outlives FAILED."""
+        """The same store in another state, as KMS would describe it: there is an error code only in FAILED."""
         description = {key: value for key, value in self.description.items() if key != "ConnectionErrorCode"}
         return CustomKeyStore({**description, "ConnectionState": state.value})
 
@@ -104,23 +104,23 @@ class CustomKeyStore:
 
 
 def plain(value: Any) -> Any:
-    """A date as text in ISO 8601, anything else as it is."""
+    """A date as text in ISO 8601, any other value unchanged."""
     return value.isoformat() if isinstance(value, datetime.datetime) else value
 
 
 @dataclass(frozen=True)
 class DesiredStore:
-    """What the task asks for.
+    """The options of the task.
 
     Attributes:
         state: C(present), C(absent), C(connected) or C(disconnected).
-        custom_key_store_id: which store; None when it is named.
-        name: which store, when there is no id; with an id, the name that the store should have.
+        custom_key_store_id: which store; None if it is selected by name.
+        name: which store, if there is no id; with an id, the name that the store should have.
         wait: wait for the end state?
         wait_timeout: seconds for all waiting of the task together.
-        update_credentials: C(on_create) or C(always): when to send secrets, which KMS never shows.
-        allow_disconnect: may a connected store be disconnected, where a change needs it?
-        given: all options that have a value, those of C(xks_proxy_configuration) flat, after a dot. Holds the secrets.
+        update_credentials: C(on_create) or C(always): when to send secrets, which KMS never returns.
+        allow_disconnect: may the task disconnect a connected store, if a change needs it?
+        given: all options that have a value, those of C(xks_proxy_configuration) flat, after a dot. It has the secrets.
     """
 
     state: str

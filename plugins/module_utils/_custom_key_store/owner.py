@@ -2,11 +2,11 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""May a task in the background still change a store? There are three reasons why it may not:
+"""Decides whether a task in the background may still change a store. There are three reasons why it may not:
 
 Each store has one owner at a time: on one host, the task that began last. From then on, the earlier task makes no more changes.
 If no run of Ansible waits for a task any more, the task may connect a store, but never disconnect one.
-If the lease in AWS that would connect a store again is lost, the task never disconnects the store.
+If the lease in AWS that would connect a store again no longer exists, the task never disconnects the store.
 """
 
 # This file is private to the keyops.aws collection: it may change in any release without notice.
@@ -34,21 +34,21 @@ from .model import CustomKeyStore
 from .run import Run
 
 FOLDER = "~/.keyops-aws/owners"
-"""On the managed host: a file for each store that a task is working on."""
+"""On the managed host: a file for each store that a task works on."""
 
 PATIENCE = 60.0
-"""Seconds to wait for another task that is just making a request. None takes longer."""
+"""Seconds to wait for another task that makes a request. No request takes longer."""
 
 
 @dataclass(frozen=True)
 class Owner:
-    """Who works on a store.
+    """The task that works on a store.
 
     Attributes:
-        token: tells it from all others.
-        wants: the C(state) that it was asked for.
+        token: unique for each task.
+        wants: its option C(state).
         since: when it began, in ISO 8601.
-        run: the token of the run of Ansible that waits for it, see C(Run); empty where that cannot be seen.
+        run: the token of the run of Ansible that waits for it, see C(Run); empty if unknown.
     """
 
     token: str
@@ -58,7 +58,7 @@ class Owner:
 
 
 class RunGone(KmsError):
-    """Nobody waits for the task any more."""
+    """No run of Ansible waits for the task any more."""
 
     def __init__(self) -> None:
         super().__init__("The run of Ansible that asked for it has ended, so this task disconnects no store.")
@@ -68,7 +68,7 @@ class TakenOver(KmsError):
     """A task that began later works on the store.
 
     Attributes:
-        by: that one; None where it has ended by now.
+        by: the later task; None if it has ended already.
     """
 
     def __init__(self, custom_key_store_id: str, by: Optional[Owner]) -> None:
@@ -81,16 +81,16 @@ class TakenOver(KmsError):
 
 
 Claims = Tuple[str, Tuple[str, ...]]
-"""A token, and the ids of the stores that it owns."""
+"""A token, and the ids of the stores that its task owns."""
 
 
 class Ownership:
-    """The stores that one task works on.
+    """The ownership of the stores that one task works on.
 
     Args:
-        folder: with C(~) for the home of the user. Where it cannot be written to, nobody owns anything, and all may do all.
-        run: of Ansible, which waits for the task.
-        claims: of the process that this one goes on for, see C(hand_over()).
+        folder: with C(~) for the home of the user. If it cannot be written, no store has an owner, and every task may change it.
+        run: the run of Ansible that waits for the task.
+        claims: of the process that this one continues, see C(hand_over()).
     """
 
     def __init__(self, folder: Optional[str], run: Run, claims: Optional[Claims] = None) -> None:
@@ -100,17 +100,17 @@ class Ownership:
         self._claimed = set(claimed)
 
     def hand_over(self) -> Claims:
-        """Leave all stores to a process that goes on with the task."""
+        """Hand over all stores to a process that continues the task."""
         claims = (self._token, tuple(self._claimed))
         self._claimed.clear()
         return claims
 
     def claim(self, custom_key_store_id: str, *, wants: str) -> None:
-        """Begin to work on a store, and take it over from whoever does.
+        """Become the owner of a store, in place of any earlier owner.
 
         Args:
             custom_key_store_id: which store.
-            wants: the C(state) that the task was asked for.
+            wants: the option C(state) of the task.
         """
         now = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
         with self._locked(custom_key_store_id) as file:
@@ -119,7 +119,7 @@ class Ownership:
                 self._claimed.add(custom_key_store_id)
 
     def end_abandoned(self, custom_key_store_id: str, *, wants: str) -> None:
-        """Take a store over from a task whose run is gone. One that somebody waits for is left alone."""
+        """Take over a store from a task whose run has ended. If a run still waits for the task, change nothing."""
         owner = self._owner(custom_key_store_id)
         if owner is not None and Run(owner.run).is_gone():
             self.claim(custom_key_store_id, wants=wants)
@@ -133,10 +133,10 @@ class Ownership:
 
     @contextlib.contextmanager
     def hold(self, custom_key_store_id: str) -> Iterator[None]:
-        """Make a change to a store while nobody can take it over.
+        """Change a store in this block while no other task can take it over.
 
         Raises:
-            TakenOver: somebody has.
+            TakenOver: another task has taken it over.
         """
         with self._locked(custom_key_store_id) as file:
             if file is not None and custom_key_store_id in self._claimed:
@@ -144,7 +144,7 @@ class Ownership:
             yield
 
     def check(self, custom_key_store_id: str) -> None:
-        """Raises TakenOver if somebody else works on the store by now."""
+        """Raises TakenOver if another task owns the store now."""
         if custom_key_store_id in self._claimed:
             self._refuse_other(custom_key_store_id, self._owner(custom_key_store_id))
 
@@ -153,12 +153,12 @@ class Ownership:
             raise TakenOver(custom_key_store_id, owner)
 
     def release(self) -> None:
-        """End to work on all stores."""
+        """Give up the ownership of all stores."""
         for custom_key_store_id in list(self._claimed):
             self._claimed.discard(custom_key_store_id)
             with self._locked(custom_key_store_id) as file:
                 owner = None if file is None else _read(file)
-                if owner is None or owner.token == self._token:  # it is empty where its owner has just removed it
+                if owner is None or owner.token == self._token:  # the file is empty if its owner has just removed it
                     with contextlib.suppress(OSError):
                         os.unlink(self._path(custom_key_store_id))
 
@@ -167,13 +167,13 @@ class Ownership:
 
     @contextlib.contextmanager
     def _locked(self, custom_key_store_id: str) -> Iterator[Optional[int]]:
-        """The open file of a store, for one process at a time; None where there is no place for it."""
+        """The open file of a store, for one process at a time; None if it cannot be opened."""
         file = self._open(custom_key_store_id)
         try:
             yield file
         finally:
             if file is not None:
-                os.close(file)  # which ends the lock, too
+                os.close(file)  # this also ends the lock
 
     def _open(self, custom_key_store_id: str) -> Optional[int]:
         path = self._path(custom_key_store_id)
@@ -190,7 +190,7 @@ class Ownership:
             with contextlib.suppress(OSError):
                 if os.fstat(file).st_ino == os.stat(path).st_ino:
                     return file
-            os.close(file)  # its owner has just ended, and removed it
+            os.close(file)  # its owner has just removed the file
         return None
 
 
@@ -212,12 +212,12 @@ def _replace(file: int, content: str) -> bool:
 
 @dataclass(frozen=True)
 class Permit:
-    """What a task asks before it changes a store, and before it goes on waiting.
+    """The permission that a task needs before each change of a store, and before each further wait.
 
     Attributes:
-        ownership: of the stores that it works on.
-        run: of Ansible, which waits for it.
-        check_lease: raises C(CustomKeyStoreError) if the lease that would connect a store again is no longer there.
+        ownership: of the stores that the task works on.
+        run: the run of Ansible that waits for the task.
+        check_lease: raises C(CustomKeyStoreError) if the lease that would connect a store again no longer exists.
     """
 
     ownership: Ownership = field(default_factory=lambda: Ownership(None, Run(None)))
@@ -228,15 +228,15 @@ class Permit:
     def to_change(
         self, custom_key_store_id: str, *, disconnects: bool, store: Optional[CustomKeyStore]
     ) -> Iterator[None]:
-        """Make a change to a store.
+        """Change a store in this block.
 
         Args:
             custom_key_store_id: which store.
-            disconnects: would the change take it out of service, or abort its connecting?
-            store: as it was last seen.
+            disconnects: would the change disconnect it, or abort a connect?
+            store: as last described.
 
         Raises:
-            CustomKeyStoreError: somebody else works on it, nobody waits for the task any more, or its lease is not there.
+            CustomKeyStoreError: another task owns it, no run waits for the task any more, or its lease does not exist.
         """
         takes_out = disconnects and store is not None and store.connection_state in IN_SERVICE
         if takes_out:
@@ -247,17 +247,17 @@ class Permit:
             yield
 
     def to_wait(self, custom_key_store_id: str, *, wants: str) -> None:
-        """Go on waiting.
+        """Check that the task should wait longer.
 
         Args:
             custom_key_store_id: for which store.
-            wants: the C(state) that the task was asked for.
+            wants: the option C(state) of the task.
 
         Raises:
-            KmsError: there is no reason to.
+            KmsError: there is no reason to wait.
         """
         if wants == "disconnected" and self.run.is_gone():
-            raise RunGone  # KMS goes on by itself, and nobody is there to be told
+            raise RunGone  # KMS continues by itself, and no run waits for the result
         try:
             self.ownership.check(custom_key_store_id)
         except TakenOver as error:

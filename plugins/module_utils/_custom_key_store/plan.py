@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What to do. The one place that decides: check mode, diff and the real run come from the same plan."""
+"""Decides what to do. Check mode, diff and the real run come from the same plan."""
 
 # This file is private to the keyops.aws collection: it may change in any release without notice.
 
@@ -47,7 +47,7 @@ DELETE = "DeleteCustomKeyStore"
 
 
 class Refusal(CustomKeyStoreError):
-    """What the task asks for cannot be done, or must not be: found out before any change."""
+    """The task is not possible, or not allowed. Raised before any change."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ class Call:
 
     Attributes:
         operation: of KMS's model.
-        members: what it takes beside the id of the store; may hold secrets.
+        members: of the operation, apart from the id of the store; may hold secrets.
     """
 
     operation: str
@@ -79,7 +79,7 @@ class WaitUntilShown:
 
 @dataclass(frozen=True)
 class WaitUntilGone:
-    """Wait until KMS does not know the store any more."""
+    """Wait until KMS does not describe the store any more."""
 
 
 Step = Union[Call, WaitFor, WaitUntilShown, WaitUntilGone]
@@ -106,7 +106,7 @@ _TO_CONNECTED: Mapping[ConnectionState, Tuple[Step, ...]] = {
 _STEPS = {"disconnected": _TO_DISCONNECTED, "connected": _TO_CONNECTED}
 
 ENDS = {"disconnected": ConnectionState.DISCONNECTED, "connected": ConnectionState.CONNECTED}
-"""The connection states that a task can ask for."""
+"""The connection states that a task can request."""
 
 _UNDER_WAY = {CONNECT: ConnectionState.CONNECTING, DISCONNECT: ConnectionState.DISCONNECTING}
 
@@ -116,9 +116,9 @@ class Plan:
     """The steps from the store as it is to the store as it should be.
 
     Attributes:
-        steps: in order; none when the store is as it should be.
-        predicted: the store as it will be described when they are done; None when it will not be there.
-        secrets: the options of the secrets that are sent.
+        steps: in order; empty if the store is as it should be.
+        predicted: the store as KMS will describe it afterwards; None if it will not exist.
+        secrets: the options of the secrets that a step sends.
         changes: of properties, which one of the steps sends.
     """
 
@@ -134,20 +134,20 @@ class Plan:
 
     @property
     def moves(self) -> bool:
-        """Does it change the connection of the store, or wait for a change of it?"""
+        """Does the plan change the connection of the store, or wait for such a change?"""
         return any(isinstance(step, WaitFor) or step in (_CONNECT, _DISCONNECT, Call(DELETE)) for step in self.steps)
 
 
 def make_plan(store: CustomKeyStore, desired: DesiredStore, *, in_place: bool = True) -> Plan:
-    """Decide what to do with a store that is there and shall stay.
+    """Plan for a store that exists and should stay.
 
     Args:
         store: as just described.
-        desired: what the task asks for.
-        in_place: may properties be changed while CONNECTED where AWS's documents disagree? False once KMS has refused (R6).
+        desired: the options of the task.
+        in_place: may properties change while CONNECTED if AWS's documents disagree on that? False once KMS has refused (R6).
 
     Raises:
-        CustomKeyStoreError: it cannot be done, or must not be.
+        CustomKeyStoreError: the task is not possible, or not allowed.
     """
     wanted = changes(store, desired)
     if desired.state == "connected":
@@ -160,12 +160,12 @@ def make_plan(store: CustomKeyStore, desired: DesiredStore, *, in_place: bool = 
 
 
 def cluster_to_check(store: CustomKeyStore, plan: Plan) -> Optional[Tuple[str, int]]:
-    """The CloudHSM cluster that must be able to bring a store back before the plan takes it out of service.
+    """The CloudHSM cluster to check before the plan disconnects a store that it connects again.
 
-    A store that is only to be disconnected is never kept from it.
+    A plan that only disconnects is never refused for its cluster.
 
     Returns:
-        Its id, and in how many Availability Zones it needs an active HSM (R20); None where there is no such cluster.
+        Its id, and in how many Availability Zones it needs an active HSM (R20); None if there is no such cluster.
     """
     if store.type != AWS_CLOUDHSM or store.connection_state not in IN_SERVICE or DISCONNECT not in plan.operations:
         return None
@@ -176,10 +176,10 @@ def cluster_to_check(store: CustomKeyStore, plan: Plan) -> Optional[Tuple[str, i
 
 
 def endpoint_to_check(store: CustomKeyStore, plan: Plan) -> Optional[Mapping[str, Any]]:
-    """The external key store proxy that must be able to bring a store back before the plan takes it out of service.
+    """The external key store proxy to check before the plan disconnects a store that it connects again.
 
     Returns:
-        C(XksProxyConfiguration) as it will be; None where there is no such proxy.
+        C(XksProxyConfiguration) after the changes; None if there is no such proxy.
     """
     if (
         store.type != EXTERNAL_KEY_STORE
@@ -212,7 +212,7 @@ def refuse_cluster(cluster: Cluster, store: CustomKeyStore, *, zones: int) -> No
     """Refuse to disconnect a store that could not be connected again.
 
     Raises:
-        Refusal: the cluster is seen not to be able to do that.
+        Refusal: the description of the cluster shows that.
     """
     flaw = cluster.flaw(zones=zones)
     if flaw is not None:
@@ -223,7 +223,7 @@ def refuse_cluster(cluster: Cluster, store: CustomKeyStore, *, zones: int) -> No
 
 
 def refuse_cluster_in_use(cluster_id: str, store: CustomKeyStore, others: Sequence[CustomKeyStore]) -> None:
-    """Refuse to disconnect a store for a cluster that another store has.
+    """Refuse to disconnect a store for a cluster that another store uses.
 
     Raises:
         Refusal: there is such a store.
@@ -263,7 +263,7 @@ def _change_steps(
 
 
 def _without_last_wait(steps: Tuple[Step, ...]) -> Tuple[Step, ...]:
-    """What wait=false leaves: a wait that the next call needs stays."""
+    """The steps with wait=false: a wait that the next call needs stays."""
     while steps and not isinstance(steps[-1], Call):
         steps = steps[:-1]
     return steps
@@ -279,9 +279,9 @@ def _predict(store: CustomKeyStore, steps: Tuple[Step, ...]) -> CustomKeyStore:
 
 
 def _refuse_lockout(store: CustomKeyStore, wanted: Tuple[Change, ...]) -> None:
-    """Never log in as kmsuser again where the last login failed because of kmsuser: five wrong ones lock it (R13).
+    """Refuse another login as kmsuser if the last one failed because of kmsuser: five failed logins lock the user (R13).
 
-    A new password in the same task is the remedy.
+    A new password in the same task is allowed: it is the remedy.
     """
     if store.connection_state is not ConnectionState.FAILED or "KeyStorePassword" in [each.member for each in wanted]:
         return
@@ -295,15 +295,15 @@ def _refuse_lockout(store: CustomKeyStore, wanted: Tuple[Change, ...]) -> None:
         )
 
 
-# ---- a store that is not there
+# ---- a store that does not exist
 
 
 def plan_creation(desired: DesiredStore, not_found: CustomKeyStoreError) -> Plan:
-    """Decide what to do where there is no such store.
+    """Plan for a store that does not exist.
 
     Args:
-        desired: what the task asks for, with at least one option that only a new store needs.
-        not_found: says that there is none, and where it was looked for.
+        desired: the options of the task, with at least one that only a new store needs.
+        not_found: the error that says where the task searched for the store.
 
     Raises:
         Refusal: options are missing.
@@ -321,14 +321,14 @@ def plan_creation(desired: DesiredStore, not_found: CustomKeyStoreError) -> Plan
     return Plan(steps, _predict(CustomKeyStore(described(desired.given)), steps), (secret,))
 
 
-# ---- a store that shall go
+# ---- a store to delete
 
 
 def refuse_deletion_in_service(store: CustomKeyStore, desired: DesiredStore) -> None:
-    """Refuse to delete a connected store, unless the task allows to disconnect it.
+    """Refuse to delete a connected store, unless the task allows a disconnect.
 
     Raises:
-        Refusal: it is not allowed.
+        Refusal: the task does not allow it.
     """
     if store.connection_state in IN_SERVICE and not desired.allow_disconnect:
         raise Refusal(
@@ -338,15 +338,15 @@ def refuse_deletion_in_service(store: CustomKeyStore, desired: DesiredStore) -> 
 
 
 def plan_deletion(store: CustomKeyStore, desired: DesiredStore, keys: Sequence[Key]) -> Plan:
-    """Decide how to delete a store.
+    """Plan the deletion of a store.
 
     Args:
         store: as just described.
-        desired: what the task asks for.
-        keys: the KMS keys that are seen in the store; with any, it cannot be deleted, and so must not be disconnected.
+        desired: the options of the task.
+        keys: the known KMS keys in the store. A store with keys cannot be deleted, and so must not be disconnected.
 
     Raises:
-        Refusal: it holds keys.
+        Refusal: the store holds keys.
     """
     if keys:
         raise Refusal(

@@ -43,8 +43,8 @@ class Prechecks:
     Args:
         kms: the operations.
         history: takes the warnings.
-        describe_cluster: describes the CloudHSM cluster with an id; None: no cluster is described.
-        check_endpoint: checks an external key store proxy with a configuration; None: none is checked.
+        describe_cluster: describes the CloudHSM cluster with an id; None to describe no cluster.
+        check_endpoint: checks an external key store proxy with a configuration; None to check no proxy.
     """
 
     def __init__(
@@ -60,10 +60,10 @@ class Prechecks:
         self._check_endpoint = check_endpoint
 
     def check(self, store: CustomKeyStore, plan: Plan) -> None:
-        """Refuse a plan that takes a store out of service that could not come back.
+        """Refuse a plan that disconnects a store, if KMS could not connect it again.
 
         Raises:
-            Refusal: it could not.
+            Refusal: KMS could not.
         """
         self._check_cluster(store, plan)
         self._check_proxy(store, plan)
@@ -84,7 +84,7 @@ class Prechecks:
             )
 
     def _check_proxy(self, store: CustomKeyStore, plan: Plan) -> None:
-        """What cannot be checked from this host, KMS may reach nevertheless."""
+        """Only a failed check refuses the plan: KMS may reach a proxy that this host cannot check."""
         configuration = endpoint_to_check(store, plan)
         if configuration is None or self._check_endpoint is None:
             return
@@ -100,13 +100,13 @@ class Prechecks:
                 self._history.warn(check.text)
 
     def keys_of(self, store: CustomKeyStore) -> Sequence[Key]:
-        """The KMS keys in a store that is to be deleted.
+        """The KMS keys in a store that the task deletes.
 
-        Before a store is taken out of service, it has to be proved that it holds none. Of one that is out of service already,
-        KMS judges, and those are named that the caller may see.
+        Before a disconnect, it must be certain that the store holds no keys. If the store is disconnected already, KMS itself
+        refuses the deletion, and the error names the keys that the caller may describe.
 
         Raises:
-            KmsError: KMS could not be asked; or, for a store in service, the caller may not see its keys.
+            KmsError: a request to KMS failed; or, for a store in service, the caller may not describe its keys.
         """
         from .keys import DENIED  # long, and few tasks need it
         from .keys import keys_in_store

@@ -35,17 +35,17 @@ from .xks_probe import check_proxy
 from .xks_probe import check_vpc_service
 
 AT_ONCE = 10
-"""Proxies. A store quota of AWS."""
+"""Proxies. The quota of AWS for stores."""
 
 PROGRAM_SECONDS = 30
-"""How long cloudhsm-cli may take for one command."""
+"""The timeout of one command of cloudhsm-cli."""
 
 
 def credentials_of(params: Mapping[str, Any]) -> dict[str, ProxyCredential]:
     """The option C(xks_proxy_credentials) of a module, by access key id.
 
     Raises:
-        CustomKeyStoreError: two of them have the same access key id, or they are not needed.
+        CustomKeyStoreError: two of them have the same access key id, or the task does not need them.
     """
     found: dict[str, ProxyCredential] = {}
     if params["xks_proxy_credentials"] and not params["predict_connect"]:
@@ -60,7 +60,7 @@ def credentials_of(params: Mapping[str, Any]) -> dict[str, ProxyCredential]:
 
 
 def own_credential(params: Mapping[str, Any]) -> dict[str, ProxyCredential]:
-    """The credential that a task is about to tell KMS, or has told it, by its access key id."""
+    """The proxy credential in the options of a task, by its access key id."""
     options = params["xks_proxy_configuration"] or {}
     access_key_id, secret = (options.get(name) for name in ("access_key_id", "raw_secret_access_key"))
     if access_key_id is None or secret is None:
@@ -69,10 +69,10 @@ def own_credential(params: Mapping[str, Any]) -> dict[str, ProxyCredential]:
 
 
 class Predictor:
-    """Checks what a connect needs, of stores in one account and Region. It changes nothing, and raises nothing.
+    """Checks what a connect needs, for stores in one account and Region. It changes nothing, and raises nothing.
 
     Args:
-        client: makes a boto3 client for another service than KMS, by the name that boto3 has for it.
+        client: makes a boto3 client for a service other than KMS, by its name in boto3.
         credentials: of external key store proxies, by access key id.
     """
 
@@ -89,11 +89,11 @@ class Predictor:
 
         Args:
             stores: of one Region.
-            region: see there.
-            clusters: behind them, by their ids; None where they were not described yet.
+            region: its name.
+            clusters: of the stores, by id; None if they were not described yet.
 
         Returns:
-            What the result has as C(connect_prediction), for each of the stores.
+            C(connect_prediction) for the result of each store.
         """
         if not stores:
             return []
@@ -116,21 +116,21 @@ class Predictor:
         return self._ec2() if cluster.subnets or cluster.security_group else None
 
     def _ec2(self) -> Any:
-        """A client for Amazon EC2, made when it is needed: its model is the largest of AWS."""
+        """A client for Amazon EC2, made only if needed: its model is the largest of AWS."""
         return self._once("ec2", lambda: self._client("ec2"))
 
     def _account(self) -> str:
         return str(self._once("account", lambda: caller_account(self._client("sts")) or ""))
 
     def _once(self, name: str, make: Callable[[], Any]) -> Any:
-        """Make it for all stores, and no two at a time: a client is made with the options of the module."""
+        """Make a value once for all stores, in one thread at a time: amazon.aws makes clients from the options of the module."""
         with self._lock:
             if name not in self._made:
                 self._made[name] = make()
             return self._made[name]
 
     def check_endpoint(self, configuration: Mapping[str, Any], region: str) -> list[Check]:
-        """Check an external key store proxy, and the VPC endpoint service before it.
+        """Check an external key store proxy, and the VPC endpoint service in front of it.
 
         Args:
             configuration: C(XksProxyConfiguration) as KMS describes it.
@@ -147,7 +147,7 @@ def run_program(command: Sequence[str]) -> Tuple[int, str, str]:
     """Run a program of this host.
 
     Returns:
-        Its exit code, output and errors; 127 where it cannot be run, 124 where it takes too long.
+        Its exit code, stdout and stderr; 127 if it cannot be run, 124 if it takes too long.
     """
     try:
         done = subprocess.run(  # noqa: S603  cloudhsm-cli, with arguments of our own

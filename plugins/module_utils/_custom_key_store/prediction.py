@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What would keep a custom key store from connecting, found before anything is disconnected."""
+"""The checks that predict whether a custom key store could connect."""
 
 # This file is private to the keyops.aws collection: it may change in any release without notice.
 
@@ -15,10 +15,10 @@ from typing import Iterable
 
 
 class Outcome(str, Enum):
-    """What a check found.
+    """The outcome of a check.
 
-    C(PASSED): what KMS needs is there. C(WARNING): a connect works now; it may soon not. C(FAILED): a connect would fail.
-    C(UNKNOWN): it could not be checked from here, which forbids nothing.
+    C(PASSED): KMS has what it needs. C(WARNING): a connect works now, but may fail soon. C(FAILED): a connect would fail.
+    C(UNKNOWN): it could not be checked from this host, which forbids nothing.
     """
 
     PASSED = "passed"
@@ -33,10 +33,10 @@ class Check:
 
     Attributes:
         name: what was checked, in a few words, such as C(Certificate of the proxy).
-        outcome: see there.
-        text: what was found, in one or two sentences. What to do, for C(FAILED) and C(WARNING); why, for C(UNKNOWN).
-        code: the C(ConnectionErrorCode) that a connect would end with, for C(FAILED). Empty otherwise, and where the connect
-            is refused by an exception and has no such code.
+        outcome: see C(Outcome).
+        text: the finding, in one or two sentences. For C(FAILED) and C(WARNING), with what to do; for C(UNKNOWN), the reason.
+        code: for C(FAILED), the C(ConnectionErrorCode) of the connect. Empty otherwise, and if an exception refuses the connect,
+            so that there is no such code.
     """
 
     name: str
@@ -49,7 +49,7 @@ class Check:
 
 
 def prediction_options() -> dict[str, Any]:
-    """The options with which a module predicts a connect, as Ansible wants them."""
+    """The options with which a module predicts a connect, as an argument spec."""
     credential = {
         "access_key_id": {"type": "str", "required": True, "no_log": False},
         "raw_secret_access_key": {"type": "str", "required": True, "no_log": True},

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The progress of a waiting task: a small file, which the action plugin on the controller reads."""
+"""The progress of a waiting task: a small file that the action plugin on the controller reads."""
 
 # This file is private to the keyops.aws collection: it may change in any release without notice.
 
@@ -18,7 +18,7 @@ from typing import Callable
 from typing import Mapping
 from typing import Optional
 
-if TYPE_CHECKING:  # the controller imports this file for each task, and none of what these need
+if TYPE_CHECKING:  # the controller imports this file for each task, and should not load these
     from .history import History
     from .model import DesiredStore
 
@@ -27,15 +27,15 @@ WRITTEN = "written"
 
 
 class Progress:
-    """The file with the stores that a task is waiting for.
+    """The file with the stores that a task waits for.
 
     It holds C(written), seconds since the epoch, and C(stores), a list of C(store), C(state), C(elapsed) and C(allowed), the
-    latter in seconds.
+    last two in seconds.
 
     Args:
         path: of the file; None to write nothing.
-        begins: is called when the task begins to wait, once.
-        now: seconds since the epoch.
+        begins: called once, when the task begins to wait.
+        now: returns seconds since the epoch.
     """
 
     def __init__(
@@ -53,7 +53,7 @@ class Progress:
         self._lock = threading.Lock()
 
     def reporter(self, desired: DesiredStore, history: History) -> Callable[[float, float], None]:
-        """What a clock calls before each pause of the task about this store, with the seconds elapsed and allowed."""
+        """Returns C(Clock.announce) for this store: called before each pause with the seconds elapsed and allowed."""
 
         def announce(elapsed: float, allowed: float) -> None:
             store = history.store
@@ -62,7 +62,7 @@ class Progress:
                 {
                     "store": f"with the name {desired.name}" if store is None else str(store),
                     "state": "not visible yet" if store is None else store.connection_state.value,
-                    "elapsed": elapsed,  # not rounded, as its reader adds the time since then
+                    "elapsed": elapsed,  # not rounded, because the reader adds the time since then
                     "allowed": round(allowed),
                 },
             )
@@ -70,7 +70,7 @@ class Progress:
         return announce
 
     def done(self, desired: DesiredStore) -> None:
-        """Nobody waits for this store any more."""
+        """Remove this store: the task does not wait for it any more."""
         self._record(str(desired), None)
 
     def close(self) -> None:
@@ -87,14 +87,14 @@ class Progress:
                 self._waiting[which] = entry
             content = json.dumps({WRITTEN: self._now(), ENTRIES: list(self._waiting.values())})
             _quietly(_replace, self._path, content)
-            _quietly(os.utime, self._path)  # a full disk takes no content, but this: the task is alive
+            _quietly(os.utime, self._path)  # on a full disk, the new time of the file still shows that the task runs
             if entry is not None and not self._begun:
                 self._begun = True
                 self._begins()
 
 
 def _replace(path: str, content: str) -> None:
-    """All or nothing, so that a reader never sees a half."""
+    """Replace the file at once, so that a reader never gets half of it."""
     draft = f"{path}.tmp"
     with open(draft, "w", encoding="utf-8") as file:
         file.write(content)
@@ -102,6 +102,6 @@ def _replace(path: str, content: str) -> None:
 
 
 def _quietly(action: Callable[..., None], *arguments: str) -> None:
-    """The user is told less, and the work goes on: a full disk must not keep a store disconnected."""
+    """Ignore errors of the file system: a full disk must not keep a store disconnected."""
     with contextlib.suppress(OSError):
         action(*arguments)

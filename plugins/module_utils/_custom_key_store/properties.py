@@ -4,8 +4,8 @@
 
 """The properties of a custom key store: the options that set them, when they may change, and how KMS calls them.
 
-What may change in which connection state is told by the documentation of UpdateCustomKeyStore. AWS's documents disagree on the
-properties that are marked C(in_place): KMS is asked, and a refusal means that the store must be disconnected (R6).
+The documentation of UpdateCustomKeyStore says what may change in which connection state. AWS's documents disagree on the
+properties marked C(in_place): the task sends the change, and if KMS refuses it, the store must be disconnected (R6).
 """
 
 # This file is private to the keyops.aws collection: it may change in any release without notice.
@@ -38,9 +38,9 @@ class Property:
     """One property that KMS describes and that UpdateCustomKeyStore can change.
 
     Attributes:
-        option: of the module; of C(xks_proxy_configuration) after a dot.
+        option: of the module; those of C(xks_proxy_configuration) have its name and a dot before them.
         member: of UpdateCustomKeyStore.
-        path: where DescribeCustomKeyStores shows it.
+        path: where DescribeCustomKeyStores reports it.
         in_place: may it change while the store is CONNECTED?
     """
 
@@ -66,14 +66,14 @@ COMPARED = (CLUSTER, CONNECTIVITY, URI_ENDPOINT, URI_PATH, SERVICE_NAME, SERVICE
 
 @dataclass(frozen=True)
 class Change:
-    """What UpdateCustomKeyStore is to be sent for one option.
+    """One change that UpdateCustomKeyStore makes.
 
     Attributes:
         option: as in C(Property).
         member: of UpdateCustomKeyStore.
         value: of that member; may hold a secret.
         in_place: may it change while the store is CONNECTED?
-        shown: where DescribeCustomKeyStores will show what; None for what it never shows.
+        shown: the path and value in DescribeCustomKeyStores after the change; None if it never reports the value.
         secret: the option of the secret that is sent with it.
     """
 
@@ -85,7 +85,7 @@ class Change:
     secret: Optional[str] = None
 
 
-# ---- checking the options, before anything is sent
+# ---- checks of the options, before any request
 
 
 @dataclass(frozen=True)
@@ -116,17 +116,17 @@ _RULES: Mapping[str, _Rule] = {
     f"{XKS}.access_key_id": _Rule(20, 30, r"[A-Z2-7]+", "an access key id of A to Z and 2 to 7"),
     f"{XKS}.raw_secret_access_key": _Rule(43, 64, r"[a-zA-Z0-9/+=]+", "the secret that belongs to access_key_id"),
 }
-"""Lengths and patterns of KMS's model, and what to give."""
+"""Lengths and patterns of KMS's model, and a hint."""
 
 _CLOUDHSM_OPTIONS = ("cloud_hsm_cluster_id", "trust_anchor_certificate", "key_store_password")
 _PLAIN_OPTIONS = ("custom_key_store_id", "name", "custom_key_store_type", *_CLOUDHSM_OPTIONS)
 
 
 def desired_store(params: Mapping[str, Any]) -> DesiredStore:
-    """What the module's parameters ask for, checked against KMS's model and against each other before anything is sent.
+    """Read the module's parameters, and check them against KMS's model and against each other before any request.
 
     Raises:
-        CustomKeyStoreError: a value that KMS would refuse, or options that do not go together.
+        CustomKeyStoreError: KMS would refuse a value, or options exclude each other.
     """
     given = _given_options(params)
     check_values(given)
@@ -146,14 +146,14 @@ def desired_store(params: Mapping[str, Any]) -> DesiredStore:
 
 
 def check_wait_timeout(seconds: int, instead: str = "") -> None:
-    """Check the time that a task may wait.
+    """Check a timeout.
 
     Args:
-        seconds: that time.
-        instead: what the user may have wanted, for the message.
+        seconds: the timeout.
+        instead: what the user may have meant, for the message.
 
     Raises:
-        CustomKeyStoreError: it is no time at all.
+        CustomKeyStoreError: it is zero or negative.
     """
     if seconds < 1:
         raise CustomKeyStoreError(f"wait_timeout must be at least 1 second, but is {seconds}{instead}.")
@@ -166,7 +166,7 @@ def check_values(given: Mapping[str, Any]) -> None:
         given: the options that have a value, those of C(xks_proxy_configuration) flat, after a dot.
 
     Raises:
-        CustomKeyStoreError: a value that KMS would refuse.
+        CustomKeyStoreError: KMS would refuse a value.
     """
     for option, rule in _RULES.items():
         if option in given:
@@ -182,13 +182,13 @@ _PROFILE = ("AWS_PROFILE", "AWS_DEFAULT_PROFILE")
 
 
 def refuse_two_identities(params: Mapping[str, Any]) -> None:
-    """Refuse a profile beside credentials, as amazon.aws does, and say where each comes from.
+    """Refuse a profile together with credentials, as amazon.aws does, and say where each comes from.
 
     Args:
-        params: of a module. Those that are not given come from environment variables.
+        params: of a module. Missing ones come from environment variables.
 
     Raises:
-        CustomKeyStoreError: both are there.
+        CustomKeyStoreError: both are set.
     """
     credentials = [_origin(option, params, names) for option, names in _CREDENTIALS.items() if params.get(option)]
     if not params.get("profile") or not credentials:
@@ -201,7 +201,7 @@ def refuse_two_identities(params: Mapping[str, Any]) -> None:
 
 
 def _origin(option: str, params: Mapping[str, Any], variables: Tuple[str, ...]) -> str:
-    """Where the value of a connection option comes from. A value itself is not told."""
+    """Where the value of a connection option comes from, without the value itself."""
     variable = next((name for name in variables if os.environ.get(name) == params[option]), None)
     return f"the option {option}" if variable is None else f"the environment variable {variable}"
 
@@ -214,7 +214,7 @@ def _given_options(params: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _check_value(option: str, value: str, rule: _Rule) -> None:
-    """Never repeats the value: it may be a secret."""
+    """Check a value. The message never has the value: it may be a secret."""
     if not rule.shortest <= len(value) <= rule.longest:
         length = f"{rule.shortest} to {rule.longest}" if rule.shortest < rule.longest else str(rule.longest)
         raise CustomKeyStoreError(
@@ -252,7 +252,7 @@ def refuse_misfits(given: Mapping[str, Any], store_type: Optional[str]) -> None:
     """Refuse options of the other type of store.
 
     Raises:
-        CustomKeyStoreError: naming them.
+        CustomKeyStoreError: there are some; the message names them.
     """
     misfits = {
         AWS_CLOUDHSM: _of_external(given),
@@ -280,7 +280,7 @@ def _list(words: list[str]) -> str:
     return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
 
 
-# ---- creating
+# ---- create
 
 
 def create_arguments(given: Mapping[str, Any]) -> dict[str, Any]:
@@ -298,7 +298,7 @@ def create_arguments(given: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def missing_to_create(given: Mapping[str, Any]) -> list[str]:
-    """The options that creating a store still needs."""
+    """The missing options that a new store needs."""
     required = ["name", *_CLOUDHSM_OPTIONS]
     if given.get("custom_key_store_type") == EXTERNAL_KEY_STORE or _of_external(given):
         keys = ["connectivity", "uri_endpoint", "uri_path", "access_key_id", "raw_secret_access_key"]
@@ -309,12 +309,12 @@ def missing_to_create(given: Mapping[str, Any]) -> list[str]:
 
 
 def wants_creation(given: Mapping[str, Any]) -> bool:
-    """Is there any option that only makes sense for a store that is to exist with these properties?"""
+    """Is there any option that makes sense only if the store should be created?"""
     return bool("custom_key_store_type" in given or _of_cloudhsm(given) or _of_external(given))
 
 
 def described(given: Mapping[str, Any]) -> dict[str, Any]:
-    """A created store as KMS will describe it, but for what only KMS knows: its id and creation date."""
+    """A new store as KMS will describe it, without its id and creation date, which only KMS knows."""
     store: dict[str, Any] = {
         "CustomKeyStoreName": given["name"],
         "CustomKeyStoreType": given.get("custom_key_store_type", AWS_CLOUDHSM),
@@ -330,14 +330,14 @@ def described(given: Mapping[str, Any]) -> dict[str, Any]:
     return store
 
 
-# ---- changing
+# ---- update
 
 
 def changes(store: CustomKeyStore, desired: DesiredStore) -> Tuple[Change, ...]:
-    """What must be sent so that the store has the properties that the task asks for: only what differs.
+    """The changes that give the store the properties that the task asks for: only those that differ.
 
     Raises:
-        CustomKeyStoreError: something that can never change, or that is incomplete.
+        CustomKeyStoreError: a property can never change, or a change is incomplete.
     """
     given = desired.given
     _refuse_the_unchangeable(store, given)
@@ -372,7 +372,7 @@ def _refuse_the_unchangeable(store: CustomKeyStore, given: Mapping[str, Any]) ->
 
 
 def _of_another_cluster(store: CustomKeyStore, given: Mapping[str, Any]) -> str:
-    """What to do where both differ: then the store is likely one of before the cluster was built anew."""
+    """What to do if both differ: then the store is probably older than the present cluster."""
     cluster_id, present = given.get(CLUSTER.option), _get(store.description, CLUSTER.path)
     if cluster_id in (None, present):
         return ""
@@ -388,7 +388,7 @@ def _bare(certificate: str) -> str:
 
 
 def _password(desired: DesiredStore) -> Optional[Change]:
-    """Never sent just because it is given: each connect rotates it, and the one in the playbook is dead then (R12)."""
+    """A password is not sent just because it is given: each connect rotates it, so the given one may be invalid (R12)."""
     password = desired.given.get("key_store_password")
     if password is None or desired.update_credentials != "always":
         return None
@@ -396,7 +396,7 @@ def _password(desired: DesiredStore) -> Optional[Change]:
 
 
 def _proxy_credential(store: CustomKeyStore, desired: DesiredStore) -> Optional[Change]:
-    """Compared by its id, because KMS never shows the secret (R17)."""
+    """The credential is compared by its id, because KMS never returns the secret (R17)."""
     given = desired.given
     option = f"{XKS}.access_key_id"
     path = ("XksProxyConfiguration", "AccessKeyId")
@@ -423,7 +423,7 @@ def _credential(given: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _refuse_connectivity_alone(store: CustomKeyStore, wanted: Tuple[Change, ...], given: Mapping[str, Any]) -> None:
-    """KMS takes a new connectivity only together with another endpoint and, for a VPC, with the service."""
+    """KMS accepts a new connectivity only together with another endpoint and, for a VPC, with the service."""
     sent = [change.option for change in wanted]
     if CONNECTIVITY.option not in sent:
         return
@@ -437,7 +437,7 @@ def _refuse_connectivity_alone(store: CustomKeyStore, wanted: Tuple[Change, ...]
 
 
 def with_changes(store: CustomKeyStore, wanted: Tuple[Change, ...]) -> CustomKeyStore:
-    """The store as KMS will describe it when the changes are made."""
+    """The store as KMS will describe it after the changes."""
     description = {**store.description}
     if "XksProxyConfiguration" in description:
         description["XksProxyConfiguration"] = {**description["XksProxyConfiguration"]}
@@ -457,7 +457,7 @@ def shows(store: CustomKeyStore, wanted: Tuple[Change, ...]) -> bool:
 
 
 def masked_secrets(options: Tuple[str, ...]) -> dict[str, Any]:
-    """What a diff shows of secrets that are sent: that they are, and nothing of them."""
+    """The secrets in a diff: that they are sent, without any part of them."""
     shown: dict[str, Any] = {}
     for option in options:
         _put(shown, tuple(option.split(".")), MASKED)

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What a keeper does about its leases in AWS. It never waits for them: the stores are out of service meanwhile."""
+"""Renews the leases in AWS of a keeper, and never waits for AWS: the stores are out of service meanwhile."""
 
 # This file is private to the keyops.aws collection: it may change in any release without notice.
 
@@ -25,7 +25,7 @@ from .schedule import RENEW_SECONDS
 from .schedule import AwsLeases
 
 SHORT_PATIENCE = 5.0
-"""Seconds in which a request is retried that a connect waits for."""
+"""How long to retry a request before a connect, in seconds."""
 
 MINUTE = datetime.timedelta(minutes=1)
 
@@ -34,8 +34,8 @@ class Renewal:
     """Renews the leases in AWS of one window.
 
     Args:
-        keeper: of the window. Its C(ends_later) is set.
-        leases: of each store that has a lease in AWS, by its id: what it is kept with, and the lease as it was made.
+        keeper: of the window. The renewal sets its C(ends_later).
+        leases: for each store with a lease in AWS, by store id: what makes the client, and the lease as it was opened.
     """
 
     def __init__(self, keeper: Keeper, leases: Mapping[str, Tuple[Callable[[], AwsLeases], Lease]]) -> None:
@@ -46,7 +46,7 @@ class Renewal:
 
     @contextlib.contextmanager
     def going_on(self) -> Iterator[None]:
-        """Meanwhile, renew all leases each minute, so that other machines check that the keeper is alive."""
+        """In this block, renew all leases each minute, so that other machines know that the keeper runs."""
         ended = threading.Event()
 
         def renew() -> None:
@@ -61,33 +61,38 @@ class Renewal:
             ended.set()
 
     def renew(self) -> None:
-        """Renew all leases once. A store that another machine has taken over is left to that."""
+        """Renew all leases once. Leave a store that another machine has taken over to that machine."""
         for each, (make, lease) in self._leases.items():
             if each in self._keeper.stores:
-                with contextlib.suppress(CustomKeyStoreError):  # others see soon enough that it was not renewed
-                    there = make().renew(lease)
-                    if there is not None and there.holder != lease.holder:
+                with contextlib.suppress(CustomKeyStoreError):  # other machines will notice that it was not renewed
+                    present = make().renew(lease)
+                    if present is not None and present.holder != lease.holder:
                         self._keeper.left.add(each)
 
     def _ends_later(self) -> Optional[datetime.datetime]:
-        """When the leases end by the clock of the host, if somebody has extended them in AWS; None if nobody has."""
+        """When the leases expire by the clock of the host, if a user has extended them in AWS; None otherwise."""
         later = None
         for make, lease in self._leases.values():
             with contextlib.suppress(CustomKeyStoreError):
                 leases = replace(make(), patience=SHORT_PATIENCE)
-                there = leases.of(lease.custom_key_store_id)
-                if there is None or there.until is None or there.holder != lease.holder or there.until == lease.until:
+                present = leases.of(lease.custom_key_store_id)
+                if (
+                    present is None
+                    or present.until is None
+                    or present.holder != lease.holder
+                    or present.until == lease.until
+                ):
                     continue
-                left = datetime.datetime.fromisoformat(there.until) - leases.now()
+                left = datetime.datetime.fromisoformat(present.until) - leases.now()
                 ends = self._keeper.time() + left - MINUTE  # AWS rounds up
                 later = ends if later is None else max(later, ends)
         return later
 
     def put_off(self, *, seconds: float) -> None:
-        """Before the stores are connected: AWS must not try that as well, unless this keeper dies over it.
+        """Extend the leases before the keeper connects the stores, so that AWS does so only if the keeper dies meanwhile.
 
         Args:
-            seconds: how long the connect takes at most.
+            seconds: the maximum duration of the connect.
         """
         soon = self._keeper.time() + datetime.timedelta(seconds=seconds)
         for each, (make, lease) in self._leases.items():

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The result of a task, successful or not: the same keys either way, so that a rescue block can decide."""
+"""The result of a task, successful or not: always the same keys, so that a rescue block can use them."""
 
 # This file is private to the keyops.aws collection: it may change in any release without notice.
 
@@ -21,7 +21,7 @@ from .properties import masked_secrets
 
 
 def predicted(history: History, plan: Plan) -> dict[str, Any]:
-    """The result in check mode: what the plan would make of the store that was found."""
+    """The result in check mode: the store as it would be after the plan."""
     return _result(history, operations=plan.operations, store=plan.predicted, diff=_diff(history, plan, plan.predicted))
 
 
@@ -29,9 +29,9 @@ def reached(history: History, plan: Plan, *, waited: bool) -> dict[str, Any]:
     """The result of a task that succeeded.
 
     Args:
-        history: what it saw and did.
-        plan: what it set out to do.
-        waited: for the end state. If not, the diff shows what was set going, not how far it happened to be.
+        history: what the task described and did.
+        plan: the plan of the task.
+        waited: did the task wait for the end state? If not, the diff shows the end state, not the state in between.
     """
     diff = _diff(history, plan, history.store if waited else plan.predicted)
     return _result(history, operations=history.operations, store=history.store, diff=diff)
@@ -48,7 +48,7 @@ def failed(history: History, error: CustomKeyStoreError) -> dict[str, Any]:
 
 
 def _how_far(history: History) -> str:
-    """After a failure, what the task has changed."""
+    """What the task had changed when it failed."""
     if not history.operations:
         return ""
     found = (
@@ -74,16 +74,16 @@ def _result(
 
 
 def _diff(history: History, plan: Plan, after: Optional[CustomKeyStore]) -> dict[str, Any]:
-    """Before and after, the same in check mode and for real.
+    """Before and after, the same in check mode and in a real run.
 
-    What only KMS can know, such as the id of a new store, is left out; of a secret it shows only that it is sent.
+    Values that only KMS knows, such as the id of a new store, are left out. Secrets are masked.
     """
     shown = _only(_described(after), _described(plan.predicted))
     return {"before": _described(history.found), "after": dict_merge(shown, masked_secrets(plan.secrets))}
 
 
 def _only(description: dict[str, Any], known: dict[str, Any]) -> dict[str, Any]:
-    """What has a key in C(known), too."""
+    """The values whose key is also in C(known)."""
     return {
         key: _only(value, known[key]) if isinstance(value, dict) else value
         for key, value in description.items()

@@ -2,9 +2,9 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The run of Ansible that a task belongs to: is it still there?
+"""The run of Ansible that a task belongs to: does it still run?
 
-A task can only tell where Ansible runs on the same host, which is what C(connection: local) means.
+A task can check that only if Ansible runs on the same host, that is, with C(connection: local).
 """
 
 # This file is private to the keyops.aws collection: it may change in any release without notice.
@@ -16,7 +16,7 @@ import subprocess
 from typing import Optional
 
 VARIABLE = "KEYOPS_AWS_RUN"
-"""The environment variable with the token of the run. Without it, a task cannot tell whether the run is there."""
+"""The environment variable with the token of the run. Without it, a task cannot check whether the run still exists."""
 
 _GONE = ""
 
@@ -25,7 +25,7 @@ class Run:
     """The process of Ansible that waits for a task.
 
     Args:
-        token: of C(token_of()), made where Ansible runs; None or empty where that is another host.
+        token: of C(token_of()), made on the host of Ansible; None or empty if that is another host.
     """
 
     def __init__(self, token: Optional[str]) -> None:
@@ -33,12 +33,12 @@ class Run:
         self._pid, self._began = 0, _GONE
         if token:
             pid, namespace, began = token.split(":", 2)
-            if namespace == _namespace():  # in another one, the number means another process
+            if namespace == _namespace():  # in another namespace, the number means another process
                 self._pid, self._began = int(pid), began
 
     @property
     def pid(self) -> int:
-        """Its process id; 0 where it cannot be seen."""
+        """Its process id; 0 if unknown."""
         return self._pid
 
     @property
@@ -46,22 +46,22 @@ class Run:
         return self._pid != 0
 
     def is_gone(self) -> bool:
-        """Has it ended, however that came? False where that cannot be seen."""
+        """Has it ended, for any reason? False if unknown."""
         return self.is_visible and began_of(self._pid) != self._began
 
 
 def token_of(pid: int) -> Optional[str]:
-    """What tells this process from any other on the host, for C(Run); None where that cannot be found out.
+    """A token that identifies this process on the host, for C(Run); None if the system does not report it.
 
     Args:
-        pid: the id of a process that runs.
+        pid: the id of a running process.
     """
     began = began_of(pid)
     return f"{pid}:{_namespace()}:{began}" if began != _GONE else None
 
 
 def _namespace() -> str:
-    """The namespace of process ids that this process lives in, where the system has such."""
+    """The namespace of process ids of this process, if the system has namespaces."""
     try:
         return os.readlink("/proc/self/ns/pid").strip("pid:[]")
     except OSError:
@@ -69,9 +69,9 @@ def _namespace() -> str:
 
 
 def began_of(pid: int) -> str:
-    """When a process began, in the words of the system: a number that is used again has another time. Empty if it has ended.
+    """When a process started, as the system reports it: a reused id has another time. Empty if the process has ended.
 
-    A zombie has ended: it only waits for its parent to notice.
+    A zombie has ended.
     """
     if not os.path.exists("/proc/self/stat"):
         return _began_by_ps(pid)
@@ -84,8 +84,8 @@ def began_of(pid: int) -> str:
 
 
 def _began_by_ps(pid: int) -> str:
-    """The same where there is no /proc, as on macOS."""
+    """The same without /proc, as on macOS."""
     command = ["ps", "-o", "stat=", "-o", "lstart=", "-p", str(pid)]
-    told = subprocess.run(command, stdout=subprocess.PIPE, check=False).stdout  # noqa: S603 - of the system
-    state, _space, began = told.decode(errors="replace").strip().partition(" ")
+    output = subprocess.run(command, stdout=subprocess.PIPE, check=False).stdout  # noqa: S603 - of the system
+    state, _space, began = output.decode(errors="replace").strip().partition(" ")
     return _GONE if state.startswith("Z") else began.strip()

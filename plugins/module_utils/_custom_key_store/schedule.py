@@ -2,11 +2,11 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Leases in AWS: EventBridge Scheduler connects a store at the end of its lease, even if the controller is lost.
+"""Leases in AWS: EventBridge Scheduler connects a store when its lease expires, even if the controller is lost.
 
-Each lease is a one-time schedule, made before its store is disconnected and deleted when the store is CONNECTED again. Its name
-is made from the id of the store, so that only one window can have it, and any machine can find it. What any machine needs to know
-of the window is in the description of the schedule. All times are those of AWS's clock: that of the host may be wrong.
+Each lease is a one-time schedule, created before its store is disconnected, and deleted when the store is CONNECTED again. Its
+name comes from the id of the store, so that only one window can have it, and any machine can find it. The description of the
+schedule has what other machines need to know about the window. All times are by AWS's clock: that of the host may be wrong.
 """
 
 # This file is private to the keyops.aws collection: it may change in any release without notice.
@@ -39,22 +39,22 @@ from .service import Service
 from .service import ServiceError
 
 PREFIX = "keyops-aws-"
-"""What the names of all leases begin with. The id of the store follows."""
+"""The prefix of the names of all leases. The id of the store follows."""
 
 GROUP = "default"
 """The schedule group of all leases. Each Region of an account has it."""
 
 RENEW_SECONDS = 60.0
-"""How often a keeper renews its leases, so that other machines check that it is alive."""
+"""How often a keeper renews its leases, so that other machines know that it runs."""
 
 LOST_SECONDS = 300.0
 """A window whose keeper has not renewed its lease for so long is lost."""
 
 PATIENCE = 30.0
-"""Seconds in which a request to EventBridge Scheduler is retried."""
+"""How long to retry a request to EventBridge Scheduler, in seconds."""
 
 RETRY_POLICY = {"MaximumEventAgeInSeconds": 86400, "MaximumRetryAttempts": 185}
-"""The most that AWS does: a connect is refused while a disconnect is under way, or while KMS has a fault."""
+"""The maximum of AWS: KMS refuses a connect during a disconnect, or while it has a fault."""
 
 SENTENCE = "Connects a custom key store of AWS KMS at the end of its maintenance window (keyops.aws)."
 
@@ -63,7 +63,7 @@ ROLE_ARN = re.compile(r"arn:(?P<partition>aws[a-z-]*):iam::(?P<account>\d{12}):r
 
 
 class SchedulerClient(Protocol):
-    """What is used of boto3's client for EventBridge Scheduler."""
+    """The methods of boto3's client for EventBridge Scheduler that are used."""
 
     meta: Any
 
@@ -79,7 +79,7 @@ class SchedulerClient(Protocol):
 
 
 class ScheduleError(ServiceError):
-    """EventBridge Scheduler refused an operation, or could not be asked."""
+    """EventBridge Scheduler refused an operation, or did not answer."""
 
 
 class NoSchedule(ScheduleError):
@@ -87,18 +87,18 @@ class NoSchedule(ScheduleError):
 
 
 class ScheduleTaken(ScheduleError):
-    """There is such a schedule already."""
+    """The schedule already exists."""
 
 
 def schedule_name(custom_key_store_id: str) -> str:
-    """The name of the lease of a store. It has 64 characters at most, which is enough for the ids that KMS makes."""
+    """The name of the lease of a store. It has at most 64 characters, which is enough for the ids of KMS."""
     if len(PREFIX + custom_key_store_id) <= 64:
         return PREFIX + custom_key_store_id
     return PREFIX + hashlib.sha256(custom_key_store_id.encode()).hexdigest()[:40]
 
 
 def machine() -> str:
-    """What tells this machine from others, as long as it runs. Containers on one machine have the same."""
+    """Identifies this machine until it restarts. Containers on one machine have the same value."""
     try:
         with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
             return file.read().strip()
@@ -107,12 +107,12 @@ def machine() -> str:
 
 
 def holder_token(holder: str) -> str:
-    """Who holds a lease, as AWS is told: short, and without the paths of the host."""
+    """The holder of a lease as it is sent to AWS: short, and without the paths of the host."""
     return hashlib.sha256((holder or secrets.token_hex(16)).encode()).hexdigest()[:16]
 
 
 def is_in_use(lease: Lease, at: datetime.datetime) -> bool:
-    """Does a window still have the store? Where that cannot be seen, it has until the end of the lease.
+    """Does a window still have the store? If unknown, it does until the lease expires.
 
     Args:
         lease: in AWS.
@@ -129,7 +129,7 @@ def is_in_use(lease: Lease, at: datetime.datetime) -> bool:
 
 
 def refuse_second_window(lease: Lease, at: datetime.datetime) -> None:
-    """Raises CustomKeyStoreError where another window has the store.
+    """Raises CustomKeyStoreError if another window has the store.
 
     Args:
         lease: in AWS.
@@ -147,11 +147,11 @@ def refuse_second_window(lease: Lease, at: datetime.datetime) -> None:
 
 
 def end_report(deleted: Optional[Lease], known: Optional[Lease], *, at: datetime.datetime) -> Optional[str]:
-    """What was found when a lease in AWS was to be deleted, in a sentence; None where all was as it should be.
+    """What differed when a lease in AWS was deleted, in a sentence; None if nothing did.
 
     Args:
-        deleted: the lease; None where there was none any more.
-        known: the lease that the host has kept; None where it has none.
+        deleted: the lease; None if it did not exist any more.
+        known: the lease on the host; None if there is none.
         at: the time, by AWS's clock.
     """
     lease = deleted or (known if known is not None and known.schedule else None)
@@ -173,9 +173,9 @@ class AwsLeases(Service):
 
     Attributes:
         client: a boto3 client for EventBridge Scheduler, made with C(client_config()).
-        role_arn: of the role with which EventBridge Scheduler connects a store; empty where no lease is made.
-        patience: seconds in which a request is retried.
-        clock: see there.
+        role_arn: of the role with which EventBridge Scheduler connects a store; empty if no lease is created.
+        patience: how long to retry a request, in seconds.
+        clock: see C(Clock).
     """
 
     client: SchedulerClient
@@ -208,10 +208,10 @@ class AwsLeases(Service):
         """The lease of a store, or None.
 
         Raises:
-            ScheduleError: EventBridge Scheduler could not be asked.
+            ScheduleError: the request to EventBridge Scheduler failed.
         """
         schedule = self._get(schedule_name(custom_key_store_id))
-        return None if schedule is None else _read(schedule)
+        return None if schedule is None else _to_lease(schedule)
 
     def all(self) -> list[Lease]:
         """The leases of all stores in the account and Region."""
@@ -226,22 +226,22 @@ class AwsLeases(Service):
             if not page.get("NextToken"):
                 break
         found = [self._get(name) for name in sorted(names)]
-        return [_read(schedule) for schedule in found if schedule is not None]
+        return [_to_lease(schedule) for schedule in found if schedule is not None]
 
     def open(self, lease: Lease, *, minutes: float) -> Lease:
-        """Make the lease of a store, or take over one whose window is over or lost.
+        """Create the lease of a store, or take over a lease whose window has ended or is lost.
 
         Args:
             lease: of this window.
-            minutes: how long it lasts from now on.
+            minutes: its duration from now on.
 
         Returns:
             The lease as AWS has it.
 
         Raises:
-            CustomKeyStoreError: another window has the store, or the lease could not be made.
+            CustomKeyStoreError: another window has the store, or the lease could not be created.
         """
-        there = self.of(lease.custom_key_store_id)
+        present = self.of(lease.custom_key_store_id)
         own = replace(
             lease,
             until=_rounded_up(self.now() + datetime.timedelta(minutes=minutes)).isoformat(),
@@ -250,36 +250,36 @@ class AwsLeases(Service):
             machine=machine(),
             seen=self.now().isoformat() if lease.holder else None,
         )
-        if there is None:
-            there = self._create(own)
-        if there is None:
+        if present is None:
+            present = self._create(own)
+        if present is None:
             return own
-        refuse_second_window(there, self.now())
-        return self._take_over(own, there)
+        refuse_second_window(present, self.now())
+        return self._take_over(own, present)
 
     def _create(self, lease: Lease) -> Optional[Lease]:
-        """None where it is made; else the lease that somebody else has made meanwhile."""
+        """Returns None if the lease was created; otherwise the lease that another window has created meanwhile."""
         arguments = {**self._members(lease), "ClientToken": lease.holder}
         try:
             self._ask("CreateSchedule", self.client.create_schedule, arguments)
         except ScheduleTaken:
-            there = self.of(lease.custom_key_store_id)
-            if there is None:
+            present = self.of(lease.custom_key_store_id)
+            if present is None:
                 raise
-            return None if there.holder == lease.holder else there  # ours, whose answer was lost
+            return None if present.holder == lease.holder else present  # our own: its answer was lost
         except ScheduleError as error:
-            there = self.of(lease.custom_key_store_id) if error.maybe_applied else None
-            if there is None or there.holder != lease.holder:
+            present = self.of(lease.custom_key_store_id) if error.maybe_applied else None
+            if present is None or present.holder != lease.holder:
                 raise
         return None
 
-    def _take_over(self, own: Lease, there: Lease) -> Lease:
-        own = replace(own, time=there.time, connection_state=there.connection_state)
+    def _take_over(self, own: Lease, present: Lease) -> Lease:
+        own = replace(own, time=present.time, connection_state=present.connection_state)
         self._ask("UpdateSchedule", self.client.update_schedule, self._members(own))
         found = self.of(own.custom_key_store_id)
         if (
             found is not None and found.holder != own.holder
-        ):  # two windows took it at the same time: the last one has it
+        ):  # two windows took it over at the same time: the last one has it
             refuse_second_window(found, self.now())
         return own
 
@@ -288,7 +288,7 @@ class AwsLeases(Service):
         return {
             "Name": schedule_name(lease.custom_key_store_id),
             "GroupName": GROUP,
-            "Description": _written(lease),
+            "Description": _to_description(lease),
             "ScheduleExpression": _expression(datetime.datetime.fromisoformat(str(lease.until))),
             "ScheduleExpressionTimezone": "UTC",
             "FlexibleTimeWindow": {"Mode": "OFF"},
@@ -303,60 +303,60 @@ class AwsLeases(Service):
         }
 
     def renew(self, lease: Lease) -> Optional[Lease]:
-        """Tell other machines that the window is still there.
+        """Renew the lease, so that other machines know that the window still has the store.
 
         Args:
             lease: as open() returned it.
 
         Returns:
-            The lease as it is now: it may have been extended, and may be that of another window by now. None where it is gone.
+            The present lease: a user may have extended it, or another window may have it now. None if it does not exist any more.
         """
         schedule = self._get(schedule_name(lease.custom_key_store_id))
         if schedule is None:
             return None
-        there = _read(schedule)
-        if there.holder == lease.holder:
-            self._rewrite(schedule, replace(there, seen=self.now().isoformat()))
-        return there
+        present = _to_lease(schedule)
+        if present.holder == lease.holder:
+            self._rewrite(schedule, replace(present, seen=self.now().isoformat()))
+        return present
 
     def is_held(self, lease: Lease) -> bool:
-        """Is a lease still there, and not over?
+        """Does a lease still exist, and has it not expired?
 
         Args:
             lease: as open() returned it.
         """
-        there = self.of(lease.custom_key_store_id)
-        if there is None or there.holder != lease.holder or there.until is None:
+        present = self.of(lease.custom_key_store_id)
+        if present is None or present.holder != lease.holder or present.until is None:
             return False
-        return self.now() < datetime.datetime.fromisoformat(there.until)
+        return self.now() < datetime.datetime.fromisoformat(present.until)
 
     def end_at(self, custom_key_store_id: str, *, seconds: float, later_only: bool = False) -> Optional[Lease]:
-        """Let the lease of a store end so many seconds from now.
+        """Let the lease of a store expire so many seconds from now.
 
         Args:
             custom_key_store_id: which store.
-            seconds: see there.
-            later_only: leave a lease alone that ends later than that?
+            seconds: from now.
+            later_only: leave a lease unchanged that expires later than that?
 
         Returns:
-            The lease as it is then; None where there is none.
+            The changed lease; None if there is none.
         """
         schedule = self._get(schedule_name(custom_key_store_id))
         if schedule is None:
             return None
-        there = _read(schedule)
+        present = _to_lease(schedule)
         until = _rounded_up(self.now() + datetime.timedelta(seconds=seconds))
-        if later_only and there.until is not None and until <= datetime.datetime.fromisoformat(there.until):
-            return there
-        there = replace(there, until=until.isoformat())
-        self._rewrite(schedule, there)
-        return there
+        if later_only and present.until is not None and until <= datetime.datetime.fromisoformat(present.until):
+            return present
+        present = replace(present, until=until.isoformat())
+        self._rewrite(schedule, present)
+        return present
 
     def _rewrite(self, schedule: Mapping[str, Any], lease: Lease) -> None:
-        """All that is not about this lease stays. AWS would take what is left out for its default."""
+        """Update the schedule with all its members: AWS would reset the missing ones to their defaults."""
         until = datetime.datetime.fromisoformat(lease.until) if lease.until else None
         own = {
-            "Description": _written(lease),
+            "Description": _to_description(lease),
             "ScheduleExpression": _expression(until) if until else schedule["ScheduleExpression"],
             "ScheduleExpressionTimezone": "UTC" if until else schedule["ScheduleExpressionTimezone"],
             "ActionAfterCompletion": "DELETE",
@@ -375,19 +375,19 @@ class AwsLeases(Service):
 
         Args:
             custom_key_store_id: which store.
-            unless: is a lease to be left alone?
+            unless: should a lease be left unchanged?
 
         Returns:
-            What it was; None where there was none.
+            The deleted lease; None if there was none.
 
         Raises:
-            ScheduleError: it is still there. It would connect the store at its end, also if somebody has disconnected it by then.
+            ScheduleError: the lease still exists. It would connect the store at its end, even if a user disconnects it by then.
         """
         name = schedule_name(custom_key_store_id)
         schedule = self._get(name)
         if schedule is None:
             return None
-        lease = _read(schedule)
+        lease = _to_lease(schedule)
         if not unless(lease):
             with contextlib.suppress(NoSchedule):
                 self._ask("DeleteSchedule", self.client.delete_schedule, {"Name": name, "GroupName": GROUP})
@@ -405,7 +405,7 @@ class AwsLeases(Service):
 
 
 def _rounded_up(time: datetime.datetime) -> datetime.datetime:
-    """To a full minute, as AWS is no more precise."""
+    """Round up to a full minute, the precision of AWS."""
     return (time + datetime.timedelta(seconds=59, microseconds=999999)).replace(second=0, microsecond=0)
 
 
@@ -422,22 +422,22 @@ _FACTS = {
     "run": "run",
     "seen": "seen",
 }
-"""What the description says, by its names there, and what that is in a lease."""
+"""The names in the description, with the attributes of a lease."""
 
 
-def _written(lease: Lease) -> str:
-    """The description: a sentence for who looks at the schedule, and what other machines need to know."""
+def _to_description(lease: Lease) -> str:
+    """The description: a sentence for a person who reads the schedule, and the facts for other machines."""
     facts = {short: getattr(lease, name) for short, name in _FACTS.items()}
     facts["host"] = lease.host[:60]
     return f"{SENTENCE} {json.dumps({short: value for short, value in facts.items() if value}, separators=(',', ':'))}"
 
 
-def _read(schedule: Mapping[str, Any]) -> Lease:
-    """A lease from its schedule. Another version may have written it, and somebody may have changed it."""
+def _to_lease(schedule: Mapping[str, Any]) -> Lease:
+    """Read a lease from its schedule. Another version may have written it, and a user may have changed it."""
     facts: dict[str, Any] = {}
     with contextlib.suppress(ValueError):
-        _sentence, brace, told = str(schedule.get("Description", "")).partition("{")
-        content = json.loads(brace + told)
+        _sentence, brace, text = str(schedule.get("Description", "")).partition("{")
+        content = json.loads(brace + text)
         facts = {name: content[short] for short, name in _FACTS.items() if isinstance(content.get(short), str)}
     for name in ("time", "seen"):
         if name in facts and not _is_time(facts[name]):
@@ -473,14 +473,14 @@ def _store_id(schedule: Mapping[str, Any]) -> str:
 
 
 def _until(schedule: Mapping[str, Any]) -> Optional[datetime.datetime]:
-    """When the lease ends, in UTC: somebody may have chosen another time zone. None where it is no time at all."""
+    """When the lease expires, in UTC: a user may have set another time zone. None if the expression is not a time."""
     matched = re.fullmatch(r"at\((.*)\)", schedule.get("ScheduleExpression", ""))
     try:
         time = datetime.datetime.fromisoformat(matched.group(1) if matched else "")
         zone = schedule.get("ScheduleExpressionTimezone") or "UTC"
         if zone == "UTC":
             return time.replace(tzinfo=datetime.timezone.utc)
-        from zoneinfo import ZoneInfo  # not on every host with its data
+        from zoneinfo import ZoneInfo  # its data is not on every host
 
         return time.replace(tzinfo=ZoneInfo(zone)).astimezone(datetime.timezone.utc)
     except (ValueError, ImportError, LookupError):

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Requests to a service of AWS: retries, lost answers, and errors that say what to do."""
+"""Requests to a service of AWS: retries, lost answers, and errors with a remedy."""
 
 # This file is private to the keyops.aws collection: it may change in any release without notice.
 
@@ -29,7 +29,7 @@ from .clock import Deadline
 from .model import CustomKeyStoreError
 
 THROTTLED = ("ThrottlingException", "Throttling", "TooManyRequestsException", "RequestLimitExceeded", "LimitExceeded")
-"""Refused for their number: such a request had no effect."""
+"""Throttled: the request had no effect."""
 
 FAULTS = (
     "KMSInternalException",
@@ -39,27 +39,27 @@ FAULTS = (
     "InternalServerException",
     "ServiceUnavailable",
 )
-"""Faults of the service: whether the request had an effect is not known."""
+"""Faults of the service: it is unknown whether the request had an effect."""
 
 CONNECTIONS = 16
-"""How many requests about keys are made at once. The client keeps as many connections, and one for what runs beside."""
+"""How many requests about keys run at once. The client keeps one more connection, for another request meanwhile."""
 
 UNANSWERED_ATTEMPTS = 5
-"""How often an endpoint is tried that has never answered. One that has is tried until the deadline."""
+"""The attempts for an endpoint that has never answered. If it has answered before, the retries end at the deadline."""
 
 
 class ServiceError(CustomKeyStoreError):
-    """A service refused an operation for good, or could not be asked.
+    """A service refused an operation for good, or did not answer.
 
     Attributes:
-        maybe_applied: an earlier attempt of the same request got no answer, and may have had its effect.
+        maybe_applied: did an attempt of the request get no answer, so that it may have had its effect?
     """
 
     maybe_applied = False
 
 
 def client_config(timeout: int = 30) -> Any:
-    """The botocore configuration that C(Service) counts on: it retries by itself, because it must know of each lost answer.
+    """The botocore configuration that C(Service) needs: it does the retries itself, because it must know each lost answer.
 
     Args:
         timeout: seconds to wait for an answer.
@@ -73,18 +73,18 @@ def client_config(timeout: int = 30) -> Any:
 
 
 class Service:
-    """A service of AWS that is asked by a boto3 client made with C(client_config()).
+    """A service of AWS, with a boto3 client made with C(client_config()).
 
     Args:
-        deadline: until when a request is repeated that the service throttled or did not answer.
+        deadline: until when to retry a request that the service throttled or did not answer.
 
     Attributes:
         name: of the service.
-        error: raised for what the service refuses.
-        errors: the same for some of its error codes.
-        naming: the members of a request that say what it is about, and are no secrets.
-        is_unclear: may a request that is being repeated have had its effect?
-        answered_at: when the service gave its last answer, by its own clock, as in an HTTP header; None where it does not report.
+        error: the exception for a refusal.
+        errors: the exceptions for some error codes.
+        naming: the members of a request that name its object, and are not secret.
+        is_unclear: may the request that is being retried have had its effect?
+        answered_at: the time of the last answer by the clock of the service, as in the HTTP header; None if unknown.
     """
 
     name: ClassVar[str]
@@ -99,12 +99,12 @@ class Service:
         self.answered_at: Optional[str] = None
 
     def now(self) -> datetime.datetime:
-        """The time by the service's clock, as of its last answer. That of the host, which may be wrong, where it gave none."""
-        told = self.answered_at
-        return parsedate_to_datetime(told) if told else datetime.datetime.now(datetime.timezone.utc)
+        """The time by the service's clock, as of its last answer. Without an answer, the time of the host, which may be wrong."""
+        reported = self.answered_at
+        return parsedate_to_datetime(reported) if reported else datetime.datetime.now(datetime.timezone.utc)
 
     def explain(self, code: str, operation: str, text: str) -> str:
-        """What an error code means and what to do, in sentences."""
+        """The meaning of an error code and the remedy, in sentences."""
         raise NotImplementedError
 
     def _call(
@@ -118,7 +118,7 @@ class Service:
         """Send a request until the service has answered it, or the deadline has passed.
 
         Args:
-            repeats_unclear: also where an earlier attempt may have had its effect?
+            repeats_unclear: retry even if an earlier attempt may have had its effect?
         """
         self.is_unclear = maybe_applied = False
         attempt = 0
@@ -139,7 +139,7 @@ class Service:
                 botocore.exceptions.ConnectionError,
                 botocore.parsers.ResponseParserError,
             ) as error:
-                # An open connection broke; there never was one; something on the way, such as a proxy, answered for AWS.
+                # The connection broke, or could not be opened, or something between, such as a proxy, answered for AWS.
                 maybe_applied = maybe_applied or not isinstance(error, botocore.exceptions.ConnectionError)
                 if self._gives_up(attempt) or (maybe_applied and not repeats_unclear):
                     raise self._no_answer(operation, error, maybe_applied) from error
@@ -160,11 +160,11 @@ class Service:
     def _refused(self, operation: str, arguments: Mapping[str, Any], error: Any, maybe_applied: bool) -> ServiceError:
         code = error.response["Error"]["Code"]
         text = error.response["Error"].get("Message", "")
-        # Only what names the store or key: other members may be secrets.
+        # Only the name of the store or key: other members may be secrets.
         of_which = next((f" of {arguments[name]}" for name in self.naming if name in arguments), "")
-        said = f' {self.name} said: "{text}"' if text else ""
+        quote = f' {self.name} said: "{text}"' if text else ""
         problem = self.errors.get(code, self.error)(
-            f"{operation}{of_which} failed with {code}. {self.explain(code, operation, text)}{said}",
+            f"{operation}{of_which} failed with {code}. {self.explain(code, operation, text)}{quote}",
             error={"code": code, "message": text},
         )
         problem.maybe_applied = maybe_applied
@@ -189,6 +189,6 @@ class Service:
 
 
 def _maybe_applied(error: Any) -> bool:
-    """A fault may come after the effect; and botocore retries, where the user's aws_config says so, hide a lost answer."""
+    """A fault may come after the effect. Retries by botocore, if the user's aws_config enables them, hide a lost answer."""
     retried = error.response.get("ResponseMetadata", {}).get("RetryAttempts", 0) > 0
     return retried or error.response["Error"]["Code"] in FAULTS

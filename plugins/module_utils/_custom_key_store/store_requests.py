@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The requests that change a store, and whether one had its effect whose answer was lost."""
+"""The requests that change a store, and whether a request with a lost answer had its effect."""
 
 # This file is private to the keyops.aws collection: it may change in any release without notice.
 
@@ -46,16 +46,16 @@ _NOT_KNOWN = " Whether KMS has carried out {} is not known: check the store befo
 
 
 class Answer(Enum):
-    """What KMS answered, and what the task may do next."""
+    """The answer of KMS, and the next step of the task."""
 
     ACCEPTED = "accepted"
-    """Go on with the plan."""
+    """Continue the plan."""
 
     MOVED = "moved"
-    """The store is not in the state that the plan expects: describe it and decide again."""
+    """The store is not in the state that the plan expects: describe it and plan again."""
 
     NOT_IN_PLACE = "not in place"
-    """Nobody has moved the store: KMS changes this property only while DISCONNECTED. Decide again."""
+    """No other user has moved the store: KMS changes this property only while DISCONNECTED. Plan again."""
 
 
 class Requests:
@@ -65,23 +65,20 @@ class Requests:
         kms: the operations.
         target: the store.
         history: records what KMS accepts.
-        clock: see there.
-        unanswered: the changes of an update whose answer was lost, of a task that this one goes on with.
+        clock: see C(Clock).
 
     Attributes:
-        unanswered: the changes of an update whose answer was lost, and that KMS has not shown yet.
-        last: the operation that was sent last to a store that exists, whether KMS accepted it or not.
-        is_unclear: is it being found out what became of a request? No other process could go on from there.
+        unanswered: the changes of an update with a lost answer that KMS does not report yet.
+        last: the last operation sent to an existing store, whether KMS accepted it or not.
+        is_unclear: does the task still poll for the effect of a request? No other process could continue from there.
     """
 
-    def __init__(
-        self, kms: Kms, target: Target, history: History, clock: Clock, unanswered: Tuple[Change, ...] = ()
-    ) -> None:
+    def __init__(self, kms: Kms, target: Target, history: History, clock: Clock) -> None:
         self._kms = kms
         self._target = target
         self._history = history
         self._clock = clock
-        self.unanswered = unanswered
+        self.unanswered: Tuple[Change, ...] = ()
         self.last = ""
         self.is_unclear = False
 
@@ -89,7 +86,7 @@ class Requests:
         """Connect or disconnect.
 
         Raises:
-            KmsError: KMS refused it, or could not be asked.
+            KmsError: KMS refused it, or did not answer.
         """
         try:
             self._send(call)
@@ -103,8 +100,8 @@ class Requests:
         """Change properties.
 
         Args:
-            call: what is sent.
-            changes: the same, as KMS will show it.
+            call: the request.
+            changes: the same changes, as KMS will report them.
 
         Raises:
             KmsError: as above.
@@ -122,7 +119,7 @@ class Requests:
         return Answer.ACCEPTED
 
     def settle(self, store: CustomKeyStore) -> bool:
-        """Does the store show by now that an update whose answer was lost had its effect?"""
+        """Does the description show now that an update with a lost answer had its effect?"""
         if not self.unanswered or not shows(store, self.unanswered):
             return False
         self.unanswered = ()
@@ -133,7 +130,7 @@ class Requests:
         """Create the store.
 
         Returns:
-            Its id; None where the answer was lost, but the store is there. Its name finds it.
+            Its id; None if the answer was lost, but the store exists. Then its name selects it.
 
         Raises:
             KmsError: as above.
@@ -189,10 +186,10 @@ class Requests:
         self._history.accepted(call.operation)
 
     def _explain_lost_answer(self, error: KmsError, operation: str, changes: Tuple[Change, ...] = ()) -> None:
-        """Add to an error whether KMS has carried out the operation nevertheless.
+        """Add to an error whether KMS has applied the operation nevertheless.
 
-        It is looked at for as long as KMS may show the state from before. Where that does not report, the operation counts as
-        accepted: better a needless look by the user than a store that is believed untouched.
+        The task polls for as long as KMS may report the old state. If the outcome stays unknown, the operation counts as
+        accepted: a needless check by the user is better than an unnoticed change.
         """
         if not error.maybe_applied:
             return
@@ -206,7 +203,7 @@ class Requests:
             error.message += _NOT_KNOWN.format(operation)
 
     def _wait_for_effect(self, operation: str, changes: Tuple[Change, ...]) -> Optional[bool]:
-        """Does KMS show the effect of an operation? None where that cannot be seen."""
+        """Does KMS report the effect of an operation? None if unknown."""
         if operation == UPDATE and not any(change.shown for change in changes):
             return None
         deadline = Deadline(self._clock, STALE_SECONDS)

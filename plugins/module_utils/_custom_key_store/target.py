@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The store that a task is about: which one it is, and its description."""
+"""The store of a task: which one it is, and its description."""
 
 # This file is private to the keyops.aws collection: it may change in any release without notice.
 
@@ -19,17 +19,17 @@ from .model import DesiredStore
 
 
 class Target:
-    """The store that a task is about.
+    """The store of a task.
 
-    Once its id is known, it is described by that alone: somebody may give its name to another store.
+    Once its id is known, the task describes it by the id only: a user may give its name to another store.
 
     Args:
         kms: the operations.
-        desired: what the task asks for; its id or name selects the store.
+        desired: the options of the task; its id or name selects the store.
         history: records each description.
 
     Attributes:
-        known_id: the id of the store; None while there is no such store.
+        known_id: the id of the store; None as long as there is no such store.
     """
 
     def __init__(self, kms: Kms, desired: DesiredStore, history: History) -> None:
@@ -40,29 +40,29 @@ class Target:
 
     @property
     def id(self) -> str:
-        """The id of a store that was found.
+        """The id of the store.
 
         Raises:
-            RuntimeError: it was not found yet.
+            RuntimeError: the store was not found yet.
         """
         if self.known_id is None:
             raise RuntimeError("plan() comes before run(): it finds the store first")
         return self.known_id
 
     def find(self) -> CustomKeyStore:
-        """Describe the store, found by its id or name.
+        """Describe the store by its id or name.
 
         Raises:
-            NotFound: there is none.
-            KmsError: KMS could not be asked.
+            NotFound: there is no such store.
+            KmsError: the request to KMS failed.
         """
         return self._find(self.known_id)
 
     def find_new(self, custom_key_store_id: Optional[str]) -> bool:
-        """Does KMS show a store that was just created?
+        """Does KMS describe a store that was just created?
 
         Args:
-            custom_key_store_id: None where the answer with the id was lost: the store is found by its name.
+            custom_key_store_id: None if the answer with the id was lost: then the name selects the store.
         """
         try:
             self._find(custom_key_store_id)
@@ -83,13 +83,13 @@ class Target:
         """Describe the store once more.
 
         Raises:
-            NotFound: somebody has deleted it.
-            KmsError: KMS could not be asked.
+            NotFound: a user has deleted it.
+            KmsError: the request to KMS failed.
         """
         return self._history.described(self._kms.describe_by_id(self.id))
 
     def is_gone(self) -> bool:
-        """Does KMS show a deleted store no more?"""
+        """Has a deleted store disappeared from the descriptions?"""
         try:
             self._kms.describe_by_id(self.id)
         except NotFound:

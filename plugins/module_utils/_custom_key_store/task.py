@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""One store, from what is asked for to what the task returns: what the modules for one store and for several share."""
+"""The task for one store, from its options to its result. The modules for one store and for several stores share it."""
 
 # This file is private to the keyops.aws collection: it may change in any release without notice.
 
@@ -32,19 +32,19 @@ from .prechecks import Prechecks
 
 
 class Task:
-    """What is to be done about one store.
+    """The task for one store.
 
     Args:
-        desired: what is asked for.
+        desired: the options of the task.
         client: a boto3 client for KMS, made with C(client_config()).
-        place: names Region and account; asked only when there is no such store.
-        history: is kept up to date, so that it tells how far the task came, however it ends.
-        clock: see there. The time that the task may wait begins now.
-        leases: of stores that a task was to bring back, should it be killed before it has.
-        permit: see there.
-        hands_over: may it raise C(MustWait) where another process could go on?
-        describe_cluster: describes the CloudHSM cluster with an id; None: no cluster is described.
-        check_endpoint: checks an external key store proxy with a configuration; None: none is checked.
+        place: returns the Region and account; called only if there is no such store.
+        history: the task keeps it up to date, so that it has all steps, however the task ends.
+        clock: see C(Clock). The wait_timeout of the task starts now.
+        leases: of stores that a task disconnects for a change, in case it is killed before it has reconnected them.
+        permit: see C(Permit).
+        hands_over: may the task raise C(MustWait) if another process could continue?
+        describe_cluster: describes the CloudHSM cluster with an id; None to describe no cluster.
+        check_endpoint: checks an external key store proxy with a configuration; None to check no proxy.
     """
 
     def __init__(
@@ -87,19 +87,19 @@ class Task:
         self._runner.check()
 
     def plan(self) -> Plan:
-        """Look at the store and decide. Changes nothing.
+        """Describe the store and plan. Changes nothing.
 
         Raises:
-            CustomKeyStoreError: there is no such store, KMS could not be asked, or what is asked for is refused.
+            CustomKeyStoreError: there is no such store, the request to KMS failed, or the task is refused.
         """
         return self._runner.plan()
 
     def hand_over(self) -> Handover:
-        """What another process needs to go on from here."""
+        """Returns what another process needs to continue from here."""
         return self._runner.hand_over()
 
     def resume(self, handover: Handover) -> None:
-        """Go on in place of another process, whose C(history) this task was made with."""
+        """Continue in place of another process. The task must have been created with the history of that process."""
         self._runner.resume(handover)
 
     def predict(self, plan: Plan) -> dict[str, Any]:
@@ -107,17 +107,17 @@ class Task:
         return result.predicted(self._history, plan)
 
     def begin(self, plan: Plan) -> None:
-        """Become the owner of the store, see C(Runner)."""
+        """Claim the store, see C(Runner)."""
         self._runner.begin(plan)
 
     def run(self, plan: Plan) -> dict[str, Any]:
-        """Carry the plan out.
+        """Apply the plan.
 
         Returns:
             The task's result.
 
         Raises:
-            CustomKeyStoreError: it could not be done; C(history) tells how far it came.
+            CustomKeyStoreError: the task failed; C(history) has the steps up to then.
         """
         self._runner.run(plan)
         return result.reached(self._history, plan, waited=self._desired.wait)

@@ -24,24 +24,24 @@ from .service import ServiceError
 DELETE = "DeleteCustomKeyStore"
 
 OPERATIONS = ("ConnectCustomKeyStore", DELETE, "DisconnectCustomKeyStore", "UpdateCustomKeyStore")
-"""Those that are looked up. LookupEvents takes one of them at a time."""
+"""The operations to search for. LookupEvents takes one at a time."""
 
 PAGE = 50
-"""The most events that LookupEvents tells at a time."""
+"""The maximum of events in one answer of LookupEvents."""
 
 MOST_PAGES = 10
-"""How many pages are read for each operation: windows each night leave many events, and the newest come first."""
+"""The maximum of pages for each operation: nightly windows leave many events, and the newest come first."""
 
 SECONDS_PER_REQUEST = 0.5
-"""AWS allows two requests a second, to all who make them in the account and Region."""
+"""AWS allows two requests a second for all users of the account and Region."""
 
 
 class TrailError(ServiceError):
-    """CloudTrail refused to look, or could not be asked."""
+    """CloudTrail refused a request, or did not answer."""
 
 
 class TrailClient(Protocol):
-    """What is used of boto3's client for CloudTrail."""
+    """The methods of boto3's client for CloudTrail that are used."""
 
     def lookup_events(self, **kwargs: Any) -> dict[str, Any]: ...
 
@@ -52,11 +52,11 @@ class Event:
 
     Attributes:
         store_id: of the store.
-        store_name: None where CloudTrail does not report it.
-        time: when it was, in UTC.
+        store_name: None if CloudTrail does not report it.
+        time: of the operation, in UTC.
         event_name: the operation.
-        user_arn: who made the request; None where CloudTrail does not report it.
-        source_ip: from where; the name of a service of AWS where that made it; None as before.
+        user_arn: who made the request; None if CloudTrail does not report it.
+        source_ip: its address, or the name of the service of AWS that made it; None if CloudTrail does not report it.
         event_id: of the event in CloudTrail.
     """
 
@@ -78,7 +78,7 @@ class Trail(Service):
 
     Args:
         client: a boto3 client for CloudTrail, made with C(client_config()).
-        deadline: until when a request is repeated that CloudTrail throttled or did not answer.
+        deadline: until when to retry a request that CloudTrail throttled or did not answer.
     """
 
     name = "CloudTrail"
@@ -96,12 +96,12 @@ class Trail(Service):
         return "Look at the message of AWS."
 
     def events(self, store_ids: Collection[str]) -> list[Event]:
-        """What was done to custom key stores of the account and Region, the newest first.
+        """The changes of custom key stores of the account and Region, the newest first.
 
-        Of each operation, there is at least the last one on each of these stores, as far as it is among the last 500 on any.
+        For each operation, they include the last event of each of these stores, if it is among the last 500 of all stores.
 
         Raises:
-            TrailError: CloudTrail could not be asked.
+            TrailError: a request to CloudTrail failed.
         """
         found = [event for operation in OPERATIONS for event in self._events_of(operation, store_ids)]
         return sorted(found, key=lambda event: event.time, reverse=True)
@@ -124,7 +124,7 @@ class Trail(Service):
 
 
 def read_event(entry: Mapping[str, Any]) -> Optional[Event]:
-    """An event of LookupEvents; None for a request that KMS refused, and for what is about no store."""
+    """Read an event of LookupEvents; None for a request that KMS refused, or an event without a store."""
     try:
         content = json.loads(entry["CloudTrailEvent"])
         if content.get("errorCode"):
@@ -140,16 +140,16 @@ def read_event(entry: Mapping[str, Any]) -> Optional[Event]:
             event_id=str(entry["EventId"]),
         )
     except (ValueError, KeyError, TypeError, AttributeError):
-        return None  # CloudTrail leaves out what is too large
+        return None  # CloudTrail leaves out content that is too large
 
 
 @dataclass(frozen=True)
 class Deleted:
-    """A custom key store that is gone, and what was done to it.
+    """A custom key store that no longer exists, and its events.
 
     Attributes:
         id: of the store.
-        name: as CloudTrail tells it; None where it does not.
+        name: as CloudTrail reports it; None if it does not.
         events: the newest first.
     """
 
@@ -165,14 +165,14 @@ class Deleted:
         }
 
 
-def deleted_stores(events: Collection[Event], there: Collection[str]) -> list[Deleted]:
-    """The stores that these events say were deleted, the last one first.
+def deleted_stores(events: Collection[Event], existing: Collection[str]) -> list[Deleted]:
+    """The stores that were deleted according to these events, the last one first.
 
     Args:
         events: the newest first.
-        there: the ids of stores that are still there.
+        existing: the ids of stores that still exist.
     """
-    gone = [event for event in events if event.event_name == DELETE and event.store_id not in there]
+    gone = [event for event in events if event.event_name == DELETE and event.store_id not in existing]
     return [
         Deleted(last.store_id, last.store_name, [event for event in events if event.store_id == last.store_id])
         for last in gone

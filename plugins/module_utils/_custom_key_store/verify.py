@@ -26,11 +26,11 @@ ENABLED = "Enabled"
 
 @dataclass(frozen=True)
 class Proof:
-    """What an attempt to prove that a store works has come to.
+    """The outcome of a verification.
 
     Attributes:
-        verified: it works.
-        text: how that was proved; or why it could not be tried.
+        verified: the store works.
+        text: how that was verified; or why it could not be tried.
     """
 
     verified: bool
@@ -38,18 +38,18 @@ class Proof:
 
 
 def verify(kms: Kms, store: CustomKeyStore, key_id: Optional[str] = None) -> Proof:
-    """Use a store that is CONNECTED.
+    """Verify a store that is CONNECTED.
 
-    A random byte is made in the cluster of a store in AWS CloudHSM. KMS offers no such request for an external store: there, one
-    byte is encrypted under a KMS key of the store, and thrown away.
+    For a store in AWS CloudHSM, its cluster generates a random byte. KMS has no such request for an external store: for that, one
+    byte is encrypted under a KMS key of the store, and discarded.
 
     Args:
-        kms: see there.
-        store: see there.
-        key_id: the id, ARN or alias of the KMS key to encrypt under; None: the first key that is Enabled.
+        kms: see C(Kms).
+        store: the store.
+        key_id: the id, ARN or alias of the KMS key to encrypt under; None for the first key that is Enabled.
 
     Raises:
-        CustomKeyStoreError: the store does not work; or the key that was named is not fit for this.
+        CustomKeyStoreError: the store does not work; or the given key cannot be used for this.
     """
     try:
         if store.type == AWS_CLOUDHSM:
@@ -75,7 +75,7 @@ def _encrypt(kms: Kms, store: CustomKeyStore, wanted: Optional[str]) -> Proof:
 
 
 def _named_key(kms: Kms, store: CustomKeyStore, wanted: str) -> Tuple[Optional[str], str]:
-    """The id of the key, which is what GetKeyLastUsage and CloudTrail tell."""
+    """The id of the key, as GetKeyLastUsage and CloudTrail report it."""
     key = kms.keys.describe_key(wanted)
     if key.get("CustomKeyStoreId") != store.id:
         return None, f"The KMS key {wanted} is not in this store. Correct verify_key_id."
@@ -89,8 +89,8 @@ def _first_key(kms: Kms, store: CustomKeyStore) -> Tuple[Optional[str], str]:
     if found.keys and found.keys[-1].metadata["KeyState"] == ENABLED:
         return found.keys[-1].id, ""
     states = Counter(str(key.metadata["KeyState"]) for key in found.keys)
-    told = ", ".join(f"{number} {state}" for state, number in sorted(states.items()))
-    reasons = [f"None of the KMS keys in it is {ENABLED}: {told}."] if told else []
+    counts = ", ".join(f"{number} {state}" for state, number in sorted(states.items()))
+    reasons = [f"None of the KMS keys in it is {ENABLED}: {counts}."] if counts else []
     if found.worst_error is not None:
         reasons.append(
             f"{len(found.not_described)} KMS keys of the account could not be described, and may be in it."

@@ -15,4 +15,4 @@ COLLECTION_NAME = "keyops.aws"
 COLLECTION_VERSION = "0.1.0"
 
 DOCUMENTATION_URL = "https://example.org/keyops.aws/docs"
-"""Where the pages of docs/docsite are, in the folder docsite. Addresses in results and messages begin with it."""
+"""The URL of the pages of docs/docsite, in the folder docsite. URLs in results and messages begin with it."""

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Waits for a connection state: how often to poll, and what an answer means."""
+"""Waits for a connection state: how often to poll, and the meaning of an answer."""
 
 # This file is private to the keyops.aws collection: it may change in any release without notice.
 
@@ -20,13 +20,13 @@ from .model import CustomKeyStore
 from .model import CustomKeyStoreError
 
 STALE_SECONDS = 90.0
-"""How long KMS may go on showing the state from before a change: usually seconds, at times more than a minute (R31)."""
+"""How long KMS may report the old state after a change: usually seconds, sometimes more than a minute (R31)."""
 
 STALE_POLLS = 3
-"""How often it may do so when it has shown the store on its way already."""
+"""How often KMS may report the old state after it has already reported the transition."""
 
 VISIBLE_SECONDS = 300.0
-"""How long KMS may take to show a new, changed or deleted store."""
+"""How long KMS may take to report a new, changed or deleted store."""
 
 _BEFORE = {
     ConnectionState.CONNECTED: frozenset({ConnectionState.DISCONNECTED}),
@@ -34,13 +34,13 @@ _BEFORE = {
         {ConnectionState.CONNECTED, ConnectionState.CONNECTING, ConnectionState.FAILED}
     ),
 }
-"""The states that a store may have been in before it began to move to this one."""
+"""The states before the transition to this one."""
 
 _MOVING = {
     ConnectionState.CONNECTED: ConnectionState.CONNECTING,
     ConnectionState.DISCONNECTED: ConnectionState.DISCONNECTING,
 }
-"""The state of a store that is on its way to this one."""
+"""The transitional state before this one."""
 
 
 class End(Enum):
@@ -49,7 +49,7 @@ class End(Enum):
     REACHED = "reached"
     FAILED = "failed"
     MOVED = "moved"
-    """Somebody else has taken the store elsewhere: look again, decide again."""
+    """Another user has moved the store to another state: describe and plan again."""
 
 
 class WaitTimeout(CustomKeyStoreError):
@@ -57,9 +57,9 @@ class WaitTimeout(CustomKeyStoreError):
 
 
 def pause_before_next_poll(elapsed: float, clock: Clock) -> float:
-    """Seconds to sleep: a tenth of the time that has passed, so that the end is noticed that much later at most.
+    """Seconds to sleep: a tenth of the elapsed time, so that the end is noticed at most that much later.
 
-    At least 1 s and at most 15 s, less up to a tenth of it as jitter, which spreads the tasks that wait together.
+    At least 1 s and at most 15 s, less up to a tenth of it as jitter, which spreads the polls of parallel tasks.
 
     Args:
         elapsed: seconds since the wait began.
@@ -76,14 +76,14 @@ def wait_for(
     clock: Clock,
     deadline: Deadline,
 ) -> End:
-    """Look at a store until it is in the target state, or cannot get there any more.
+    """Poll a store until it is in the target state, or cannot reach it any more.
 
     Args:
         target: CONNECTED or DISCONNECTED.
         describe: describes the store.
-        seen_before: the states that this task saw it in before; any of them may be shown again, out of date.
-        clock: see there.
-        deadline: see there.
+        seen_before: the states that KMS has reported to this task; it may report any of them again, out of date.
+        clock: see C(Clock).
+        deadline: see C(Deadline).
 
     Raises:
         WaitTimeout: the deadline passed.
@@ -114,15 +114,15 @@ def wait_for(
 
 
 def wait_until(condition: Callable[[], bool], *, clock: Clock, deadline: Deadline) -> bool:
-    """Look until KMS shows a change that it has accepted, for as long as that may take it (R8, R31).
+    """Poll until KMS reports a change that it has accepted, for as long as that may take (R8, R31).
 
     Args:
-        condition: looks, and tells whether the change shows.
-        clock: see there.
-        deadline: see there.
+        condition: describes, and returns whether KMS reports the change.
+        clock: see C(Clock).
+        deadline: see C(Deadline).
 
     Returns:
-        Whether it shows.
+        Whether KMS reports it.
     """
     begin = clock.monotonic()
     while not condition():

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""One task about several stores: its options, the stores that it is about, who keeps them, and its result."""
+"""One task for several stores: its options, its stores, their keeper, and its result."""
 
 # This file is private to the keyops.aws collection: it may change in any release without notice.
 
@@ -56,10 +56,10 @@ if TYPE_CHECKING:
     from .predict import Predictor
 
 PATIENCE = 600
-"""Seconds after which a request about a key is not repeated any more."""
+"""How long to retry a request about a key, in seconds."""
 
 LONGEST_LEASE = 7 * 24 * 60
-"""Minutes. More than a window takes; and a time that can be reckoned with."""
+"""Minutes. Longer than any window, and short enough for date arithmetic."""
 
 NO_KEEPER = (
     "Nothing was disconnected, because no keeper could be started. With lease_minutes, a process stays in the background of the"
@@ -70,11 +70,11 @@ NO_KEEPER = (
 
 
 def check_options(params: Mapping[str, Any]) -> None:
-    """Raises CustomKeyStoreError for options that cannot be used, or not together."""
+    """Raises CustomKeyStoreError for invalid options, or options that exclude each other."""
     check_wait_timeout(params["wait_timeout"])
     _check_stores(params)
     if not params["stores"] or any(not any(store[option] for option in CREDENTIALS) for store in params["stores"]):
-        refuse_two_identities(params)  # which a store with its own does not use
+        refuse_two_identities(params)  # a store with its own credentials does not use these
     _check_lease(params)
     if params["xks_proxy_credentials"]:
         from .predict import credentials_of
@@ -132,13 +132,13 @@ def _check_role_arn(arn: Optional[str], option: str = "lease_role_arn") -> None:
 
 @dataclass
 class Chosen:
-    """The stores that a task is about: what a process that goes on in the background is told of them. No secrets are in it.
+    """The stores of a task, for the process that continues in the background. Without secrets.
 
     Attributes:
-        leased: those that were found by their leases, as C(stores) of the options; None where the options name the stores.
-        left_alone: of the others with a lease, what the result tells.
-        in_aws: the ids of those that were found by leases in AWS.
-        problem: why the leases in AWS could not be described; empty if they could.
+        leased: the stores found by their leases, as C(stores) of the options; None if the options name the stores.
+        left_alone: the other stores with a lease, for the result.
+        in_aws: the ids of stores found by leases in AWS.
+        problem: why the leases in AWS could not be listed; empty if they could.
     """
 
     leased: Optional[list[dict[str, Any]]] = None
@@ -148,16 +148,16 @@ class Chosen:
 
 
 class Window:
-    """What one run of the module does, in the process that Ansible started and in the one that goes on in its place.
+    """One run of the module, in the process that Ansible started and in the one that continues it.
 
     Args:
-        module: see there.
-        worker: see there.
-        module_name: of the module, as Python knows it, for the process that goes on.
-        clock: see there.
+        module: the Ansible module.
+        worker: see C(Worker).
+        module_name: the Python name of the module, for the process that continues.
+        clock: see C(Clock).
 
     Raises:
-        CustomKeyStoreError: an option that cannot be used.
+        CustomKeyStoreError: an option is invalid.
     """
 
     def __init__(self, module: AnsibleAWSModule, worker: Worker, module_name: str, clock: Clock) -> None:
@@ -193,7 +193,7 @@ class Window:
 
     @property
     def _even_in_use(self) -> bool:
-        """Does the user ask for stores that a window is still working on?"""
+        """Does the user also want stores that a window still works on?"""
         asked: Optional[bool] = self._params["even_in_use"]
         return not self._params["leased"] if asked is None else asked
 
@@ -222,14 +222,14 @@ class Window:
         return bool(self._params["state"] == "disconnected")
 
     def run(self) -> None:
-        """Do what the task asks for, print the result, and exit."""
+        """Run the task, print the result, and exit."""
         keeper = self._keeper()
         clock = self._clock
         if keeper and self._worker.is_background:
             keeper.listen()
             self._terminal = Terminal(
                 self._worker.run
-            )  # now: whoever presses Ctrl-C during the disconnect is told, too
+            )  # now, so that it also reports after Ctrl-C during the disconnect
             clock = replace(clock, check=keeper.check)
         tasks = self._tasks(self._members, clock, self._worker.progress)
         if self._params["extend_lease"]:
@@ -241,8 +241,8 @@ class Window:
             if not check_mode and not (group.is_done and not (keeper and group.needs_keeper)):
                 self._hand_over(tasks, keeper)
         else:
-            for task, seen in zip(tasks, self._handed_over):
-                task.resume(seen)
+            for task, handed_over in zip(tasks, self._handed_over):
+                task.resume(handed_over)
         if not check_mode:
             group.run(
                 until=keeper.until if keeper else None,
@@ -252,7 +252,7 @@ class Window:
         results = group.to_results(predicted=check_mode)
         self._add_descriptions(tasks, results)
         if keeper is not None and not check_mode:
-            self._stay(keeper, tasks)
+            self._run_keeper(keeper, tasks)
         self._finish(results)
 
     def _hand_over(self, tasks: Sequence[StoreTask], keeper: Optional[Keeper]) -> None:
@@ -294,7 +294,7 @@ class Window:
         ]
 
     def _extend(self, tasks: Sequence[StoreTask]) -> None:
-        """Let the leases of the stores end later, or earlier. The stores stay as they are."""
+        """Let the leases of the stores expire later, or earlier. The stores stay as they are."""
         for task in tasks:
             task.plan()
         if not self._module.check_mode and all(task.error is None for task in tasks):
@@ -304,10 +304,10 @@ class Window:
             task.hold_back()
         self._finish([task.to_result(predicted=False) for task in tasks])
 
-    def _stay(self, keeper: Keeper, tasks: Sequence[StoreTask]) -> None:
-        """When the result is there, keep the stores until they must come back.
+    def _run_keeper(self, keeper: Keeper, tasks: Sequence[StoreTask]) -> None:
+        """After the result is written, run the keeper until it must reconnect the stores.
 
-        Both moves are made in the order in which the stores were given: who was disconnected first is connected first.
+        Both moves are made in the order of the option C(stores): the store that was disconnected first is connected first.
         """
         kept: dict[str, StoreTask] = {}
         back: dict[str, Member] = {}
@@ -316,7 +316,7 @@ class Window:
                 kept[task.lease.custom_key_store_id] = task
                 back[task.lease.custom_key_store_id] = member
                 keeper.stores[task.lease.custom_key_store_id] = task.lease
-        # Whatever the keeper may need is imported now: somebody may remove the file with the code meanwhile.
+        # Import all that the keeper may need now: a user may remove the file with the code meanwhile.
         from . import diagnosis  # noqa: F401
 
         keeper.in_service = lambda each: kept[each].is_in_service()
@@ -327,10 +327,10 @@ class Window:
                 in_aws[each] = (member.leases_in_aws, lease)
         renewal = Renewal(keeper, in_aws)
         if kept:
-            self._worker.afterwards = lambda: self._keep(keeper, renewal, back)
+            self._worker.afterwards = lambda: self._reconnect_stores(keeper, renewal, back)
 
-    def _keep(self, keeper: Keeper, renewal: Renewal, members: Mapping[str, Member]) -> None:
-        """Bring the stores back."""
+    def _reconnect_stores(self, keeper: Keeper, renewal: Renewal, members: Mapping[str, Member]) -> None:
+        """Reconnect the stores."""
         with renewal.going_on():
             reason = keeper.wait()
         if reason is Reason.LEFT:
@@ -367,15 +367,15 @@ class Window:
                 self._leases.forget_report(each)
 
     def _write_line(self, line: str) -> None:
-        """Tell whoever has ended the play."""
+        """Report to the user who has ended the play."""
         if self._terminal is not None:
             self._terminal.write_line(line)
 
     def _report(self, keeper: Keeper, results: Sequence[Mapping[str, Any]], reason: Reason) -> None:
-        """Leave word of what was done. Where the play has asked for it, it is told by the result, unless it is gone by then."""
+        """Write a report for each store. If the play requested the reconnect, it gets the result, unless it has ended by then."""
         for result in results:
             if not result["operations"] and not result["failed"]:
-                continue  # it had not been disconnected yet, or somebody else has connected it
+                continue  # it was not disconnected yet, or another user has connected it
             report = Report(
                 custom_key_store_id=result["custom_key_store_id"],
                 time=now().isoformat(timespec="seconds"),
@@ -389,7 +389,7 @@ class Window:
                 self._module.log(f"{_label(result)}: {report}")
 
     def _add_descriptions(self, tasks: Sequence[StoreTask], results: Sequence[dict[str, Any]]) -> None:
-        """Add what is behind each store, and in it, and whether its lease will work, where the task asks for that."""
+        """Add the cluster and the keys of each store, and the checks of its connect and its lease, if the task asks for them."""
         self._check_roles(tasks, results)
         wanted = [self._params[option] for option in ("include_cloud_hsm_cluster", "include_keys", "predict_connect")]
         if not any(wanted):
@@ -406,7 +406,7 @@ class Window:
             connection = self._stores[numbers[0]]
             clusters = None
             if self._params["include_cloud_hsm_cluster"]:
-                clusters = inside.add_clusters(self._clients.beside(connection, "cloudhsmv2"), stores, of_these)
+                clusters = inside.add_clusters(self._clients.for_service(connection, "cloudhsmv2"), stores, of_these)
             if self._params["predict_connect"]:
                 predictions = self._predictor(connection).predict(stores, client.meta.region_name, clusters)
                 for result, prediction in zip(of_these, predictions):
@@ -415,14 +415,14 @@ class Window:
                 inside.add_keys(Kms(client, Deadline(Clock(), PATIENCE), lambda: ""), stores, of_these)
 
     def _predictor(self, connection: Store) -> Predictor:
-        """For stores that are reached as this one is."""
+        """The predictor for stores with the connection options of this one."""
         from .predict import Predictor  # few tasks need it
         from .predict import credentials_of
 
-        return Predictor(partial(self._clients.beside, connection, timeout=10), credentials_of(self._params))
+        return Predictor(partial(self._clients.for_service, connection, timeout=10), credentials_of(self._params))
 
     def _check_roles(self, tasks: Sequence[StoreTask], results: Sequence[dict[str, Any]]) -> None:
-        """In check mode, where a lease in AWS would be made: else the attempt to make it tells."""
+        """In check mode, check the role if a lease in AWS would be created. In a real run, the creation itself shows faults."""
         if not self._module.check_mode:
             return
         for task, store, result in zip(tasks, self._stores, results):
@@ -431,16 +431,16 @@ class Window:
                 continue
             from .lease_role import check_role
 
-            look = check_role(
+            check = check_role(
                 role_arn,
                 store_id=task.to_lease.custom_key_store_id,
                 client=self._clients.leases_in_aws(store).client,
-                iam=self._clients.beside(store, "iam", timeout=5),
-                sts=self._clients.beside(store, "sts", timeout=5),
+                iam=self._clients.for_service(store, "iam", timeout=5),
+                sts=self._clients.for_service(store, "sts", timeout=5),
             )
-            result["lease_not_checked"] = look.unknown
-            if look.problems:
-                result.update(failed=True, msg=" ".join(look.problems))
+            result["lease_not_checked"] = check.unknown
+            if check.problems:
+                result.update(failed=True, msg=" ".join(check.problems))
 
     def _finish(self, results: Sequence[Mapping[str, Any]], *, wanted: str = "") -> None:
         outcome = summary(results, wanted=wanted or self._params["state"])
@@ -455,12 +455,12 @@ class Window:
         finish(**outcome)
 
     def close(self) -> None:
-        """End the work on all stores, however that came."""
+        """Release all stores, however the task ends."""
         self._permit.ownership.release()
 
 
 def summary(results: Sequence[Mapping[str, Any]], *, wanted: str) -> dict[str, Any]:
-    """The task's result, from those of the stores."""
+    """The task's result, from the results of the stores."""
     outcome: dict[str, Any] = {"changed": any(each["changed"] for each in results)}
     outcome["diff"] = [
         {**each["diff"], "before_header": _label(each), "after_header": _label(each)}
@@ -477,10 +477,10 @@ def summary(results: Sequence[Mapping[str, Any]], *, wanted: str) -> dict[str, A
 
 
 def _last_state(result: Mapping[str, Any]) -> str:
-    """The connection state that was seen last. None was where KMS could not be asked."""
+    """The connection state that KMS reported last; UNKNOWN if it reported none."""
     return result["connection_states"][-1] if result["connection_states"] else "UNKNOWN"
 
 
 def _label(store: Mapping[str, Any]) -> str:
-    """A store for a message, with its Region, as names are unique only there."""
+    """A store for a message, with its Region, because names are unique only in a Region."""
     return f"{store['name'] or store['custom_key_store_id']} in {store['region']}"

@@ -2,11 +2,11 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Could KMS connect to the proxy of an external key store? Asks the proxy from this host, as KMS does.
+"""Checks whether KMS could connect to the proxy of an external key store, with a request from this host like that of KMS.
 
-What KMS makes of an answer is in the public specification of the proxy: xks_proxy_api_spec.md in aws/aws-kms-xksproxy-api-spec
-on GitHub, C(the specification) below. It tells which exception KMS raises; which C(ConnectionErrorCode) belongs to that is
-concluded from the description of the codes in the API reference of KMS.
+The public specification of the proxy says how KMS handles an answer: xks_proxy_api_spec.md in aws/aws-kms-xksproxy-api-spec on
+GitHub, C(the specification) below. It has the exceptions that KMS raises. The C(ConnectionErrorCode) for each exception is
+inferred from the description of the codes in the API reference of KMS.
 """
 
 # This file is private to the keyops.aws collection: it may change in any release without notice.
@@ -47,22 +47,22 @@ with contextlib.suppress(ImportError):  # AnsibleAWSModule says which library is
 VPC_ENDPOINT_SERVICE = "VPC_ENDPOINT_SERVICE"
 
 SERVICE = "kms-xks-proxy"
-"""The service that KMS signs its requests for."""
+"""The service name in the signature of KMS."""
 
 SECONDS_OF_KMS = 0.25
-"""How long KMS waits for an answer of the proxy."""
+"""How long KMS waits for an answer."""
 
 DAYS_LEFT = 30
-"""A certificate that expires sooner is warned of."""
+"""If a certificate expires sooner, the check warns."""
 
 MOST_BYTES = 1024 * 1024
-"""The most that is read of an answer."""
+"""The maximum that is read of an answer."""
 
 MOST_REQUESTS = 3
-"""How often the proxy is asked where it is slow: the shortest time counts, so that one hiccup does not."""
+"""The maximum of requests to a slow proxy: the shortest time counts, so that one slow answer does not matter."""
 
 SECONDS_OF_SKEW = 300
-"""The specification lets a proxy refuse a request that was signed longer ago, or as much later than now."""
+"""The specification lets a proxy refuse a request whose signature is older, or as much in the future."""
 
 NOT_REACHABLE = "XKS_PROXY_NOT_REACHABLE"
 TIMED_OUT = "XKS_PROXY_TIMED_OUT"
@@ -85,7 +85,7 @@ ANSWER = "Answer of the proxy"
 MANAGERS = "External key managers"
 VPC_SERVICE = "VPC endpoint service"
 
-# As the model of KMS has them; a port is not among what KMS takes.
+# As in the model of KMS, which allows no port.
 _ENDPOINT = re.compile(r"https://([a-zA-Z0-9.-]+)")
 _URI_PATH = re.compile(r"/[a-zA-Z0-9/_-]+")
 
@@ -94,11 +94,11 @@ _T = TypeVar("_T")
 
 @dataclass(frozen=True)
 class ProxyCredential:
-    """What KMS signs its requests to a proxy with.
+    """The credential with which KMS signs its requests to a proxy.
 
     Attributes:
-        access_key_id: the id that the proxy knows the secret by.
-        raw_secret_access_key: the secret; it is in no C(repr), text or exception.
+        access_key_id: the id of the secret.
+        raw_secret_access_key: the secret; it is not in any C(repr), text or exception.
     """
 
     access_key_id: str
@@ -107,7 +107,7 @@ class ProxyCredential:
 
 @dataclass(frozen=True)
 class Limits:
-    """How long each step may take, in seconds. Together they bound what C(check_proxy) takes, at about 15 seconds."""
+    """The timeout of each step, in seconds. Together they limit C(check_proxy) to about 15 seconds."""
 
     resolve: float = 3.0
     connect: float = 3.0
@@ -124,17 +124,17 @@ def check_proxy(
     port: int = 443,
     limits: Optional[Limits] = None,
 ) -> list[Check]:
-    """Ask the proxy of an external key store for its health, from this host, as KMS does when it connects the store.
+    """Request the health of the proxy of an external key store from this host, as KMS does when it connects the store.
 
-    A step that fails ends the look, as what comes after it cannot be seen. Nothing is raised: every failure is a check.
+    A step that fails ends the checks, because the later steps need it. Raises nothing: every failure is a check.
 
     Args:
         configuration: C(XksProxyConfiguration) as KMS describes it.
-        credential: that of the store, where its secret is known. None sends a request that is not signed.
-        region: the Region of KMS, which the signature is for.
-        now: tells the time, with a timezone. A certificate's days are counted from it.
+        credential: that of the store, if its secret is known. None sends a request without a signature.
+        region: the Region of KMS, for the signature.
+        now: returns the time, with a timezone, for the expiry of certificates.
         port: of the proxy. KMS uses 443 only.
-        limits: how long each step may take.
+        limits: see C(Limits).
     """
     matched = _ENDPOINT.fullmatch(str(configuration.get("UriEndpoint")))
     if matched is None:
@@ -147,7 +147,7 @@ def check_proxy(
         text = "The URI path of the store is not one that KMS takes. Give the store the path that its proxy serves."
         return [Check(PATH, Outcome.FAILED, text, INVALID_CONFIGURATION)]
     probe = _Probe(
-        host=matched.group(1).lower(),  # as it is signed
+        host=matched.group(1).lower(),  # as in the signature
         port=port,
         path=f"{path}/health",
         is_vpc=configuration.get("Connectivity") == VPC_ENDPOINT_SERVICE,
@@ -161,12 +161,12 @@ def check_proxy(
 
 
 def _within(seconds: float, work: Callable[[], _T]) -> _T:
-    """Do something that may hang, and leave it alone when its time is up.
+    """Do work that may hang, and abandon it after a timeout.
 
-    The timeout of a socket bounds neither the look-up of a name nor an answer that comes byte by byte; a thread does.
+    The timeout of a socket limits neither the resolution of a name nor an answer that comes byte by byte; a thread does.
 
     Raises:
-        socket.timeout: the time is up.
+        socket.timeout: the work took too long.
     """
     future: Future[_T] = Future()
 
@@ -185,7 +185,7 @@ def _within(seconds: float, work: Callable[[], _T]) -> _T:
 
 @dataclass(frozen=True)
 class _Answer:
-    """What the proxy answered. C(seconds): from the first byte of the request to the last of the answer."""
+    """An answer of the proxy. C(seconds): from the first byte of the request to the last of the answer."""
 
     status: int
     body: bytes
@@ -194,7 +194,7 @@ class _Answer:
     skew: float = 0.0
 
     def content(self) -> Any:
-        """The JSON of the body; None where it is none."""
+        """The JSON of the body; None if it is not JSON."""
         try:
             return json.loads(self.body)
         except (ValueError, RecursionError):
@@ -208,7 +208,7 @@ class _Answer:
 
 @dataclass
 class _Probe:
-    """One look at a proxy; C(found) has the checks, in order."""
+    """The checks of one proxy; C(found) has them in order."""
 
     host: str
     port: int
@@ -224,7 +224,7 @@ class _Probe:
         connection = self._reach()
         if connection is None:
             return
-        # The certificates of this host are read before time is taken. SSL_CERT_FILE names others.
+        # Read the certificates of this host before the time measurement starts. SSL_CERT_FILE names others.
         context = ssl.create_default_context()
         context.minimum_version = ssl.TLSVersion.TLSv1_2
         begun = time.monotonic()
@@ -251,18 +251,18 @@ class _Probe:
         self.found.append(Check(name, Outcome.FAILED, self._without_secret(text), code))
 
     def _without_secret(self, text: str) -> str:
-        """A proxy knows the secret, too, and may tell it in what is quoted here."""
+        """Mask the secret: the proxy knows it, and its answer, which is quoted here, may contain it."""
         secret = self.credential.raw_secret_access_key if self.credential else ""
         return text.replace(str(secret), "********") if secret else text
 
-    def _quote(self, told: Any) -> str:
-        """What the proxy says, fit for a sentence. The secret goes first: what is left of one that is cut is not found."""
-        return _printable(self._without_secret(str(told)))
+    def _quote(self, value: Any) -> str:
+        """Text of the proxy, for a sentence. The secret is masked before the text is cut: a part of it would not be found."""
+        return _printable(self._without_secret(str(value)))
 
-    # 1. The way
+    # 1. The connection
 
     def _reach(self) -> Optional[socket.socket]:
-        """A TCP connection. KMS uses no HTTP proxy, so those of the environment are not used here."""
+        """Open a TCP connection. KMS uses no HTTP proxy, so the proxies of the environment are not used here."""
         try:
             addresses = _within(
                 self.limits.resolve, lambda: socket.getaddrinfo(self.host, self.port, type=socket.SOCK_STREAM)
@@ -292,14 +292,14 @@ class _Probe:
     def _record_unreachable(
         self, fault: str, remedy: str, *, is_of_proxy: bool = True, code: str = NOT_REACHABLE
     ) -> None:
-        """Tell why the proxy is not reached.
+        """Record why the proxy is not reached.
 
         Args:
-            fault: what was seen.
+            fault: what failed.
             remedy: what to do.
-            is_of_proxy: does KMS see the same, as far as can be judged? It resolves names elsewhere, and a firewall that drops
-                what this host sends may let it in.
-            code: that the connect of KMS would end with.
+            is_of_proxy: would KMS probably have the same fault? It resolves names elsewhere, and a firewall that blocks this host
+                may allow it.
+            code: of the failed connect of KMS.
         """
         if self.is_vpc:
             self._record(
@@ -376,14 +376,14 @@ class _Probe:
     # 3. and 4. The request
 
     def _ask(self, secure: ssl.SSLSocket) -> tuple[list[_Answer], Optional[Exception]]:
-        """The answers, and what went wrong where there are none."""
+        """The answers, and the error if there are none."""
         answers: list[_Answer] = []
 
         def ask() -> None:
             secure.settimeout(self.limits.answer)
-            # A connection that is there; http.client follows no redirect, and uses no proxy of the environment.
+            # An existing connection. http.client follows no redirect, and uses no proxy of the environment.
             connection = http.client.HTTPConnection(self.host, self.port)
-            connection.auto_open = 0  # another connection would be one without TLS
+            connection.auto_open = 0  # another connection would not use TLS
             connection.sock = secure
             with contextlib.closing(connection):
                 while self._ask_once(connection, answers):
@@ -392,13 +392,13 @@ class _Probe:
         try:
             _within(self.limits.answer, ask)
         except (OSError, ValueError, http.client.HTTPException) as error:
-            return answers, error  # answers that came before count
+            return answers, error  # answers before the error count
         except _NotSigned as error:
             return [], error
         return answers, None
 
     def _ask_once(self, connection: http.client.HTTPConnection, answers: list[_Answer]) -> bool:
-        """Should the proxy be asked again? One answer in time is enough; so is one that is none, or that took very long."""
+        """Send a request. Returns whether to repeat it: not after a fast answer, an invalid one, or a very slow one."""
         body = json.dumps(
             {"requestMetadata": {"kmsRequestId": str(uuid.uuid4()), "kmsOperation": "KmsHealthCheck"}}
         ).encode()
@@ -407,7 +407,7 @@ class _Probe:
         try:
             connection.request("POST", self.path, body, headers)
         except OSError:
-            # With TLS 1.3, a proxy that wants a client certificate says so after the handshake, and is gone: read that.
+            # With TLS 1.3, a proxy that requires a client certificate sends an alert after the handshake, and closes: read it.
             connection.sock.recv(1)
             raise
         response = connection.getresponse()
@@ -426,10 +426,10 @@ class _Probe:
         return is_of_use and len(answers) < MOST_REQUESTS and SECONDS_OF_KMS < seconds < self.limits.answer / 4
 
     def _headers(self, body: bytes) -> dict[str, str]:
-        """As KMS, sign C(host) and C(x-amz-date) and nothing else.
+        """Sign C(host) and C(x-amz-date) and nothing else, as KMS does.
 
         Raises:
-            _NotSigned: the credential cannot sign; without what the reason was, as that may tell a secret.
+            _NotSigned: the credential cannot sign. Without the reason, which may contain a secret.
         """
         host = self.host if self.port == 443 else f"{self.host}:{self.port}"
         headers = {"Host": host, "Content-Type": "application/json"}
@@ -463,7 +463,7 @@ class _Probe:
             )
         elif reason in _NO_CLIENT_CERTIFICATE:
             self._record_client_certificate(ANSWER, reason)
-        elif isinstance(error, OSError):  # http.client.RemoteDisconnected is one, too
+        elif isinstance(error, OSError):  # including http.client.RemoteDisconnected
             self._fail(
                 ANSWER,
                 NOT_REACHABLE,
@@ -488,13 +488,13 @@ class _Probe:
     # 4. The answer
 
     def _judge_refusal(self, answer: _Answer) -> None:
-        told = answer.error_name()
-        # KMS goes by the errorName. Where there is none, these statuses have but one for a request for health.
-        name = told or _NAMES.get(answer.status, "")
+        error_name = answer.error_name()
+        # KMS uses the errorName. Without one, each of these statuses has only one possible name for a health request.
+        name = error_name or _NAMES.get(answer.status, "")
         is_unsigned = self.credential is None and name in _OF_UNSIGNED
         if name == "InvalidUriPathException":
             self._refused(PATH, INVALID_CONFIGURATION, _WRONG_PATH, answer, path=self.path)
-        elif name:  # else something before the proxy may have answered
+        elif name:  # otherwise something in front of the proxy may have answered
             self._record(PATH, Outcome.PASSED, f"The proxy answers at {self.path}.")
         if self.credential is None:
             self._record_unsigned(is_refused=is_unsigned)
@@ -512,10 +512,10 @@ class _Probe:
         name = answer.error_name()
         status = f"{answer.status} {self._quote(name)}" if name else f"{answer.status}, without an errorName"
         message = content.get("errorMessage") if name and isinstance(content, dict) else None
-        said = f' It says: "{self._quote(message)}".' if message else ""
+        quote = f' It says: "{self._quote(message)}".' if message else ""
         if not name and code != INVALID_RESPONSE:
-            said = f" Without an errorName, KMS may call it {INVALID_RESPONSE}."
-        self._fail(check, code, f"{text.format(status=status, **values)}{said}")
+            quote = f" Without an errorName, KMS may call it {INVALID_RESPONSE}."
+        self._fail(check, code, f"{text.format(status=status, **values)}{quote}")
 
     def _record_unsigned(self, *, is_refused: bool) -> None:
         text = (
@@ -541,9 +541,9 @@ class _Probe:
 
     def _judge_health(self, answer: _Answer) -> None:
         flaws = [f"it is longer than {MOST_BYTES} bytes"] if len(answer.body) > MOST_BYTES else _flaws(answer.content())
-        if flaws:  # so it may be no proxy, and have looked at nothing
-            told = "; ".join(flaws)
-            text = f"KMS cannot use what the proxy answers: {told}. Report it to the vendor of the proxy."
+        if flaws:  # it may not be a proxy, and may have ignored path and signature
+            faults = "; ".join(flaws)
+            text = f"KMS cannot use what the proxy answers: {faults}. Report it to the vendor of the proxy."
             self._fail(ANSWER, INVALID_RESPONSE, text)
             return
         self._record(PATH, Outcome.PASSED, f"The proxy answers at {self.path}.")
@@ -561,12 +561,12 @@ class _Probe:
     def _judge_managers(self, content: Mapping[str, Any]) -> None:
         managers = content["ekmFleetDetails"]
         ailing = [each for each in managers if each["healthStatus"] != "ACTIVE"]
-        told = ", ".join(f"{self._quote(each['id'])} is {each['healthStatus']}" for each in ailing)
+        states = ", ".join(f"{self._quote(each['id'])} is {each['healthStatus']}" for each in ailing)
         count = _count(len(managers), "external key manager")
         if all(each["healthStatus"] == "UNAVAILABLE" for each in managers):
-            self._fail(MANAGERS, NOT_REACHABLE, f"The proxy reaches none of its {count}: {told}. {_FIX_MANAGERS}")
+            self._fail(MANAGERS, NOT_REACHABLE, f"The proxy reaches none of its {count}: {states}. {_FIX_MANAGERS}")
         elif ailing:
-            self._record(MANAGERS, Outcome.WARNING, f"Of {count}, not all are healthy: {told}. {_FIX_MANAGERS}")
+            self._record(MANAGERS, Outcome.WARNING, f"Of {count}, not all are healthy: {states}. {_FIX_MANAGERS}")
         else:
             proxy = f"{self._quote(content['xksProxyModel'])} of {self._quote(content['xksProxyVendor'])}"
             models = ", ".join(sorted({self._quote(each["model"]) for each in managers}))
@@ -582,15 +582,15 @@ class _NotSigned(Exception):
 
 
 def judge_time(shortest: float, handshake: float, *, is_of_health: bool) -> Check:
-    """Is the proxy as fast as KMS needs it?
+    """Check whether the proxy is as fast as KMS needs it.
 
-    KMS measures from its own hosts, which may be nearer to the proxy than this one. A TLS handshake goes to the proxy and back at
-    least once, so what an answer takes beyond that is spent by the proxy, wherever it is asked from.
+    KMS measures from its own hosts, which may be nearer to the proxy than this one. A TLS handshake takes at least one round
+    trip, so the rest of the time of an answer is spent by the proxy, wherever the request comes from.
 
     Args:
-        shortest: what the fastest answer took, in seconds, on a connection that was there.
-        handshake: what the TLS handshake took, in seconds.
-        is_of_health: the answer tells the health. A refusal may be faster than that.
+        shortest: the time of the fastest answer, in seconds, on an open connection.
+        handshake: the time of the TLS handshake, in seconds.
+        is_of_health: does the answer report the health? A refusal may be faster.
     """
     took, limit = _milliseconds(shortest), _milliseconds(SECONDS_OF_KMS)
     if shortest - handshake > SECONDS_OF_KMS:
@@ -613,7 +613,7 @@ def judge_time(shortest: float, handshake: float, *, is_of_health: bool) -> Chec
 
 
 def _connect(addresses: Sequence[Any], seconds: float) -> socket.socket:
-    """Connect to the first address that answers; each has the same part of the time."""
+    """Connect to the first address that answers; each gets the same part of the timeout."""
     error: OSError = OSError("no address")
     for family, kind, protocol, _name, address in addresses:
         connection = socket.socket(family, kind, protocol)
@@ -625,14 +625,14 @@ def _connect(addresses: Sequence[Any], seconds: float) -> socket.socket:
             error = failed
         else:
             connection.settimeout(seconds)
-            # As http.client does for its own connections: else the body waits 40 milliseconds for the headers to be confirmed.
+            # As http.client does for its own connections. Otherwise the body waits 40 milliseconds for the headers' ACK.
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             return connection
     raise error
 
 
 def _reason(error: Exception) -> str:
-    """Why something did not work, in a few words. C(ValueError) is of a name that cannot be one."""
+    """The reason of a failure, in a few words. C(ValueError) comes from an invalid name."""
     if isinstance(error, socket.timeout):
         return "timed out"
     if isinstance(error, OSError):
@@ -653,20 +653,20 @@ def _count(number: int, noun: str) -> str:
 
 
 def _skew(date: Optional[str]) -> float:
-    """How many seconds the clock of the proxy, in its header C(Date), is ahead of the one that requests are signed by."""
+    """How many seconds the clock of the proxy, in its header C(Date), is ahead of the clock of this host."""
     try:
-        told = email.utils.parsedate_to_datetime(date or "")
-        return told.timestamp() - time.time()
+        time_of_proxy = email.utils.parsedate_to_datetime(date or "")
+        return time_of_proxy.timestamp() - time.time()
     except (TypeError, ValueError, IndexError, OverflowError):
         return 0.0
 
 
-# --- TLS: what went wrong, and what to do
+# --- TLS: faults and remedies
 
 _NO_CLIENT_CERTIFICATE = {
     "TLSV13_ALERT_CERTIFICATE_REQUIRED",
     "TLSV1_ALERT_CERTIFICATE_REQUIRED",
-    "SSLV3_ALERT_HANDSHAKE_FAILURE",  # what TLS 1.2 has for it; also for ciphers, which cannot be told apart
+    "SSLV3_ALERT_HANDSHAKE_FAILURE",  # the alert of TLS 1.2, which also covers ciphers: the two cannot be distinguished
     "SSLV3_ALERT_BAD_CERTIFICATE",
 }
 
@@ -732,24 +732,24 @@ _CERTIFICATE_FAULTS: Mapping[int, str] = {
     9: _NOT_YET,
     10: _EXPIRED,
     18: _SELF_SIGNED,
-    19: _UNKNOWN_AUTHORITY,  # its own certificate is served, too
+    19: _UNKNOWN_AUTHORITY,  # the server also sends its own root certificate
     20: _INCOMPLETE,
     21: _INCOMPLETE,
     62: _WRONG_HOST,
-    64: _WRONG_HOST,  # an address in place of a name
+    64: _WRONG_HOST,  # an address instead of a name
 }
 
 
 @dataclass(frozen=True)
 class _Certificate:
-    """A certificate that was not verified: what it says of itself, in a sentence, and when it expires, where that is known."""
+    """A certificate that was not verified: its names and dates, in a sentence, and when it expires, if known."""
 
     text: str
     expiry: Optional[float] = None
 
 
 def _read_certificate(host: str, port: int, limits: Limits) -> _Certificate:
-    """Read a certificate that could not be verified. Nothing is sent over this connection."""
+    """Read a certificate that could not be verified. No data is sent over this connection."""
     try:
         from cryptography import x509
     except ImportError:
@@ -771,14 +771,14 @@ def _read_certificate(host: str, port: int, limits: Limits) -> _Certificate:
             f" {_printable(_names(certificate, x509))}, and was issued by {_printable(certificate.issuer.rfc4514_string())}."
         )
         return _Certificate(text, end.timestamp())
-    except Exception:  # whatever a certificate holds that cannot be read: the fault is told without it
+    except Exception:  # any error in an unreadable certificate: the fault is reported without its details
         return _Certificate("The dates and names in it could not be read.")
 
 
 def _utc(certificate: Any, name: str) -> datetime.datetime:
-    """Before cryptography 42, its times have no timezone."""
-    told: Optional[datetime.datetime] = getattr(certificate, f"{name}_utc", None)
-    return told or getattr(certificate, name).replace(tzinfo=datetime.timezone.utc)
+    """A time of the certificate. Before cryptography 42, it has no timezone."""
+    aware: Optional[datetime.datetime] = getattr(certificate, f"{name}_utc", None)
+    return aware or getattr(certificate, name).replace(tzinfo=datetime.timezone.utc)
 
 
 def _names(certificate: Any, x509: Any) -> str:
@@ -790,7 +790,7 @@ def _names(certificate: Any, x509: Any) -> str:
     return ", ".join(found[:3]) + (" and more" if len(found) > 3 else "") if found else "no host"
 
 
-# --- The answer: what went wrong, and what to do
+# --- The answer: faults and remedies
 
 _NAMES: Mapping[int, str] = {
     401: "AuthenticationFailedException",
@@ -799,7 +799,7 @@ _NAMES: Mapping[int, str] = {
 }
 
 _OF_UNSIGNED = ("AuthenticationFailedException", "AccessDeniedException", "ValidationException")
-"""What a proxy may say to a request without a signature, which tells nothing of what it says to KMS."""
+"""The errors of a proxy for a request without a signature. They do not show how it would answer KMS."""
 
 _WRONG_PATH = (
     "The proxy does not serve the path {path} ({status}). Compare the URI path of the store with the one that the proxy"
@@ -826,7 +826,7 @@ _REFUSALS: Mapping[str, tuple[str, str, str]] = {
         "The proxy does not allow the request ({status}). In the proxy, check the authorization rules for KMS and this key"
         " store.",
     ),
-    # XksProxyUriUnreachableException, as for an answer that comes too late: KMS says of both that it did not come in time.
+    # XksProxyUriUnreachableException, as for a late answer: the message of KMS is the same for both.
     "DependencyTimeoutException": (
         ANSWER,
         TIMED_OUT,
@@ -846,7 +846,7 @@ _REFUSALS: Mapping[str, tuple[str, str, str]] = {
         "The proxy reports an internal error ({status}). Check that its key manager runs and that the proxy reaches it; read the"
         " log of the proxy.",
     ),
-    # The specification has it for health, too, and no exception for that; what is disabled is a setting of the proxy.
+    # The specification allows it for health, too, without an exception for that; the proxy itself decides what it disables.
     "InvalidStateException": (
         ANSWER,
         INVALID_CONFIGURATION,
@@ -854,7 +854,7 @@ _REFUSALS: Mapping[str, tuple[str, str, str]] = {
     ),
 }
 
-# Any other errorName is none for health; without one, KMS says that it cannot interpret the answer.
+# No other errorName is valid for health. Without one, KMS reports that it cannot interpret the answer.
 _OTHER_REFUSAL = (
     ANSWER,
     INVALID_RESPONSE,
@@ -864,7 +864,7 @@ _OTHER_REFUSAL = (
 
 
 def _flaws(content: Any) -> list[str]:
-    """What is wrong with an answer that tells the health; the specification wants all of this."""
+    """The faults of an answer that reports the health. The specification requires all of this."""
     if not isinstance(content, dict):
         return ["it is no JSON object"]
     flaws = [
@@ -896,12 +896,12 @@ def _is_text(value: Any) -> bool:
 
 
 def check_vpc_service(ec2: Any, configuration: Mapping[str, Any], *, store_account: str = "") -> list[Check]:
-    """Is the VPC endpoint service of a proxy as KMS needs it? Nothing is raised: every failure is a check.
+    """Check whether the VPC endpoint service of a proxy is as KMS needs it. Raises nothing: every failure is a check.
 
     Args:
         ec2: a boto3 client for EC2, in the Region of the store.
         configuration: C(XksProxyConfiguration) as KMS describes it, with connectivity C(VPC_ENDPOINT_SERVICE).
-        store_account: the id of the account of the store. Empty where it is not known: then the service may be of another.
+        store_account: the account id of the store. Empty if unknown: then the service may belong to another account.
     """
     name = str(configuration.get("VpcEndpointServiceName") or "")
     owner = str(configuration.get("VpcEndpointServiceOwner") or "")
@@ -934,7 +934,7 @@ def _missing_service(name: str, other: str) -> Check:
             " that it allows KMS; check it with credentials of that account."
         )
         return Check(VPC_SERVICE, Outcome.UNKNOWN, text)
-    # Whether EC2 shows a service to its own account that allows KMS alone, AWS's documents do not say.
+    # AWS's documents do not say whether EC2 shows a service that allows only KMS to its own account.
     text = (
         f"EC2 shows the caller no VPC endpoint service {name} in this Region. If there is none, a connect ends with"
         f" {SERVICE_NOT_FOUND}: create one, or give the store the name of the one that its proxy has. If there is one, it does"
@@ -953,10 +953,10 @@ def _judge_service(
         faults.append(f"it is a service of the type {', '.join(sorted(types)) or 'unknown'}, and must be Interface")
     if service.get("AcceptanceRequired"):
         faults.append("it requires that connections are accepted, and must not")
-    # To another account, EC2 tells only the zones that both use.
+    # To another account, EC2 reports only the zones that both use.
     if len(zones) < 2 and not is_of_other:
-        told = f" ({', '.join(zones)})" if zones else ""
-        faults.append(f"it is in {_count(len(zones), 'Availability Zone')}{told}, and must be in two")
+        names = f" ({', '.join(zones)})" if zones else ""
+        faults.append(f"it is in {_count(len(zones), 'Availability Zone')}{names}, and must be in two")
     faults += _dns_faults(service, configuration)
     if faults:
         text = f"The VPC endpoint service {name} is not as KMS needs it: {'; '.join(faults)}. Fix it in Amazon VPC."
@@ -971,8 +971,8 @@ def _judge_service(
 def _dns_faults(service: Mapping[str, Any], configuration: Mapping[str, Any]) -> list[str]:
     matched = _ENDPOINT.fullmatch(str(configuration.get("UriEndpoint")))
     host = matched.group(1).lower() if matched else ""
-    told = [service, *service.get("PrivateDnsNames", ())]
-    names = sorted({str(each["PrivateDnsName"]).lower() for each in told if each.get("PrivateDnsName")})
+    entries = [service, *service.get("PrivateDnsNames", ())]
+    names = sorted({str(each["PrivateDnsName"]).lower() for each in entries if each.get("PrivateDnsName")})
     if not names:
         return ["it has no private DNS name"]
     faults = []

@@ -26,7 +26,7 @@ from kms_emulator import Control
 from kms_emulator import EmulatorServer
 from kms_emulator import HttpControl
 from kms_emulator import ticker
-from kms_emulator.scheduler.models import known_scheduler
+from kms_emulator.scheduler.models import existing_scheduler
 from kms_emulator.scheduler.responses import OPERATIONS
 from kms_emulator.validation import scheduler_model
 from tests.unit.emulator.schedules import ACCOUNT
@@ -526,7 +526,7 @@ def test_nobody_is_asked_where_there_is_no_schedule(kms: Any, control: Control) 
     kms.list_keys()
     control.advance(10)
     control.reset()
-    assert known_scheduler(ACCOUNT, REGION) is None
+    assert existing_scheduler(ACCOUNT, REGION) is None
 
 
 # Over HTTP
@@ -545,7 +545,7 @@ def test_a_schedule_runs_without_anybody_asking(
         FlexibleTimeWindow=OFF,
         Target=target(store_id, http_control.create_schedule_role()),
     )
-    backend = known_scheduler(ACCOUNT, REGION)
+    backend = existing_scheduler(ACCOUNT, REGION)
     assert backend is not None
     deadline = time.monotonic() + 5
     while not backend.runs.log:

@@ -95,7 +95,8 @@ def test_each_code_has_a_cause_and_a_remedy(code: str, store_type: str) -> None:
 def test_each_code_has_a_runbook_with_its_cause(code: str, store_type: str) -> None:
     failure = diagnose(code, store_type)
     page = page_at(failure.guide)
-    assert title_of(page) == code
+    of_type = {"AWS_CLOUDHSM": "CloudHSM key store", "EXTERNAL_KEY_STORE": "external key store"}[store_type]
+    assert title_of(page) == (f"{code} ({of_type})" if code == "INVALID_CREDENTIALS" else code)
     assert failure.cause in words_of(sections_of(page)["Meaning"])
     assert str(failure).endswith(f" See {failure.guide}.")
 

@@ -55,6 +55,17 @@ def test_what_is_to_be_brought_back_is_not_begun_by_the_first(
     assert result["operations"] == [DISCONNECT, UPDATE, CONNECT]
 
 
+def test_two_requests_are_not_begun_by_the_first(control: Control, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It might be ended between the two."""
+    run = in_two(control, kms_custom_key_store, monkeypatch)
+    store_id = control.create_store(custom_key_store_name="payments")
+    control.set_connection_state(store_id, "FAILED", "NETWORK_ERRORS")
+    result = run(name="payments", state="connected")
+    assert run.first == [LOOK]
+    assert run.second[0] == DISCONNECT
+    assert result["operations"] == [DISCONNECT, CONNECT]
+
+
 def test_a_request_that_is_throttled_at_first_is_made_by_the_second(
     control: Control, monkeypatch: pytest.MonkeyPatch
 ) -> None:

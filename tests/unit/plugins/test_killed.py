@@ -202,3 +202,22 @@ def test_a_note_is_not_spoken_of_where_it_decides_nothing(
     assert warnings == []
     assert "was disconnected at" not in json.dumps(result)
     assert list(home.glob("*/*/*")) == []
+
+
+def test_a_lease_of_a_killed_task_outlives_a_disconnect_that_is_refused(run: ModuleRunner, home: Path) -> None:
+    """Somebody else disconnects the FAILED store first. The store has to come back all the same, in the next run."""
+    begin(run, "change")
+    task = {"name": "payments", **SEQUENCES["change"][2]}
+    assert was_killed(run, 3, applied=True, task=task)
+    store_id = run(name="payments", check=True)["custom_key_store"]["custom_key_store_id"]
+    run.control.set_connection_state(store_id, "FAILED", "NETWORK_ERRORS")
+    run.control.add_intruder(
+        "DisconnectCustomKeyStore",
+        action="SetConnectionState",
+        parameters={"CustomKeyStoreId": store_id, "ConnectionState": "DISCONNECTED"},
+    )
+    for operation in ("UpdateCustomKeyStore", "ConnectCustomKeyStore"):
+        run.control.add_fault(operation, error="AccessDeniedException")
+    assert run(**task)["operations"] == []
+    assert len(list(home.glob("*/*/*"))) == 1
+    assert run(**task)["custom_key_store"]["connection_state"] == "CONNECTED"

@@ -3,7 +3,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Custom key stores for moto's KMS: the six operations, KMS keys in stores, and the states of keys.
 
-In the form of a service of moto's: models, responses, exceptions, urls, and tests. Nothing here knows the rest of the emulator,
-so that the folder can be copied to moto/kms. What a test wants to steer (time, faults, what is behind a store) is added by
-subclasses.
+The package has the structure of a moto service: models, responses, exceptions, urls, and tests. It does not depend on the rest
+of the emulator, so that it can be copied to moto/kms. Subclasses add what tests control: time, faults, clusters and proxies.
 """

@@ -1,7 +1,7 @@
 # Copyright: Contributors to the keyops.aws collection
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What KMS checks of requests around custom key stores, beyond what botocore's model says."""
+"""Checks of requests for custom key stores, in addition to the constraints of botocore's model."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ ORIGINS_IN_STORES = frozenset(ORIGINS.values())
 
 
 def check_create(request: Request, store_type: StoreType, rules: Rules) -> None:
-    """The members of CreateCustomKeyStore that belong together. Raises ValidationException."""
+    """Check that the members of CreateCustomKeyStore fit together. Raises ValidationException."""
     _check_members_of_type(request, store_type)
     missing = [member for member in REQUIRED_ON_CREATE[store_type] if member not in request]
     if missing:
@@ -36,7 +36,7 @@ def check_create(request: Request, store_type: StoreType, rules: Rules) -> None:
 
 
 def check_update(store: CustomKeyStore, request: Request, rules: Rules) -> None:
-    """The members of UpdateCustomKeyStore that fit the store, and at least one. Raises ValidationException."""
+    """Check that UpdateCustomKeyStore has a change, and only members that fit the store. Raises ValidationException."""
     if not set(request) - {"CustomKeyStoreId"}:
         raise ValidationException("The request names no property to change.")
     _check_members_of_type(request, store.custom_key_store_type)
@@ -44,7 +44,7 @@ def check_update(store: CustomKeyStore, request: Request, rules: Rules) -> None:
 
 
 def check_proxy_update(store: CustomKeyStore, request: Request) -> None:
-    """Connectivity changes only together with the endpoint (section 3.2). Raises ValidationException."""
+    """Check that connectivity changes only together with the endpoint (section 3.2). Raises ValidationException."""
     before = store.xks_proxy_configuration
     connectivity = request.get("XksProxyConnectivity", before["Connectivity"])
     if connectivity != before["Connectivity"] and request.get("XksProxyUriEndpoint") in (None, before["UriEndpoint"]):
@@ -55,7 +55,7 @@ def check_proxy_update(store: CustomKeyStore, request: Request) -> None:
 def check_proxy_is_free(wanted: dict[str, str], others: Iterable[CustomKeyStore]) -> None:
     """Raises KMS's errors if another store's proxy has the same address or VPC endpoint service.
 
-    Public endpoints may be shared if the paths differ; a private DNS name may not (CreateCustomKeyStore).
+    Stores can share a public endpoint if the paths differ, but not a private DNS name (CreateCustomKeyStore).
     """
     for other in others:
         used = other.xks_proxy_configuration
@@ -71,7 +71,7 @@ def check_proxy_is_free(wanted: dict[str, str], others: Iterable[CustomKeyStore]
 
 
 def check_key_in_store(request: Request, store: CustomKeyStore) -> None:
-    """The members of CreateKey that fit a store. Raises ValidationException or UnsupportedOperationException."""
+    """Check that the members of CreateKey fit the store. Raises ValidationException or UnsupportedOperationException."""
     origin = ORIGINS[store.custom_key_store_type]
     if request.get("Origin") != origin:
         raise ValidationException(f"The Origin of a KMS key in this custom key store must be {origin}.")
@@ -86,7 +86,7 @@ def check_key_in_store(request: Request, store: CustomKeyStore) -> None:
 
 
 def check_key_outside(request: Request) -> None:
-    """The members of a CreateKey without CustomKeyStoreId. Raises ValidationException."""
+    """Check the members of CreateKey without CustomKeyStoreId. Raises ValidationException."""
     if request.get("Origin") in ORIGINS_IN_STORES or "XksKeyId" in request:
         raise ValidationException("This Origin, and XksKeyId, need a CustomKeyStoreId.")
 

@@ -1,7 +1,7 @@
 # Copyright: Contributors to the keyops.aws collection
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""CloudHSM clusters, as moto's CloudHSM v2 has them, and what KMS asks of them (R20)."""
+"""CloudHSM clusters of moto's CloudHSM v2, and the requirements of KMS (R20)."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from .exceptions import CloudHsmClusterNotFoundException
 from .rules import Rules
 
 CHANGING = frozenset({"MODIFY_IN_PROGRESS", "ROLLBACK_IN_PROGRESS"})
-"""States of a cluster whose HSM type is being changed, or rolled back. It can be read meanwhile (R35)."""
+"""States of a cluster during a change of its HSM type, or a rollback. The cluster can be read meanwhile (R35)."""
 
 
 class Clusters:
     """The clusters of one account and Region.
 
-    A cluster that moto does not have is taken for good, unless the rule clusters_must_exist is on: so a test of custom key
-    stores needs no cluster.
+    A cluster that moto does not have is valid, unless the rule clusters_must_exist is set. So tests of custom key stores need
+    no cluster.
     """
 
     def __init__(self, *, account_id: str, region_name: str, rules: Rules) -> None:
@@ -34,17 +34,17 @@ class Clusters:
         self._rules = rules
 
     def find(self, cluster_id: str) -> Cluster | None:
-        """The cluster with this id, if moto has it, and it is not deleted."""
+        """Return the cluster with this ID, if moto has it and it is not deleted."""
         moto = self.moto_backend()
         cluster: Cluster | None = moto.clusters.get(cluster_id) if moto is not None else None
         return cluster if cluster is not None and cluster.state != "DELETED" else None
 
     def related(self, cluster_id: str, other_id: str) -> bool | None:
-        """Do two clusters share a backup history? None: nothing is known of one of them."""
+        """Whether two clusters share a backup history. None: one of them is unknown."""
         return True if cluster_id == other_id else None
 
     def check(self, cluster_id: str) -> None:
-        """Is a cluster fit for CreateCustomKeyStore and UpdateCustomKeyStore? Raises KMS's errors (R20)."""
+        """Check a cluster for CreateCustomKeyStore and UpdateCustomKeyStore. Raises KMS's errors (R20)."""
         cluster = self.find(cluster_id)
         if cluster is None:
             if self.is_missing(cluster_id):
@@ -54,10 +54,10 @@ class Clusters:
         self._check_hsms(cluster)
 
     def check_for_key(self, cluster_id: str) -> None:
-        """Is a cluster fit for CreateKey, whose only error for clusters is CloudHsmClusterInvalidConfigurationException? (R34)"""
+        """Check a cluster for CreateKey, whose only error for clusters is CloudHsmClusterInvalidConfigurationException (R34)."""
         cluster = self.find(cluster_id)
-        gone = cluster is None and self.is_missing(cluster_id)
-        if gone or (cluster is not None and cluster.state != "ACTIVE"):
+        missing = cluster is None and self.is_missing(cluster_id)
+        if missing or (cluster is not None and cluster.state != "ACTIVE"):
             raise CloudHsmClusterInvalidConfigurationException(
                 "The CloudHSM cluster of the custom key store is not active."
             )
@@ -71,7 +71,7 @@ class Clusters:
             )
 
     def failure(self, cluster_id: str) -> str | None:
-        """Why KMS cannot connect to a cluster: a ConnectionErrorCode, or the exception of a fast failure (R2)."""
+        """Return the reason for a failing connect: a ConnectionErrorCode, or the exception of a fast failure (R2)."""
         cluster = self.find(cluster_id)
         if cluster is not None and cluster.state in CHANGING and not self._rules.connect_is_refused_while_hsms_change:
             return "INTERNAL_ERROR"
@@ -89,17 +89,17 @@ class Clusters:
         return "INSUFFICIENT_CLOUDHSM_HSMS" if self.active_hsms(cluster) == [] else None
 
     def active_hsms(self, cluster: Cluster) -> list[dict[str, Any]] | None:
-        """The HSMs of a cluster that are ACTIVE. None: nothing is known of HSMs, as moto has no CreateHsm."""
+        """Return the ACTIVE HSMs of a cluster. None: unknown, because moto has no CreateHsm."""
         return None
 
     def is_missing(self, cluster_id: str) -> bool:
-        """Does an id that find() does not find stand for a cluster that is not there?"""
+        """Whether an ID that find() does not find counts as a missing cluster."""
         return self._rules.clusters_must_exist
 
     def moto_backend(self) -> CloudHSMV2Backend | None:
-        """moto's CloudHSM v2; None in a Region that has none."""
+        """Return moto's CloudHSM v2, or None if the Region has none."""
         account = cloudhsmv2_backends[self._account_id]
         if self._region_name not in account:
             return None
-        # Not get(): moto makes a Region's backend when it is asked for like this.
+        # Not get(): only this access makes moto create the backend of the Region.
         return account[self._region_name]

@@ -1,9 +1,9 @@
 # Copyright: Contributors to the keyops.aws collection
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""KMS's errors around custom key stores. The class name is the error code.
+"""KMS's errors for custom key stores. The class name is the error code.
 
-Where clients are known to match on a text, it is KMS's own; the others are worded here.
+The messages that clients are known to match on are AWS's texts. The others are not.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from moto.core.exceptions import JsonRESTError
 
 
 class KmsError(JsonRESTError):
-    """An error answer of KMS, HTTP 400 unless a subclass says otherwise."""
+    """An error response of KMS, with HTTP 400 unless a subclass overrides it."""
 
     code: int = 400
     default_message: ClassVar[str] = "The request failed."
@@ -164,7 +164,7 @@ class XksProxyVpcEndpointServiceNotFoundException(KmsError):
 
 
 def error_for(error_code: str) -> KmsError:
-    """The error answer for an error code. Raises KeyError for one that has no class."""
+    """Return the error for an error code. Raises KeyError for a code without a class."""
     return {error.__name__: error for error in _subclasses(KmsError)}[error_code]()
 
 

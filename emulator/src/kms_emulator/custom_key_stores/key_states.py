@@ -1,10 +1,10 @@
 # Copyright: Contributors to the keyops.aws collection
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the state and the origin of a KMS key allow (KMS developer guide, "Key states of AWS KMS keys"; R5, R33).
+"""The operations that the state and the origin of a KMS key allow (KMS developer guide, "Key states of AWS KMS keys"; R5, R33).
 
-Two tables: which states an operation bears, and which operations are for no key in a custom key store at all. The texts of the
-errors are KMS's own, as clients match on them.
+Two tables: the key states that each operation allows, and the operations that no key in a custom key store supports. The error
+messages are AWS's texts, because clients match on them.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ CRYPTOGRAPHIC_OPERATIONS = frozenset(
         "VerifyMac",
     }
 )
-"""Operations that use a key, and that GetKeyLastUsage tells of."""
+"""Operations that use a key, and that GetKeyLastUsage reports."""
 
 USES: dict[str, frozenset[str]] = {
     "Decrypt": frozenset({"DECRYPT"}),
@@ -54,7 +54,7 @@ USES: dict[str, frozenset[str]] = {
     "GenerateDataKey": frozenset({"ENCRYPT"}),
     "GenerateDataKeyWithoutPlaintext": frozenset({"ENCRYPT"}),
 }
-"""What an external key has to be good for. ReEncrypt wants one of each of its two keys."""
+"""The required usage of an external key. ReEncrypt requires one of them from each of its two keys."""
 
 STATES: dict[str, frozenset[str]] = {
     **dict.fromkeys(
@@ -76,7 +76,7 @@ STATES: dict[str, frozenset[str]] = {
     "CreateGrant": frozenset({ENABLED, UNAVAILABLE}),
     "CancelKeyDeletion": frozenset({PENDING_DELETION}),
 }
-"""The key states in which an operation is carried out; one that is not listed bears any state, or is for no key in a store."""
+"""The key states that an operation allows. An unlisted operation allows any state, or supports no key in a store."""
 
 
 def _origin(key: Key, operation: str) -> JsonRESTError:
@@ -105,12 +105,12 @@ LENIENT = frozenset(
         "UpdateKeyDescription",
     }
 )
-"""Where moto bears any state of a key that is in no custom key store, and its own tests want it so."""
+"""Operations for which moto allows any state of a key outside of custom key stores. moto's own tests require that."""
 
 
-Refusal = Callable[[Key, str], JsonRESTError]
+ErrorFactory = Callable[[Key, str], JsonRESTError]
 
-NEVER_IN_STORES: dict[str, Refusal] = dict.fromkeys(
+NEVER_IN_STORES: dict[str, ErrorFactory] = dict.fromkeys(
     (
         "DeleteImportedKeyMaterial",
         "DisableKeyRotation",
@@ -123,24 +123,24 @@ NEVER_IN_STORES: dict[str, Refusal] = dict.fromkeys(
     ),
     _origin,
 ) | dict.fromkeys(("ReplicateKey", "UpdatePrimaryRegion"), _single_region)
-"""Refused for a key in a custom key store, whatever its state (R33)."""
+"""Rejected for a key in a custom key store, in any state (R33)."""
 
-NEVER_WITH_SYMMETRIC_KEYS: dict[str, Refusal] = {
+NEVER_WITH_SYMMETRIC_KEYS: dict[str, ErrorFactory] = {
     **dict.fromkeys(
         ("Decapsulate", "DeriveSharedSecret", "Encapsulate", "GenerateMac", "Sign", "Verify", "VerifyMac"), _usage
     ),
     "GetPublicKey": _spec,
 }
-"""Refused for a symmetric encryption key, the only kind that a custom key store has, once its state is found good."""
+"""Rejected for a symmetric encryption key, the only type in custom key stores, after the check of its state."""
 
 NEVER_WITH_KEYS_OF_STORES = NEVER_WITH_SYMMETRIC_KEYS | dict.fromkeys(
     ("GenerateDataKeyPair", "GenerateDataKeyPairWithoutPlaintext"), _origin
 )
-"""The same for a key in a custom key store: it makes no pairs of data keys either."""
+"""The same for a key in a custom key store, which does not support data key pairs either."""
 
 
 def in_store(key: Key) -> bool:
-    """Is a KMS key in a custom key store?"""
+    """Whether a KMS key is in a custom key store."""
     return key.origin in ORIGINS.values()
 
 

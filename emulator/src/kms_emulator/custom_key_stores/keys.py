@@ -21,37 +21,39 @@ from .rules import ORIGINS
 from .rules import ConnectionState
 from .stores import CustomKeyStore
 
-SeenState = Callable[[CustomKeyStore], str]
-"""Tells the connection state of a store that the KMS keys in it follow."""
+VisibleState = Callable[[CustomKeyStore], str]
+"""Returns the visible connection state of a store, which its KMS keys follow."""
 
 
 class CustomStoreKey(Key):
-    """A KMS key in a custom key store. Made from a key of moto's, as of its class; it takes that key's place."""
+    """A KMS key in a custom key store. Created from a key of moto's class, which it replaces."""
 
     store: CustomKeyStore
     xks_key_id: str | None
-    _seen_state: SeenState
+    _visible_state: VisibleState
 
     @classmethod
-    def move(cls, key: Key, store: CustomKeyStore, xks_key_id: str | None, seen_state: SeenState) -> CustomStoreKey:
-        """Make a key one in a store."""
+    def move(
+        cls, key: Key, store: CustomKeyStore, xks_key_id: str | None, visible_state: VisibleState
+    ) -> CustomStoreKey:
+        """Move a key into a store, in place."""
         state, enabled = key.key_state, key.enabled
         for name in ("key_state", "enabled"):
-            # Properties here.
+            # They are properties of this class.
             key.__dict__.pop(name)
         key.__class__ = cls
         moved = cast(CustomStoreKey, key)
         moved.store = store
         moved.xks_key_id = xks_key_id
-        moved._seen_state = seen_state
+        moved._visible_state = visible_state
         moved.origin = ORIGINS[store.custom_key_store_type]
         moved.key_state, moved.enabled = state, enabled
         return moved
 
     @property
     def key_state(self) -> str:
-        """Unavailable while the store is not seen connected, except for a key that is pending deletion (R5)."""
-        connected = self._seen_state(self.store) == ConnectionState.CONNECTED
+        """Unavailable unless the visible state of the store is CONNECTED, or the key is pending deletion (R5)."""
+        connected = self._visible_state(self.store) == ConnectionState.CONNECTED
         return self._own_state if connected or self._own_state == PENDING_DELETION else UNAVAILABLE
 
     @key_state.setter
@@ -60,7 +62,7 @@ class CustomStoreKey(Key):
 
     @property
     def enabled(self) -> bool:
-        """Is the key's state Enabled?"""
+        """Whether the key's state is Enabled."""
         return self._enabled and self.key_state == ENABLED
 
     @enabled.setter
@@ -68,7 +70,7 @@ class CustomStoreKey(Key):
         self._enabled = enabled
 
     def to_dict(self) -> dict[str, Any]:
-        """The key as DescribeKey returns it; what does not fit its kind is absent."""
+        """Return the key as in DescribeKey, without members that do not apply."""
         answer: dict[str, Any] = super().to_dict()
         extra = {
             "CustomKeyStoreId": self.store.custom_key_store_id,
@@ -80,8 +82,8 @@ class CustomStoreKey(Key):
         return answer
 
 
-def another(template: Key) -> Key:
-    """A new key like another one, made without the time that moto takes for an asymmetric key that it never uses."""
+def copy_key(template: Key) -> Key:
+    """Create a new key from a template. Faster than moto, which generates an asymmetric key for each key."""
     key = copy.copy(template)
     key.id = generate_key_id()
     key.arn = f"{template.arn.rsplit('/', 1)[0]}/{key.id}"

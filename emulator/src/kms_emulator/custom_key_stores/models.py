@@ -1,7 +1,7 @@
 # Copyright: Contributors to the keyops.aws collection
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""moto's KMS with custom key stores: the six operations on them, and keys whose states count."""
+"""moto's KMS with custom key stores: the six operations, and enforced key states."""
 
 from __future__ import annotations
 
@@ -68,36 +68,36 @@ class CustomKeyStoreBackend(KmsBackend):
         self.custom_key_stores: dict[str, CustomKeyStore] = {}
         self.backing: Backing = Backing(account_id=self.account_id, region_name=region_name, rules=self.rules)
 
-    # What a subclass may tell otherwise
+    # Hooks for subclasses
 
     def now(self) -> float:
-        """The time that answers tell, in seconds since the epoch."""
+        """Return the time for responses, in seconds since the epoch."""
         return round(time.time(), 3)
 
     def elapsed(self) -> float:
-        """The time that transitions take, in seconds from any beginning."""
+        """Return the time for transitions, in seconds from an arbitrary start."""
         return time.monotonic()
 
-    def seen(self, truth: dict[str, Description]) -> list[Description]:
-        """All stores as DescribeCustomKeyStores shows them, oldest first. Truth: the stores as they are, by id."""
-        return sorted(truth.values(), key=sort_key)
+    def visible_stores(self, actual: dict[str, Description]) -> list[Description]:
+        """Return all stores as in DescribeCustomKeyStores, oldest first. Actual: their actual states, by ID."""
+        return sorted(actual.values(), key=sort_key)
 
-    def seen_state(self, store: CustomKeyStore) -> str:
-        """The connection state of a store that the keys in it follow."""
+    def visible_state(self, store: CustomKeyStore) -> str:
+        """Return the visible connection state of a store, which its keys follow."""
         return store.connection.status
 
-    def changing(self, identifier: str, before: Description | None) -> None:
-        """A store or a key is about to change. Before: what was shown of a store; None: it is new."""
+    def before_change(self, identifier: str, before: Description | None) -> None:
+        """Hook before a change of a store or key. Before: the store before the change; None: it is new."""
 
-    # KMS's operations. Each takes the members of its request, and returns those of its answer.
+    # KMS operations. Each takes the members of the request, and returns those of the response.
 
     def create_custom_key_store(self, request: Request) -> dict[str, str]:
-        """CreateCustomKeyStore, or the store that is there already (R27). Errors: section 3.7, R20, R22, R30."""
+        """CreateCustomKeyStore. Returns an existing identical store (R27). Errors: section 3.7, R20, R22, R30."""
         store_type = StoreType(request.get("CustomKeyStoreType", StoreType.AWS_CLOUDHSM))
         check_create(request, store_type, self.rules)
-        twin = self._twin(request) if store_type is StoreType.AWS_CLOUDHSM else None
-        if twin is not None:
-            return {"CustomKeyStoreId": twin.custom_key_store_id}
+        identical = self._find_identical(request) if store_type is StoreType.AWS_CLOUDHSM else None
+        if identical is not None:
+            return {"CustomKeyStoreId": identical.custom_key_store_id}
         self._check_name_is_free(request["CustomKeyStoreName"], owner=None)
         if len(self.custom_key_stores) >= self.rules.custom_key_store_quota:
             raise LimitExceededException("This account has as many custom key stores as it may have in this Region.")
@@ -106,13 +106,13 @@ class CustomKeyStoreBackend(KmsBackend):
         self.backing.check_new(request, store_type, self._others(None))
         return {"CustomKeyStoreId": self._add(request, store_type)}
 
-    def _twin(self, request: Request) -> CustomKeyStore | None:
-        """A disconnected CloudHSM store with all the values of a create request (R27)."""
+    def _find_identical(self, request: Request) -> CustomKeyStore | None:
+        """Return a disconnected CloudHSM store with all values of a create request, if any (R27)."""
         for store in self.custom_key_stores.values():
             if (
                 store.has_values_of(request)
                 and store.connection.status is ConnectionState.DISCONNECTED
-                and self.backing.was_told(store, request)
+                and self.backing.password_matches(store, request)
             ):
                 return store
         return None
@@ -128,17 +128,17 @@ class CustomKeyStoreBackend(KmsBackend):
             connection=Connection(self.elapsed, self.rules),
         )
         self.custom_key_stores[store_id] = store
-        self.backing.accepted(store, request)
-        self.changing(store_id, None)
+        self.backing.record_secrets(store, request)
+        self.before_change(store_id, None)
         return store_id
 
     def describe_custom_key_stores(self, request: Request) -> dict[str, Any]:
-        """DescribeCustomKeyStores: one by id or name, else all by pages; an unknown one is an error (R32)."""
+        """DescribeCustomKeyStores: one store by ID or name, or all in pages. An unknown store is an error (R32)."""
         if "CustomKeyStoreId" in request and "CustomKeyStoreName" in request:
             raise ValidationException("Give the id or the name of a custom key store, not both.")
         wanted = {name: request[name] for name in ("CustomKeyStoreId", "CustomKeyStoreName") if name in request}
-        seen = self.seen({key: store.describe() for key, store in self.custom_key_stores.items()})
-        entries = [entry for entry in seen if wanted.items() <= entry.items()]
+        visible = self.visible_stores({key: store.describe() for key, store in self.custom_key_stores.items()})
+        entries = [entry for entry in visible if wanted.items() <= entry.items()]
         if wanted and not entries:
             raise CustomKeyStoreNotFoundException()
         found, rest = page(
@@ -150,7 +150,7 @@ class CustomKeyStoreBackend(KmsBackend):
         )
         for entry in found:
             if entry["CustomKeyStoreId"] in self.custom_key_stores:
-                # For moto's transitions that progress by how often they are looked at.
+                # For moto's transitions that progress with each describe request.
                 self.custom_key_stores[entry["CustomKeyStoreId"]].connection.advance()
         return {"CustomKeyStores": found, **rest}
 
@@ -158,31 +158,31 @@ class CustomKeyStoreBackend(KmsBackend):
         """ConnectCustomKeyStore: from DISCONNECTED (section 3.1); may fail fast (R2)."""
         store = self._store(request)
         state = store.connection.status
-        under_way = state in (ConnectionState.CONNECTED, ConnectionState.CONNECTING)
-        if under_way and self.rules.connect_when_connected_is_valid:
+        accepted = state in (ConnectionState.CONNECTED, ConnectionState.CONNECTING)
+        if accepted and self.rules.connect_when_connected_is_valid:
             return {}
         self._check_state(store, {ConnectionState.DISCONNECTED}, "connected")
         outcome = self.backing.connect(store)
         if outcome in FAST_FAILURES:
             raise error_for(outcome)
-        self._changing(store)
+        self._before_change(store)
         self._connect(store, outcome)
         return {}
 
     def _connect(self, store: CustomKeyStore, outcome: str) -> None:
-        store.connection.connect(outcome, functools.partial(self.backing.connected, store))
+        store.connection.connect(outcome, functools.partial(self.backing.on_connected, store))
 
     def disconnect_custom_key_store(self, request: Request) -> dict[str, str]:
-        """DisconnectCustomKeyStore: aborts a connect; the only way out of FAILED; not idempotent (section 3.1)."""
+        """DisconnectCustomKeyStore: aborts a connect, and is the only way to leave FAILED. Not idempotent (section 3.1)."""
         store = self._store(request)
         allowed = {ConnectionState.CONNECTED, ConnectionState.CONNECTING, ConnectionState.FAILED}
         self._check_state(store, allowed, "disconnected")
-        self._changing(store)
+        self._before_change(store)
         store.connection.disconnect()
         return {}
 
     def update_custom_key_store(self, request: Request) -> dict[str, str]:
-        """UpdateCustomKeyStore: all or nothing, by the table in section 3.2."""
+        """UpdateCustomKeyStore: atomic, by the table in section 3.2."""
         store = self._store(request)
         check_update(store, request, self.rules)
         self._check_update_state(store, set(request) - {"CustomKeyStoreId"})
@@ -192,9 +192,9 @@ class CustomKeyStoreBackend(KmsBackend):
         if "NewCustomKeyStoreName" in request:
             self._check_name_is_free(request["NewCustomKeyStoreName"], owner=store)
         self.backing.check_change(store, request, self._others(store))
-        self._changing(store)
+        self._before_change(store)
         store.update(request)
-        self.backing.accepted(store, request)
+        self.backing.record_secrets(store, request)
         return {}
 
     def _check_update_state(self, store: CustomKeyStore, members: set[str]) -> None:
@@ -208,12 +208,12 @@ class CustomKeyStoreBackend(KmsBackend):
             )
 
     def delete_custom_key_store(self, request: Request) -> dict[str, str]:
-        """DeleteCustomKeyStore: only while DISCONNECTED, and without any KMS key, pending deletion or not (R26)."""
+        """DeleteCustomKeyStore: only while DISCONNECTED and without KMS keys, including keys pending deletion (R26)."""
         store = self._store(request)
         self._check_state(store, {ConnectionState.DISCONNECTED}, "deleted")
         if any(self._keys_in(store)):
             raise CustomKeyStoreHasCMKsException()
-        self._changing(store)
+        self._before_change(store)
         del self.custom_key_stores[store.custom_key_store_id]
         self.backing.forget(store)
         return {}
@@ -221,14 +221,14 @@ class CustomKeyStoreBackend(KmsBackend):
     # KMS keys
 
     def create_key(self, *args: Any, **kwargs: Any) -> Key:
-        """moto's, but created at the time that this KMS tells."""
+        """moto's, with the creation date of this KMS's clock."""
         key = super().create_key(*args, **kwargs)
         key.creation_date = self.now()
-        self.changing(key.id, None)
+        self.before_change(key.id, None)
         return key
 
     def store_for_key(self, request: Request) -> CustomKeyStore | None:
-        """The store that CreateKey names, if any: CONNECTED, and fit for such a key (section 3.1, R20, R34)."""
+        """Return the store of CreateKey, if any. It must be CONNECTED, and support the key (section 3.1, R20, R34)."""
         if "CustomKeyStoreId" not in request:
             check_key_outside(request)
             return None
@@ -241,50 +241,50 @@ class CustomKeyStoreBackend(KmsBackend):
         return store
 
     def move_key(self, key: Key, store: CustomKeyStore, xks_key_id: str | None) -> CustomStoreKey:
-        """Make a key that was just created one in a store."""
-        return CustomStoreKey.move(key, store, xks_key_id, self.seen_state)
+        """Move a new key into a store."""
+        return CustomStoreKey.move(key, store, xks_key_id, self.visible_state)
 
     def enable_key(self, key_id: str) -> None:
-        """moto's, for ARNs, too."""
+        """moto's, also for ARNs."""
         super().enable_key(self.get_key_id(key_id))
 
     def disable_key(self, key_id: str) -> None:
-        """moto's, for ARNs, too."""
+        """moto's, also for ARNs."""
         super().disable_key(self.get_key_id(key_id))
 
     def schedule_key_deletion(self, key_id: str, pending_window_in_days: int) -> float:
-        """ScheduleKeyDeletion. Returns when the key will be gone: seconds since the epoch."""
+        """ScheduleKeyDeletion. Returns the deletion date, in seconds since the epoch."""
         key = self.keys[self.get_key_id(key_id)]
         due = self.now() + pending_window_in_days * 86400
         key.enabled = False
         key.key_state = PENDING_DELETION
-        # moto wants it without a zone, and means UTC.
+        # moto expects UTC without a time zone.
         key.deletion_date = datetime.datetime.fromtimestamp(due, datetime.timezone.utc).replace(tzinfo=None)
         return due
 
     def cancel_key_deletion(self, key_id: str) -> None:
-        """moto's, for ARNs, too: the key is Disabled then."""
+        """moto's, also for ARNs. The key is then Disabled."""
         super().cancel_key_deletion(self.get_key_id(key_id))
 
     def list_keys_page(self, limit: int, marker: str | None) -> dict[str, Any]:
-        """ListKeys' answer, in pages; moto's own has but one. Raises InvalidMarkerException."""
+        """ListKeys in pages; moto's has only one. Raises InvalidMarkerException."""
         prefix = f"keys {self.account_id} {self.region_name} "
         found, rest = page(self.key_ids(), str, limit=limit, marker=marker, prefix=prefix)
         return {"Keys": [{"KeyArn": self.keys[key_id].arn, "KeyId": key_id} for key_id in found], **rest}
 
     def key_ids(self) -> list[str]:
-        """The ids of all keys that ListKeys shows, sorted."""
+        """Return the IDs of all keys that ListKeys returns, sorted."""
         return sorted(self.keys)
 
     def check_use(self, operation: str, keys: list[Key]) -> None:
-        """Can KMS use these keys, whose states allow it? Of ReEncrypt's, the source comes first. Raises KMS's errors."""
+        """Check that KMS can use these keys, whose states allow it. ReEncrypt: source key first. Raises KMS's errors."""
         uses = [{"DECRYPT"}, {"ENCRYPT"}] if operation == "ReEncrypt" else [USES.get(operation, frozenset())]
         for key, use in zip(keys, uses, strict=False):
             if isinstance(key, CustomStoreKey) and key.key_state == ENABLED:
                 self.backing.check_use(key, use)
 
     def check_random_source(self, request: Request) -> None:
-        """The store that GenerateRandom names, if any, must be a CloudHSM store that works (R24)."""
+        """Check that the store of GenerateRandom, if any, is a working CloudHSM store (R24)."""
         if "NumberOfBytes" not in request:
             raise ValidationException("NumberOfBytes is required.")
         if "CustomKeyStoreId" not in request:
@@ -296,7 +296,7 @@ class CustomKeyStoreBackend(KmsBackend):
         if self.backing.failure(store) is not None:
             raise DependencyTimeoutException()
 
-    # What the operations share
+    # Shared by the operations
 
     def _store(self, request: Request) -> CustomKeyStore:
         store_id = request["CustomKeyStoreId"]
@@ -327,13 +327,13 @@ class CustomKeyStoreBackend(KmsBackend):
     def _keys_in(self, store: CustomKeyStore) -> Iterator[CustomStoreKey]:
         return (key for key in self.keys.values() if isinstance(key, CustomStoreKey) and key.store is store)
 
-    def _changing(self, store: CustomKeyStore) -> None:
-        self.changing(store.custom_key_store_id, store.describe())
+    def _before_change(self, store: CustomKeyStore) -> None:
+        self.before_change(store.custom_key_store_id, store.describe())
 
 
 def backends() -> Mapping[str, Mapping[str, CustomKeyStoreBackend]]:
-    """All of KMS: by account, then by Region, once moto's KMS is one with custom key stores."""
-    # Not imported above: moto's module may be the one that imports this one.
+    """Return the backends of KMS, by account, then by Region. moto's KMS must use CustomKeyStoreBackend."""
+    # Imported here because moto's module may import this one.
     from moto.kms.models import kms_backends
 
     return cast(Mapping[str, Mapping[str, CustomKeyStoreBackend]], kms_backends)

@@ -1,7 +1,7 @@
 # Copyright: Contributors to the keyops.aws collection
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Answers in pages, with markers that fit one account, Region and listing only."""
+"""Pagination, with markers that are valid for one account, Region and listing only."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ T = TypeVar("T")
 def page(
     entries: list[T], key: Callable[[T], str], *, limit: int, marker: str | None, prefix: str
 ) -> tuple[list[T], dict[str, Any]]:
-    """One page of entries, which are sorted by key, and the answer's Truncated and NextMarker.
+    """Return one page of entries, which are sorted by key, and the members Truncated and NextMarker.
 
-    Raises InvalidMarkerException for a marker that was not made with this prefix.
+    Raises InvalidMarkerException for a marker with another prefix.
     """
     start = bisect_right(entries, _last(marker, prefix), key=key) if marker is not None else 0
     found = entries[start : start + limit]

@@ -1,7 +1,7 @@
 # Copyright: Contributors to the keyops.aws collection
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""KMS requests and their answers: moto's, with custom key stores, and with keys whose states count."""
+"""KMS requests and responses: moto's, with custom key stores and enforced key states."""
 
 from __future__ import annotations
 
@@ -36,20 +36,20 @@ KEY_MEMBERS = ("KeyId", "SourceKeyId", "DestinationKeyId", "TargetKeyId")
 RE_ENCRYPT_SIDES = ("SourceEncryptionAlgorithm", "DestinationEncryptionAlgorithm")
 
 SYMMETRIC = "SYMMETRIC_DEFAULT"
-"""The key spec of symmetric encryption keys, and the name of the only algorithm that they have."""
+"""The key spec of symmetric encryption keys, and the name of their only algorithm."""
 
 GRANT_OPERATIONS = ("CreateGrant", "ListGrants", "RetireGrant", "RevokeGrant")
-"""Operations by which moto looks for a key without asking whether it is there."""
+"""Operations for which moto does not check whether the key exists."""
 
 PENDING_WINDOW = range(7, 31)
-"""Days that a key may be pending deletion."""
+"""Valid waiting periods before a key is deleted, in days."""
 
 
 class CustomKeyStoreResponse(KmsResponse):
-    """One KMS request and its answer."""
+    """Handles one KMS request."""
 
     request_id = ""
-    """A UUID, made for each request; each has an object of this class."""
+    """A UUID. Each request has its own object of this class."""
 
     @property
     def kms_backend(self) -> CustomKeyStoreBackend:
@@ -83,7 +83,7 @@ class CustomKeyStoreResponse(KmsResponse):
     # KMS keys
 
     def create_key(self) -> str:
-        """moto's, and then into a custom key store."""
+        """moto's; then moves the key into the custom key store, if any."""
         request = self._members()
         store = self.kms_backend.store_for_key(request)
         key = self.kms_backend.keys[json.loads(super().create_key())["KeyMetadata"]["KeyId"]]
@@ -94,7 +94,7 @@ class CustomKeyStoreResponse(KmsResponse):
         return json.dumps(key.to_dict())
 
     def schedule_key_deletion(self) -> str:
-        """ScheduleKeyDeletion; moto's tells less, and lets any number of days be."""
+        """ScheduleKeyDeletion. moto's returns fewer members, and accepts any number of days."""
         request = self._members()
         days = request.get("PendingWindowInDays", 30)
         if days not in PENDING_WINDOW:
@@ -110,17 +110,17 @@ class CustomKeyStoreResponse(KmsResponse):
         )
 
     def cancel_key_deletion(self) -> str:
-        """CancelKeyDeletion; moto's repeats the id that it was given."""
+        """CancelKeyDeletion. moto's returns the ID of the request instead of the ARN."""
         key = self._key(self._members()["KeyId"])
         self.kms_backend.cancel_key_deletion(key.id)
         return json.dumps({"KeyId": key.arn})
 
     def encrypt(self) -> str:
-        """moto's, with the algorithm."""
+        """moto's, and the algorithm."""
         return _with(super().encrypt(), EncryptionAlgorithm=self._algorithm("EncryptionAlgorithm"))
 
     def decrypt(self) -> str:
-        """moto's, with the algorithm; and with KMS's error for a wrong key, where one of the two is in a custom key store."""
+        """moto's, and the algorithm. A wrong key is an error, if one of the two keys is in a custom key store."""
         request = self._members()
         named = self._find(request["KeyId"]) if "KeyId" in request else None
         if named is not None:
@@ -132,7 +132,7 @@ class CustomKeyStoreResponse(KmsResponse):
         return _with(super().decrypt(), EncryptionAlgorithm=self._algorithm("EncryptionAlgorithm"))
 
     def re_encrypt(self) -> str:
-        """moto's, with the algorithms, and with KMS's error for a wrong source key, at which moto does not look."""
+        """moto's, and the algorithms. A wrong source key, which moto does not check, is an error."""
         answer = json.loads(super().re_encrypt())
         request = self._members()
         source = self._find(request["SourceKeyId"]) if "SourceKeyId" in request else None
@@ -144,7 +144,7 @@ class CustomKeyStoreResponse(KmsResponse):
         return str(self._members().get(member, SYMMETRIC))
 
     def replicate_key(self) -> str:
-        """moto's, for ARNs, too, and for multi-Region keys only."""
+        """moto's, also for ARNs, and for multi-Region keys only."""
         request = self._members()
         key = self._key(request["KeyId"])
         if not key.multi_region:
@@ -154,7 +154,7 @@ class CustomKeyStoreResponse(KmsResponse):
         return answer
 
     def generate_random(self) -> str:
-        """moto's; of a custom key store, too (R24)."""
+        """moto's, also with a custom key store (R24)."""
         self.kms_backend.check_random_source(self._members())
         answer: str = super().generate_random()
         return answer
@@ -165,11 +165,11 @@ class CustomKeyStoreResponse(KmsResponse):
         return json.dumps(self.kms_backend.list_keys_page(request.get("Limit", DEFAULT_PAGE), request.get("Marker")))
 
     def get_key_policy(self) -> str:
-        """moto's; a PolicyName need not be given."""
+        """moto's, with an optional PolicyName."""
         return self._with_default_policy(super().get_key_policy)
 
     def put_key_policy(self) -> str:
-        """moto's; a PolicyName need not be given."""
+        """moto's, with an optional PolicyName."""
         return self._with_default_policy(super().put_key_policy)
 
     def _with_default_policy(self, answer: Any) -> str:
@@ -177,36 +177,36 @@ class CustomKeyStoreResponse(KmsResponse):
         return str(answer())
 
     def list_grants(self) -> str:
-        """moto's, without a member that KMS does not have."""
+        """moto's, without a member that KMS does not return."""
         return _without(super().list_grants(), "GrantCount")
 
     def list_retirable_grants(self) -> str:
-        """moto's, without a member that KMS does not have."""
+        """moto's, without a member that KMS does not return."""
         return _without(super().list_retirable_grants(), "GrantCount")
 
     def retire_grant(self) -> str:
-        """moto's, which fails if nothing says which grant."""
+        """moto's, which crashes if the request does not identify a grant."""
         request = self._members()
         if "GrantToken" not in request and not {"KeyId", "GrantId"} <= set(request):
             raise ValidationException("A grant is named by its GrantToken, or by its KeyId and GrantId.")
         return str(super().retire_grant())
 
     def list_key_rotations(self) -> str:
-        """moto's, with the error that KMS has for a marker."""
+        """moto's, with KMS's error for an invalid marker."""
         try:
             return str(super().list_key_rotations())
         except InvalidToken as error:
             raise InvalidMarkerException() from error
 
     def _key(self, key_id: str) -> Key:
-        """The key with an id or ARN. Raises NotFoundException."""
+        """Return the key with an ID or ARN. Raises NotFoundException."""
         self._validate_cmk_id(key_id)
         return self.kms_backend.keys[self.kms_backend.get_key_id(key_id)]
 
-    # What the operations share
+    # Shared by the operations
 
     def call_action(self) -> TYPE_RESPONSE:
-        """Handle one request: judge the keys that it names, have moto or the methods here answer, judge what was used."""
+        """Handle one request: check the named keys, execute the operation, then check the keys that it used."""
         operation = self._get_action()
         self.request_id = self.request_id or str(mock_random.uuid4())
         try:
@@ -217,7 +217,7 @@ class CustomKeyStoreResponse(KmsResponse):
                 self._check_use(operation, json.loads(body))
         except JsonRESTError as error:
             return self._error(error)
-        # moto says null for an answer without members
+        # moto returns null for a response without members
         return status, self._with_request_id(headers), "" if body == "null" else body
 
     def _check_named_keys(self, operation: str) -> None:
@@ -232,7 +232,7 @@ class CustomKeyStoreResponse(KmsResponse):
             raise DryRunOperationException()
 
     def _find(self, key_id: str) -> Key | None:
-        """The key with an id, ARN, alias name or alias ARN. None: moto answers for that."""
+        """Return the key with an ID, ARN, alias name or alias ARN. None: moto returns the error."""
         try:
             self._validate_key_id(key_id)
         except JsonRESTError:
@@ -240,7 +240,7 @@ class CustomKeyStoreResponse(KmsResponse):
         return self.kms_backend.keys.get(self.kms_backend.any_id_to_key_id(key_id))
 
     def _check_use(self, operation: str, answer: dict[str, Any]) -> None:
-        """Judge the keys once it is known which they are: a ciphertext may name one. The operations change nothing."""
+        """Check the keys after the operation: a ciphertext may determine the key. The operations change nothing."""
         keys = [self._find(answer[member]) for member in ("SourceKeyId", "KeyId") if member in answer]
         used = [key for key in keys if key is not None]
         for key in used:
@@ -252,7 +252,7 @@ class CustomKeyStoreResponse(KmsResponse):
         self.used(operation, used)
 
     def _check_algorithms(self, operation: str, keys: list[Key]) -> None:
-        """moto takes any. Keys: of ReEncrypt, the source comes first."""
+        """Check the algorithms, because moto accepts any. Keys: for ReEncrypt, the source key first."""
         members = RE_ENCRYPT_SIDES if operation == "ReEncrypt" else ("EncryptionAlgorithm",)
         for key, member in zip(keys, members, strict=False):
             if key.key_spec == SYMMETRIC and self._algorithm(member) != SYMMETRIC:
@@ -261,10 +261,10 @@ class CustomKeyStoreResponse(KmsResponse):
                 )
 
     def used(self, operation: str, keys: list[Key]) -> None:
-        """A cryptographic operation with these keys succeeded."""
+        """Hook after a successful cryptographic operation with these keys."""
 
     def _members(self) -> dict[str, Any]:
-        """The members of the request, without nulls."""
+        """Return the members of the request, without nulls."""
         members: dict[str, Any] = without_nulls(self._request())
         return members
 
@@ -273,18 +273,18 @@ class CustomKeyStoreResponse(KmsResponse):
         return request
 
     def _get_action(self) -> str:
-        # Only the header counts: moto would take "Action=..." inside a JSON body for a query.
+        # Use only the header: moto would parse "Action=..." inside a JSON body as a query.
         target: str = self.headers.get("X-Amz-Target", "")
         return target.split(".")[-1]
 
     def _error(self, error: JsonRESTError) -> TYPE_RESPONSE:
-        # A fresh set of headers: those of an answer that gets lost must not show through.
+        # Use new headers: those of a discarded response must not be sent.
         headers = {"server": "amazon.com", **dict(error.get_headers()), "status": str(error.code)}
         headers, body = self._enrich_response(headers, error.get_body())
         return error.code, self._with_request_id(headers), body
 
     def _with_request_id(self, headers: dict[str, str]) -> dict[str, str]:
-        """Headers with a request id in KMS's form, a UUID; moto's is longer."""
+        """Set a request ID in KMS's format, a UUID. moto's is longer."""
         others = {name: value for name, value in headers.items() if name.lower() != "x-amzn-requestid"}
         return {**others, "x-amzn-RequestId": self.request_id}
 
@@ -298,7 +298,7 @@ def _without(answer: str, member: str) -> str:
 
 
 def without_nulls(value: Any) -> Any:
-    """A value of JSON without the members of objects that are null."""
+    """Return a JSON value without null members of objects."""
     if isinstance(value, dict):
         return {name: without_nulls(member) for name, member in value.items() if member is not None}
     return [without_nulls(item) for item in value] if isinstance(value, list) else value

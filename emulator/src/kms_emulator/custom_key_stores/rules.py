@@ -1,7 +1,7 @@
 # Copyright: Contributors to the keyops.aws collection
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What AWS documents about custom key stores, as tables. Rule numbers (R1 ...) and sections (3.1 ...) are the project's."""
+"""AWS's rules for custom key stores, as tables. The rule numbers (R1 ...) and sections (3.1 ...) are the project's."""
 
 from __future__ import annotations
 
@@ -60,13 +60,13 @@ ERROR_CODES: dict[StoreType, frozenset[str]] = {
         "XKS_VPC_ENDPOINT_SERVICE_NOT_FOUND",
     },
 }
-"""The ConnectionErrorCodes that a store of each type can have (section 3.6)."""
+"""The possible ConnectionErrorCodes of each store type (section 3.6)."""
 
 FAST_FAILURES = frozenset({"CloudHsmClusterNotActiveException", "CloudHsmClusterInvalidConfigurationException"})
-"""Exceptions by which ConnectCustomKeyStore refuses at once; the store stays DISCONNECTED (R2)."""
+"""Exceptions that ConnectCustomKeyStore raises at once. The store remains DISCONNECTED (R2)."""
 
 NEVER = "NEVER"
-"""The outcome of a connect that stays CONNECTING."""
+"""The outcome of a connect that remains CONNECTING."""
 
 REQUIRED_ON_CREATE: dict[StoreType, tuple[str, ...]] = {
     StoreType.AWS_CLOUDHSM: ("CloudHsmClusterId", "KeyStorePassword", "TrustAnchorCertificate"),
@@ -77,62 +77,62 @@ REQUIRED_ON_CREATE: dict[StoreType, tuple[str, ...]] = {
         "XksProxyAuthenticationCredential",
     ),
 }
-"""Members of CreateCustomKeyStore that a store of each type needs, beside its name."""
+"""Required members of CreateCustomKeyStore for each store type, in addition to the name."""
 
 ORIGINS: dict[StoreType, str] = {
     StoreType.AWS_CLOUDHSM: "AWS_CLOUDHSM",
     StoreType.EXTERNAL_KEY_STORE: "EXTERNAL_KEY_STORE",
 }
-"""The Origin of the KMS keys in a store of each type."""
+"""The Origin of KMS keys in each store type."""
 
 VPC_MEMBERS = ("XksProxyVpcEndpointServiceName", "XksProxyVpcEndpointServiceOwner")
-"""Members that only a store behind a VPC endpoint service has."""
+"""Members for a VPC endpoint service only."""
 
 MEMBERS_OF_TYPE: dict[StoreType, frozenset[str]] = {
     StoreType.AWS_CLOUDHSM: frozenset(REQUIRED_ON_CREATE[StoreType.AWS_CLOUDHSM]),
     StoreType.EXTERNAL_KEY_STORE: frozenset((*REQUIRED_ON_CREATE[StoreType.EXTERNAL_KEY_STORE], *VPC_MEMBERS)),
 }
-"""Members of CreateCustomKeyStore and UpdateCustomKeyStore that fit one type only."""
+"""Members of CreateCustomKeyStore and UpdateCustomKeyStore for one store type only."""
 
 
 @dataclasses.dataclass
 class Rules:
-    """What the emulator does where AWS's documents disagree (section 3.9), by default the safer reading; and how strict
-    it is otherwise."""
+    """Rules on which AWS's documents disagree (section 3.9), by default in the safer interpretation, and other settings for
+    the strictness of the emulator."""
 
     connect_when_connected_is_valid: bool = False
     """3.9(3): ConnectCustomKeyStore on CONNECTED or CONNECTING is accepted and changes nothing."""
     rename_when_connected_is_valid: bool = True
-    """3.9(1): a CloudHSM store may be renamed while CONNECTED. An external one always may."""
+    """3.9(1): a CloudHSM store can be renamed while CONNECTED. An external one always can."""
     proxy_update_when_connected_is_valid: bool = True
-    """3.9(2): an external store's credential and path may change while CONNECTED."""
+    """3.9(2): an external store's credential and path can change while CONNECTED."""
     proxy_update_in_any_state_is_valid: bool = False
-    """3.9(7): what an external store may change while CONNECTED, it may change in any state."""
+    """3.9(7): the changes that an external store allows while CONNECTED, it allows in any state."""
     empty_vpc_service_name_is_valid: bool = False
-    """3.9(4): with PUBLIC_ENDPOINT, XksProxyVpcEndpointServiceName may be an empty string. (A null always may be.)"""
+    """3.9(4): with PUBLIC_ENDPOINT, XksProxyVpcEndpointServiceName can be an empty string. (It can always be null.)"""
     vpc_service_of_another_account_is_valid: bool = True
-    """3.9(5): the VPC endpoint service may be another account's. Else connecting fails as if there were none."""
+    """3.9(5): the VPC endpoint service can belong to another account. Otherwise, a connect fails as if it did not exist."""
     error_code_outlives_disconnect: bool = False
-    """3.9(6): the ConnectionErrorCode of a failed connect is there until the next connect, not only while FAILED."""
+    """3.9(6): the ConnectionErrorCode of a failed connect remains until the next connect, not only while FAILED."""
     password_must_be_alphanumeric: bool = False
-    """3.9(8): KeyStorePassword may have letters and digits only."""
+    """3.9(8): KeyStorePassword can have letters and digits only."""
     names_are_unique_in_all_regions: bool = False
     """3.9(10): a custom key store's name is unique in the account, not only in its Region."""
     external_failures_of_use_are_internal: bool = False
-    """3.9(11): what fails at the proxy when a key is used is told as KMSInternalException, not as KMSInvalidStateException."""
+    """3.9(11): a proxy failure on use of a key is a KMSInternalException, not a KMSInvalidStateException."""
     connect_is_refused_while_hsms_change: bool = True
-    """3.9(12): a cluster whose HSM type is being changed, or rolled back, is not active, so that a connect is refused. Else it
-    begins, and ends FAILED with INTERNAL_ERROR, as no password can be changed then (R35)."""
+    """3.9(12): during a change of the HSM type or its rollback, a cluster is not active, and a connect is rejected. Otherwise,
+    the connect ends FAILED with INTERNAL_ERROR, because passwords cannot be changed then (R35)."""
     rollback_restores_password: bool = True
-    """R35: when the HSM type of a cluster is rolled back, kmsuser has the password again that it had before the change."""
+    """R35: a rollback of the HSM type restores the password of kmsuser from before the change."""
     clusters_must_exist: bool = False
-    """Not a disputed rule: every CloudHSM cluster must be there in CloudHSM v2. By default, only those that a test
-    has created are judged, and any other id stands for a cluster without flaws."""
+    """Not a disputed rule: each CloudHSM cluster must exist in CloudHSM v2. By default, only clusters that a test has
+    created are checked, and any other ID is of a healthy cluster."""
     custom_key_store_quota: int = 10
-    """3.9(9): how many custom key stores an account may have in a Region (R30)."""
+    """3.9(9): the maximum number of custom key stores in an account and Region (R30)."""
 
     def set(self, name: str, value: bool | int) -> None:
-        """Set one rule. Raises ValueError if there is no such rule, or if the value is not of its type."""
+        """Set one rule. Raises ValueError for an unknown rule, or a value of the wrong type."""
         known = {field.name: type(field.default) for field in dataclasses.fields(self)}
         if name not in known:
             raise ValueError(f"There is no rule {name!r}; there are: {', '.join(sorted(known))}.")
@@ -145,14 +145,14 @@ class Rules:
         setattr(self, name, value)
 
     def changeable_when_connected(self, store_type: StoreType) -> frozenset[str]:
-        """The members of UpdateCustomKeyStore that do not need the state DISCONNECTED (section 3.2)."""
+        """Return the members of UpdateCustomKeyStore that do not require the state DISCONNECTED (section 3.2)."""
         if store_type is StoreType.AWS_CLOUDHSM:
             return frozenset({"NewCustomKeyStoreName"} if self.rename_when_connected_is_valid else ())
         proxy = {"XksProxyAuthenticationCredential", "XksProxyUriPath"}
         return frozenset({"NewCustomKeyStoreName"} | (proxy if self.proxy_update_when_connected_is_valid else set()))
 
     def update_states(self, store_type: StoreType) -> frozenset[ConnectionState]:
-        """The states in which UpdateCustomKeyStore accepts at least something (section 3.1, R7)."""
+        """Return the states in which UpdateCustomKeyStore accepts at least one change (section 3.1, R7)."""
         if store_type is StoreType.EXTERNAL_KEY_STORE and self.proxy_update_in_any_state_is_valid:
             return frozenset(ConnectionState)
         return frozenset({ConnectionState.CONNECTED, ConnectionState.DISCONNECTED})

@@ -1,7 +1,7 @@
 # Copyright: Contributors to the keyops.aws collection
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Custom key stores: what they are, and how they connect."""
+"""Custom key stores and their connections."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Request = Mapping[str, Any]
 """The members of a KMS request, by KMS's names, without nulls."""
 
 Description = dict[str, Any]
-"""One entry of DescribeCustomKeyStores' answer."""
+"""One entry of the DescribeCustomKeyStores response."""
 
 PROXY_MEMBERS = {
     "XksProxyConnectivity": "Connectivity",
@@ -34,18 +34,18 @@ PROXY_MEMBERS = {
     "XksProxyVpcEndpointServiceName": "VpcEndpointServiceName",
     "XksProxyVpcEndpointServiceOwner": "VpcEndpointServiceOwner",
 }
-"""Members of create and update requests, and what DescribeCustomKeyStores calls them."""
+"""Members of create and update requests, and their names in DescribeCustomKeyStores."""
 
 
 def proxy_configuration(request: Request) -> dict[str, str]:
-    """What a create or update request says about the proxy, by the names of XksProxyConfiguration."""
+    """Return the proxy members of a create or update request, by the names of XksProxyConfiguration."""
     return {name: request[member] for member, name in PROXY_MEMBERS.items() if member in request}
 
 
 class Connection(ManagedState):
-    """A store's connection: moto's managed state, with two models that take turns.
+    """A store's connection: moto's managed state, with alternating models for connect and disconnect.
 
-    Elapsed: tells the time that transitions take, in seconds from any beginning.
+    Elapsed: returns the time for transitions, in seconds from an arbitrary start.
     """
 
     def __init__(self, elapsed: Callable[[], float], rules: Rules) -> None:
@@ -54,24 +54,22 @@ class Connection(ManagedState):
         self._rules = rules
         self._began_at = elapsed()
         self._error_code: str | None = None
-        self._when_connected: Callable[[], None] | None = None
+        self._on_connected: Callable[[], None] | None = None
 
-    def rest(self, state: ConnectionState, error_code: str | None = None) -> None:
-        """Be in a state, and stay there. The error code is for FAILED."""
+    def set_state(self, state: ConnectionState, error_code: str | None = None) -> None:
+        """Set a state without a transition. The error code is for FAILED."""
         self._begin(self.model_name, state, state, error_code)
 
-    def connect(
-        self, outcome: str = ConnectionState.CONNECTED, when_connected: Callable[[], None] | None = None
-    ) -> None:
-        """Begin to connect. Outcome: CONNECTED, NEVER, or the ConnectionErrorCode with which it will fail.
+    def connect(self, outcome: str = ConnectionState.CONNECTED, on_connected: Callable[[], None] | None = None) -> None:
+        """Begin to connect. Outcome: CONNECTED, NEVER, or the ConnectionErrorCode of the failure.
 
-        When_connected is called once if the connect succeeds, before anybody sees that it did.
+        On_connected is called once if the connect succeeds, before the new state is visible.
         """
         ends = {ConnectionState.CONNECTED: ConnectionState.CONNECTED, NEVER: ConnectionState.CONNECTING}
         end = ends.get(outcome, ConnectionState.FAILED)
         error_code = outcome if end is ConnectionState.FAILED else None
         self._begin(CONNECT_MODEL, ConnectionState.CONNECTING, end, error_code)
-        self._when_connected = when_connected
+        self._on_connected = on_connected
 
     def disconnect(self) -> None:
         """Begin to disconnect."""
@@ -84,16 +82,16 @@ class Connection(ManagedState):
         self._status = start
         self._error_code = error_code
         self._tick = 0
-        self._when_connected = None
+        self._on_connected = None
         self._began_at = self._elapsed()
 
     @property
     def status(self) -> ConnectionState:
-        """The state now. Moto's own reads the wall clock; its setter would leave the old state's transitions behind."""
+        """The current state. moto's uses the wall clock, and its setter does not reset the transitions of the old state."""
         state = self._state()
-        if state is ConnectionState.CONNECTED and self._when_connected is not None:
-            when_connected, self._when_connected = self._when_connected, None
-            when_connected()
+        if state is ConnectionState.CONNECTED and self._on_connected is not None:
+            on_connected, self._on_connected = self._on_connected, None
+            on_connected()
         return state
 
     def _state(self) -> ConnectionState:
@@ -106,15 +104,15 @@ class Connection(ManagedState):
 
     @property
     def error_code(self) -> str | None:
-        """The ConnectionErrorCode: only while FAILED (R4), unless a rule says that it outlives a disconnect."""
-        shown = {ConnectionState.FAILED}
+        """The ConnectionErrorCode: only while FAILED (R4), unless a rule keeps it after a disconnect."""
+        states = {ConnectionState.FAILED}
         if self._rules.error_code_outlives_disconnect:
-            shown |= {ConnectionState.DISCONNECTING, ConnectionState.DISCONNECTED}
-        return self._error_code if self.status in shown else None
+            states |= {ConnectionState.DISCONNECTING, ConnectionState.DISCONNECTED}
+        return self._error_code if self.status in states else None
 
 
 class CustomKeyStore(BaseModel):
-    """One custom key store. Secrets are not kept: nothing here needs them, and moto's dashboard shows attributes."""
+    """One custom key store. It does not store secrets, because moto's dashboard shows its attributes."""
 
     def __init__(
         self,
@@ -139,20 +137,20 @@ class CustomKeyStore(BaseModel):
             self.xks_proxy_configuration = self.proxy_after(request)
 
     def update(self, request: Request) -> None:
-        """Take over what an accepted UpdateCustomKeyStore asks for."""
+        """Apply an accepted UpdateCustomKeyStore request."""
         self.custom_key_store_name = request.get("NewCustomKeyStoreName", self.custom_key_store_name)
         self.cloud_hsm_cluster_id = request.get("CloudHsmClusterId", self.cloud_hsm_cluster_id)
         if self.custom_key_store_type is StoreType.EXTERNAL_KEY_STORE:
             self.xks_proxy_configuration = self.proxy_after(request)
 
     def proxy_after(self, request: Request) -> dict[str, str]:
-        """What an external store's XksProxyConfiguration will be if this create or update request is accepted."""
+        """Return an external store's XksProxyConfiguration after this create or update request."""
         proxy = dict(self.xks_proxy_configuration)
         proxy.update(proxy_configuration(request))
         if "XksProxyAuthenticationCredential" in request:
             proxy["AccessKeyId"] = request["XksProxyAuthenticationCredential"]["AccessKeyId"]
         if proxy["Connectivity"] == "VPC_ENDPOINT_SERVICE":
-            # The caller's account, unless an owner was given (section 3.8).
+            # Default: the caller's account (section 3.8).
             proxy.setdefault("VpcEndpointServiceOwner", self._account_id)
         else:
             proxy.pop("VpcEndpointServiceName", None)
@@ -160,13 +158,13 @@ class CustomKeyStore(BaseModel):
         return proxy
 
     def has_values_of(self, request: Request) -> bool:
-        """Has this store all that a request to create a CloudHSM store asks for, as far as it can be shown? (R27)"""
+        """Whether the store has all non-secret values of a request to create a CloudHSM store (R27)."""
         members = ("CustomKeyStoreName", "CloudHsmClusterId", "TrustAnchorCertificate")
         mine = (self.custom_key_store_name, self.cloud_hsm_cluster_id, self.trust_anchor_certificate)
         return mine == tuple(request[member] for member in members)
 
     def describe(self) -> Description:
-        """The store as DescribeCustomKeyStores returns it; what does not fit its type or state is absent (R32)."""
+        """Return the store as in DescribeCustomKeyStores, without members that do not apply to its type or state (R32)."""
         entry: Description = {
             "CustomKeyStoreId": self.custom_key_store_id,
             "CustomKeyStoreName": self.custom_key_store_name,
@@ -182,5 +180,5 @@ class CustomKeyStore(BaseModel):
 
 
 def sort_key(description: Description) -> str:
-    """Text that orders stores by age, for a stable order of pages."""
+    """Return a sort key that orders stores by age, for a stable order of pages."""
     return f"{description['CreationDate']:017.3f} {description['CustomKeyStoreId']}"

@@ -1,7 +1,7 @@
 # Copyright: Contributors to the keyops.aws collection
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Where moto finds a KMS with custom key stores."""
+"""URLs of KMS with custom key stores."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 # Copyright: Contributors to the keyops.aws collection
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""May the caller do this? moto's IAM, while it is on, with policies judged in full, and the errors of EventBridge Scheduler."""
+"""Authorization of requests: moto's IAM, if it is enabled, with full policy evaluation and EventBridge Scheduler's errors."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ REASONS = {
 
 
 class SchedulerAccess(IAMRequest):
-    """One request, as IAM sees it: the caller's policies must allow the action, and to pass the role, if one is given."""
+    """Authorizes one request: the caller's policies must allow the action, and iam:PassRole if the request has a role."""
 
     def __init__(self, *, passed_role: str | None = None, **request: Any) -> None:
         super().__init__(**request)
@@ -47,7 +47,7 @@ class SchedulerAccess(IAMRequest):
             )
 
     def _create_aws_request(self) -> AWSRequest:
-        """As it was signed: moto's takes the query for the body of a request that has none."""
+        """Return the request as signed. For a request without a body, moto uses the query as the body."""
         request: AWSRequest = super()._create_aws_request()
         request.data = self._body
         return request

@@ -1,7 +1,7 @@
 # Copyright: Contributors to the keyops.aws collection
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Errors of EventBridge Scheduler. The class name is the error code. Where AWS's text is known, it is AWS's."""
+"""Errors of EventBridge Scheduler. The class name is the error code. The messages are AWS's texts, if known."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from moto.core.exceptions import JsonRESTError
 
 
 class SchedulerError(JsonRESTError):
-    """An error answer, HTTP 400 unless a subclass says otherwise."""
+    """An error response, with HTTP 400 unless a subclass overrides it."""
 
     code: int = 400
     default_message: ClassVar[str] = "The request failed."

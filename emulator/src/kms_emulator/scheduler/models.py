@@ -1,7 +1,7 @@
 # Copyright: Contributors to the keyops.aws collection
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""EventBridge Scheduler of one account and Region, on the clock of KMS there. Whoever uses it holds KMS's lock."""
+"""EventBridge Scheduler of one account and Region, with the clock of KMS. The caller must hold KMS's lock."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from moto.utilities.utils import get_partition
 
 from ..custom_key_stores.exceptions import InvalidMarkerException
 from ..custom_key_stores.paging import page
-from ..in_place import put_in_place
+from ..in_place import replace_backend
 from ..models import EmulatedBackend
 from ..models import backends
 from . import targets
@@ -35,27 +35,27 @@ from .schedules import with_defaults
 DEFAULT_PAGE = 100
 
 EARLIEST_START = 300.0
-"""Seconds before now: what a recurring schedule may begin with at the earliest."""
+"""Maximum age of the StartDate of a recurring schedule, in seconds."""
 
 
 def install_scheduler() -> None:
-    """Make moto's EventBridge Scheduler one whose schedules run. May be called again. The first call clears moto's."""
-    put_in_place(scheduler_backends, SchedulerBackend)
+    """Make moto's EventBridge Scheduler run schedules. Idempotent. The first call clears moto's."""
+    replace_backend(scheduler_backends, SchedulerBackend)
 
 
 class SchedulerBackend(EventBridgeSchedulerBackend):
-    """moto's, with schedules of its own: they run. moto's groups hold them, and its tags are as they were."""
+    """moto's backend, with schedules that run. They are in moto's groups. Tags are moto's."""
 
     def __init__(self, region_name: str, account_id: str) -> None:
         super().__init__(region_name, account_id)
         self.runs = Runs(lambda schedule: targets.call(self.kms, schedule))
 
     def forget(self) -> None:
-        """Forget all."""
+        """Reset all state."""
         self.__init__(self.region_name, self.account_id)  # type: ignore[misc]  # as moto itself resets
 
     def reset(self) -> None:
-        """The same. Moto's own takes the attributes away meanwhile, which other threads may be using."""
+        """Reset all state. moto's own method deletes the attributes meanwhile, and other threads may use them."""
         self.forget()
 
     @property
@@ -63,16 +63,16 @@ class SchedulerBackend(EventBridgeSchedulerBackend):
         """KMS of the same account and Region."""
         return backends()[self.account_id][self.region_name]
 
-    # The operations. Each takes the members of its request, and returns those of its answer.
+    # Operations. Each takes the members of the request, and returns those of the response.
 
     def create_schedule(self, request: Request) -> dict[str, str]:
-        """CreateSchedule. The same request again, with the same ClientToken, gets the same answer."""
+        """CreateSchedule. Idempotent for the same request with a ClientToken."""
         group = self._group(request)
         members = self._checked(request)
-        there = group.schedules.get(request["Name"])
-        if there is not None:
-            if "ClientToken" in request and there.created_by == request:
-                return {"ScheduleArn": there.arn}
+        existing = group.schedules.get(request["Name"])
+        if existing is not None:
+            if "ClientToken" in request and existing.created_by == request:
+                return {"ScheduleArn": existing.arn}
             raise ConflictException(f"Schedule {request['Name']} already exists.")
         now = self.kms.now()
         schedule = Schedule(
@@ -92,7 +92,7 @@ class SchedulerBackend(EventBridgeSchedulerBackend):
         return self._schedule(request).describe()
 
     def update_schedule(self, request: Request) -> dict[str, str]:
-        """UpdateSchedule: what is left out gets its default."""
+        """UpdateSchedule. Missing members get their defaults."""
         schedule = self._schedule(request)
         self._checked(request)
         schedule.update(request, self.kms.now())
@@ -100,15 +100,15 @@ class SchedulerBackend(EventBridgeSchedulerBackend):
         return {"ScheduleArn": schedule.arn}
 
     def delete_schedule(self, request: Request) -> dict[str, Any]:
-        """DeleteSchedule. No attempt is made any more."""
+        """DeleteSchedule. Cancels all further attempts."""
         schedule = self._schedule(request)
         self._group(request).delete_schedule(schedule.name)
         self.plan()
         return {}
 
     def list_schedules(self, request: Request) -> dict[str, Any]:
-        """ListSchedules: of one group or of all, in pages, the newest first."""
-        schedules = list(self._group(request).schedules.values()) if "GroupName" in request else self.schedules_in_all()
+        """ListSchedules: of one group or of all groups, in pages, newest first."""
+        schedules = list(self._group(request).schedules.values()) if "GroupName" in request else self.all_schedules()
         found = [
             schedule
             for schedule in sorted(schedules, key=Schedule.sort_key)
@@ -128,10 +128,10 @@ class SchedulerBackend(EventBridgeSchedulerBackend):
         more = {"NextToken": rest["NextMarker"]} if rest["Truncated"] else {}
         return {"Schedules": [schedule.summary() for schedule in shown], **more}
 
-    # What the operations share
+    # Shared by the operations
 
-    def schedules_in_all(self) -> list[Schedule]:
-        """The schedules of all groups."""
+    def all_schedules(self) -> list[Schedule]:
+        """Return the schedules of all groups."""
         return [schedule for group in self.schedule_groups.values() for schedule in group.schedules.values()]
 
     def _group(self, request: Request) -> ScheduleGroup:
@@ -150,7 +150,7 @@ class SchedulerBackend(EventBridgeSchedulerBackend):
         return f"arn:{get_partition(self.region_name)}:scheduler:{self.region_name}:{self.account_id}:{resource}"
 
     def _checked(self, request: Request) -> dict[str, Any]:
-        """The members of a create or update request, with defaults. Raises ValidationException for what the model lets pass."""
+        """Return the members of a create or update request, with defaults. Raises ValidationException."""
         members = with_defaults(request)
         if due_of(members) is None and members.get("StartDate", self.kms.now()) < self.kms.now() - EARLIEST_START:
             raise ValidationException("The StartDate you specify cannot be earlier than 5 minutes ago.")
@@ -170,25 +170,25 @@ class SchedulerBackend(EventBridgeSchedulerBackend):
     # Runs
 
     def set_delivery(self, rule: DeliveryRule) -> None:
-        """Deliver so from here on, also the schedules that are there."""
-        self.runs.deliver(rule)
+        """Set a delivery rule, also for existing schedules."""
+        self.runs.add_rule(rule)
         self.plan()
 
     def plan(self) -> None:
-        """Have the next attempt made when it is due."""
-        self.kms.agenda.expect(self, self.runs.next_due(self.schedules_in_all()))
+        """Plan the next attempt."""
+        self.kms.agenda.set_next(self, self.runs.next_due(self.all_schedules()))
 
-    def run_due(self, moment: float) -> float:
-        """Make the attempts that are due by a moment. Returns when the next is due."""
-        for schedule in self.runs.due(self.schedules_in_all(), moment):
-            self.runs.attempt(schedule, moment)
+    def run_due(self, now: float) -> float:
+        """Make all attempts that are due. Returns the next due time."""
+        for schedule in self.runs.due(self.all_schedules(), now):
+            self.runs.attempt(schedule, now)
             if schedule.delivery.is_over and schedule.members["ActionAfterCompletion"] == "DELETE":
                 self.schedule_groups[schedule.group_name].delete_schedule(schedule.name)
-        return self.runs.next_due(self.schedules_in_all())
+        return self.runs.next_due(self.all_schedules())
 
 
 def check_target(target: Request, partition: str) -> None:
-    """Raises ValidationException for a target that cannot be, as far as its members tell."""
+    """Raises ValidationException for an invalid target."""
     arn = target["Arn"].split(":")
     if len(arn) < 6 or arn[0] != "arn":
         raise ValidationException("Provided Arn is not in correct format.")
@@ -200,7 +200,7 @@ def check_target(target: Request, partition: str) -> None:
         raise ValidationException("The Input of a universal target must be a JSON object.")
 
 
-def known_scheduler(account_id: str, region_name: str) -> SchedulerBackend | None:
-    """EventBridge Scheduler of an account and Region, unless nobody has used it yet. Does not make one, which takes time."""
+def existing_scheduler(account_id: str, region_name: str) -> SchedulerBackend | None:
+    """Return the scheduler of an account and Region, or None if it was never used. Does not create it, which takes time."""
     account = scheduler_backends.get(account_id)
     return account.get(region_name) if account is not None else None

@@ -1,7 +1,7 @@
 # Copyright: Contributors to the keyops.aws collection
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""EventBridge Scheduler over HTTP: handled as KMS's requests are, in one log with them."""
+"""EventBridge Scheduler over HTTP. Requests are handled like KMS requests, and in the same log."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from ..custom_key_stores.responses import without_nulls
 from ..exceptions import SerializationException
 from ..handling import HandledResponse
 from ..validation import check_members
-from ..validation import masked
+from ..validation import mask
 from ..validation import scheduler_model
 from .access import SchedulerAccess
 from .exceptions import SchedulerError
@@ -34,7 +34,7 @@ from .models import SchedulerBackend
 from .schedules import GROUP
 
 OPERATIONS = ("CreateSchedule", "GetSchedule", "UpdateSchedule", "DeleteSchedule", "ListSchedules")
-"""Those that are handled here. The others, about groups and tags, are moto's."""
+"""Operations of the emulator. The others, for groups and tags, are moto's."""
 
 PATH = "/schedules"
 
@@ -42,7 +42,7 @@ BY_METHOD = {"POST": "CreateSchedule", "GET": "GetSchedule", "PUT": "UpdateSched
 
 
 class SchedulerResponse(HandledResponse, EventBridgeSchedulerResponse):
-    """One request and its answer."""
+    """Handles one request."""
 
     content_type = "application/json"
 
@@ -60,8 +60,8 @@ class SchedulerResponse(HandledResponse, EventBridgeSchedulerResponse):
             return super().call_action()
         with self.kms_backend.lock:
             self.kms_backend.agenda.catch_up()
-            # moto's: groups and tags are neither in the log nor spoilt.
-            return self._finished(super(HandledResponse, self).call_action())
+            # Requests for groups and tags are not logged, and faults do not apply to them.
+            return self._finalize(super(HandledResponse, self).call_action())
 
     def _get_action(self) -> str:
         path = self.raw_path.rstrip("/")
@@ -74,7 +74,7 @@ class SchedulerResponse(HandledResponse, EventBridgeSchedulerResponse):
 
     def _masked_request(self) -> Any:
         try:
-            return masked(self._input_shape(), self._request())
+            return mask(self._input_shape(), self._request())
         except JsonRESTError:
             return {}
 
@@ -82,22 +82,22 @@ class SchedulerResponse(HandledResponse, EventBridgeSchedulerResponse):
         return input_shape(self._get_action())
 
     def _request(self) -> dict[str, Any]:
-        """The members of the request, wherever they are in it. Raises SerializationException for what cannot be read."""
+        """Return the members of the request, from the path, query and body. Raises SerializationException."""
         shape = self._input_shape()
         in_body = {name: value for name, value in self._body().items() if _location(shape, name) == "body"}
         members: dict[str, Any] = without_nulls({**in_body, **dict(self._members_outside(shape))})
         return members
 
     def _members_outside(self, shape: StructureShape) -> Iterator[tuple[str, Any]]:
-        """Those of the path and of the query."""
+        """Yield the members in the path and in the query."""
         query = parse_qs(self.parsed_url.query, keep_blank_values=True)
         for name, member in shape.members.items():
             if _location(shape, name) == "uri":
                 yield name, unquote(self.raw_path[len(PATH) + 1 :])
             elif _location(shape, name) == "querystring" and member.serialization["name"] in query:
-                yield name, _read(query[member.serialization["name"]][0], member.type_name)
+                yield name, _from_query(query[member.serialization["name"]][0], member.type_name)
 
-    def _judged_and_done(self) -> TYPE_RESPONSE:
+    def _validate_and_execute(self) -> TYPE_RESPONSE:
         operation, request = self._get_action(), self._request()
         check_members(self._input_shape(), request)
         role = request.get("Target", {}).get("RoleArn")
@@ -108,11 +108,11 @@ class SchedulerResponse(HandledResponse, EventBridgeSchedulerResponse):
         return 200, self._headers(), json.dumps(answer)
 
     def _resource(self, request: dict[str, Any]) -> str:
-        """The ARN of what the request is about."""
+        """Return the ARN of the schedule, or * for a request without one."""
         if "Name" not in request:
             return "*"
-        place = f"arn:{get_partition(self.region)}:scheduler:{self.region}:{self.current_account}"
-        return f"{place}:schedule/{request.get('GroupName', GROUP)}/{request['Name']}"
+        prefix = f"arn:{get_partition(self.region)}:scheduler:{self.region}:{self.current_account}"
+        return f"{prefix}:schedule/{request.get('GroupName', GROUP)}/{request['Name']}"
 
     def _error(self, error: JsonRESTError) -> TYPE_RESPONSE:
         code = error.relative_error_type
@@ -125,13 +125,13 @@ class SchedulerResponse(HandledResponse, EventBridgeSchedulerResponse):
 
 
 def input_shape(operation: str) -> StructureShape:
-    """The shape of an operation's request."""
+    """Return the input shape of an operation."""
     return cast(StructureShape, scheduler_model().operation_model(operation).input_shape)
 
 
 @functools.cache
 def statuses() -> dict[str, int]:
-    """The HTTP status of each error in the model, by its code."""
+    """Return the HTTP status of each error in the model, by error code."""
     return {
         shape.name: shape.metadata["error"]["httpStatusCode"]
         for operation in OPERATIONS
@@ -143,8 +143,8 @@ def _location(shape: StructureShape, member: str) -> str:
     return str(shape.members[member].serialization.get("location", "body")) if member in shape.members else "body"
 
 
-def _read(text: str, type_name: str) -> Any:
-    """A value of the query."""
+def _from_query(text: str, type_name: str) -> Any:
+    """Convert a value of the query."""
     try:
         return int(text) if type_name == "integer" else text
     except ValueError as error:

@@ -1,7 +1,7 @@
 # Copyright: Contributors to the keyops.aws collection
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Schedules: what they are, and how far the delivery of each has come."""
+"""Schedules and the state of their delivery."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Request = Mapping[str, Any]
 """The members of a request, by the names of the model, without nulls."""
 
 GROUP = "default"
-"""The schedule group that there is in each account and Region."""
+"""The default schedule group of each account and Region."""
 
 RETRY_POLICY = {"MaximumEventAgeInSeconds": 86400, "MaximumRetryAttempts": 185}
 
@@ -35,21 +35,21 @@ UNIVERSAL = re.compile(r"arn:(?P<partition>[^:]+):scheduler:::aws-sdk:(?P<servic
 
 @dataclass
 class Delivery:
-    """How far the delivery of a one-time schedule has come: nowhere, at first."""
+    """The state of the delivery of a one-time schedule."""
 
     attempts: int = 0
     began_at: float = 0.0
-    """When the first attempt was made."""
+    """Time of the first attempt."""
     retry_at: float | None = None
-    """When the next attempt is due; None: when the schedule is."""
+    """Due time of the next attempt. None: the due time of the schedule."""
     is_second: bool = False
-    """Is it a delivery after one that succeeded?"""
+    """Whether it follows a successful delivery."""
     is_over: bool = False
 
 
 @dataclass
 class Schedule:
-    """One schedule. Members: those of the request by which it is as it is, with the defaults of those that were left out."""
+    """One schedule. Members: those of the last create or update request, with defaults."""
 
     arn: str
     members: dict[str, Any]
@@ -67,22 +67,22 @@ class Schedule:
 
     @property
     def group_name(self) -> str:
-        """The group that it is in."""
+        """The schedule group."""
         return str(self.members["GroupName"])
 
     @property
     def is_enabled(self) -> bool:
-        """May it run?"""
+        """Whether it can run."""
         return bool(self.members["State"] == "ENABLED")
 
     @property
     def retry_policy(self) -> dict[str, int]:
-        """How long, and how often."""
+        """The maximum age and number of retries."""
         policy: dict[str, int] = self.members["Target"]["RetryPolicy"]
         return policy
 
     def update(self, request: Request, now: float) -> None:
-        """Take over what an update asks for. Where the schedule is due at the same time as before, its delivery goes on."""
+        """Apply an update request. If the due time does not change, the delivery continues."""
         self.members = with_defaults(request)
         before, self.due_at = self.due_at, due_of(self.members)
         if self.due_at != before:
@@ -90,7 +90,7 @@ class Schedule:
         self.last_modification_date = now
 
     def describe(self) -> dict[str, Any]:
-        """The members of GetSchedule's answer."""
+        """Return the members of the GetSchedule response."""
         return {
             "Arn": self.arn,
             **self.members,
@@ -99,30 +99,30 @@ class Schedule:
         }
 
     def summary(self) -> dict[str, Any]:
-        """What ListSchedules tells of it."""
+        """Return the entry of the ListSchedules response."""
         described = self.describe()
         names = ("Arn", "Name", "GroupName", "State", "CreationDate", "LastModificationDate")
         return {**{name: described[name] for name in names}, "Target": {"Arn": self.members["Target"]["Arn"]}}
 
     def sort_key(self) -> str:
-        """Text that orders schedules: the newest first."""
+        """Return a sort key for newest first."""
         return f"{10**12 - self.creation_date:017.3f} {self.arn}"
 
 
 def with_defaults(request: Request) -> dict[str, Any]:
-    """What a create or update request says of a schedule, and the defaults of what it leaves out."""
+    """Return the members of a create or update request, with defaults."""
     own = {name: value for name, value in request.items() if name != "ClientToken"}
     target = {**own["Target"], "RetryPolicy": {**RETRY_POLICY, **own["Target"].get("RetryPolicy", {})}}
     return {**DEFAULTS, **own, "Target": target}
 
 
 def due_of(members: Request) -> float | None:
-    """When a schedule with these members is due. Raises ValidationException."""
+    """Return the due time of a schedule with these members. Raises ValidationException."""
     return due_at(members["ScheduleExpression"], members["ScheduleExpressionTimezone"])
 
 
 def input_of(target: Mapping[str, Any]) -> dict[str, Any] | None:
-    """The Input of a target; None if it is no JSON object."""
+    """Return the Input of a target, or None if it is not a JSON object."""
     try:
         value = json.loads(target.get("Input", "{}"))
     except (ValueError, RecursionError):

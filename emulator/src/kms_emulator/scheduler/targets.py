@@ -1,7 +1,7 @@
 # Copyright: Contributors to the keyops.aws collection
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a schedule calls: an operation of KMS, with the permissions of the execution role."""
+"""Targets of schedules: operations of KMS, with the permissions of the execution role."""
 
 from __future__ import annotations
 
@@ -29,20 +29,20 @@ from .schedules import Schedule
 from .schedules import input_of
 
 SERVICE = "scheduler.amazonaws.com"
-"""Whom an execution role must trust."""
+"""The service that an execution role must trust."""
 
 RUNNABLE = {
     "connectCustomKeyStore": "ConnectCustomKeyStore",
     "disconnectCustomKeyStore": "DisconnectCustomKeyStore",
 }
-"""The operations of KMS that are carried out, by their names in the ARN of a target."""
+"""The KMS operations that the emulator executes, by their names in the ARN of a target."""
 
 UNKNOWN = "UnknownOperationException"
-"""How a run of any other target ends."""
+"""The outcome of a run with any other target."""
 
 
 def role_for(kms: EmulatedBackend, role_arn: str, group_name: str) -> Role | None:
-    """The execution role, if it is one of this account that lets EventBridge Scheduler assume it for this schedule group."""
+    """Return the execution role, if it exists and trusts EventBridge Scheduler for this schedule group."""
     partition = get_partition(kms.region_name)
     group_arn = f"arn:{partition}:scheduler:{kms.region_name}:{kms.account_id}:schedule-group/{group_name}"
     try:
@@ -54,40 +54,40 @@ def role_for(kms: EmulatedBackend, role_arn: str, group_name: str) -> Role | Non
 
 
 def call(kms: EmulatedBackend, schedule: Schedule) -> str:
-    """Do what a schedule is for. Returns "ok", or the error code."""
+    """Call the target of a schedule. Returns "ok", or the error code."""
     target = schedule.members["Target"]
     operation = operation_of(target["Arn"])
     if operation is None:
         return UNKNOWN
     request = input_of(target) or {}
     role = role_for(kms, target["RoleArn"], schedule.group_name)
-    if role is None or not _may(kms, role, operation, request):
+    if role is None or not _is_allowed(kms, role, operation, request):
         return "AccessDeniedException"
     try:
         check_request(operation, request)
         if kms.quotas.exceeded(operation):
             raise ThrottlingException()
         getattr(kms, camelcase_to_underscores(operation))(request)
-        kms.trail.note(operation, _caller(role), request, store=subject(kms, request), answer={})
+        kms.trail.record(operation, _caller(role), request, store=subject(kms, request), answer={})
     except JsonRESTError as error:
         return str(error.relative_error_type)
     return "ok"
 
 
 def _caller(role: Role) -> Caller:
-    """EventBridge Scheduler, in the role: what CloudTrail knows of it."""
+    """Return EventBridge Scheduler with the role, as in CloudTrail events."""
     arn = role.arn.replace(":iam:", ":sts:").replace(":role/", ":assumed-role/")
     return Caller(f"{arn}/scheduler", source=SERVICE, agent=SERVICE)
 
 
 def operation_of(target_arn: str) -> str | None:
-    """The operation of KMS that a target stands for; None: the emulator does not run it."""
+    """Return the KMS operation of a target. None: the emulator does not execute it."""
     matched = UNIVERSAL.fullmatch(target_arn)
     return RUNNABLE.get(matched["operation"]) if matched and matched["service"] == "kms" else None
 
 
-def _may(kms: EmulatedBackend, role: Role, operation: str, request: dict[str, Any]) -> bool:
-    """Is the role allowed to? To connect a CloudHSM store, KMS looks at the cluster with the same permissions."""
+def _is_allowed(kms: EmulatedBackend, role: Role, operation: str, request: dict[str, Any]) -> bool:
+    """Whether the role allows the request. For a connect of a CloudHSM store, KMS also describes the cluster with the role."""
     actions = [f"kms:{operation}"]
     store = kms.custom_key_stores.get(str(request.get("CustomKeyStoreId")))
     if operation == "ConnectCustomKeyStore" and store and store.custom_key_store_type is StoreType.AWS_CLOUDHSM:

@@ -1,4 +1,4 @@
 # Copyright: Contributors to the keyops.aws collection
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""CloudTrail that knows who changed custom key stores: moto's has trails, and no events."""
+"""CloudTrail with events for changes of custom key stores. moto's has trails, but no events."""

@@ -1,7 +1,7 @@
 # Copyright: Contributors to the keyops.aws collection
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What CloudTrail knows of KMS in one account and Region: who changed custom key stores, when, and from where."""
+"""CloudTrail events for KMS in one account and Region: the caller, time and source of changes of custom key stores."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ if TYPE_CHECKING:
 
 SOURCE = "kms.amazonaws.com"
 
-KEPT = 90 * 86400.0
-"""Seconds after which an event is not found any more."""
+RETENTION = 90 * 86400.0
+"""Seconds after which CloudTrail does not return an event any more."""
 
 RENAMED = {"CloudHsmClusterId": "clusterId"}
-"""Members of a request that CloudTrail calls otherwise. The others begin with a small letter there."""
+"""Members of a request that CloudTrail renames. The others begin with a lowercase letter in CloudTrail."""
 
 
 @dataclass(frozen=True)
 class Caller:
-    """Who made a request, and how.
+    """The caller of a request.
 
     Attributes:
-        arn: of the user, or of the role's session.
+        arn: of the user, or of the role session.
         access_key_id: of the credentials; empty for a service of AWS.
         source: the IP address, or the name of a service of AWS.
         agent: the user agent.
@@ -46,36 +46,36 @@ class Caller:
     agent: str = "-"
 
     def identity(self, account_id: str) -> dict[str, str]:
-        """As userIdentity."""
+        """Return the userIdentity element."""
         kind = "AssumedRole" if ":assumed-role/" in self.arn else "IAMUser"
-        known = {"accessKeyId": self.access_key_id} if self.access_key_id else {}
-        return {"type": kind, "arn": self.arn, "accountId": account_id, **known, "userName": self.name}
+        access_key = {"accessKeyId": self.access_key_id} if self.access_key_id else {}
+        return {"type": kind, "arn": self.arn, "accountId": account_id, **access_key, "userName": self.name}
 
     @property
     def name(self) -> str:
-        """The user, or the session."""
+        """Name of the user, or of the role session."""
         return self.arn.rsplit("/", 1)[-1]
 
 
 @dataclass(frozen=True)
 class Event:
-    """One event: when it was, by the clock's now() and elapsed(), and its members in the answer, but for the time."""
+    """One event: its time, by the clock's now() and elapsed(), and the other members of the response."""
 
     time: float
-    moment: float
+    elapsed: float
     members: dict[str, Any]
 
     def value(self, attribute: str) -> str | None:
-        """That of a lookup attribute. ResourceName and ResourceType have none: AWS names no resource in these events."""
+        """Return the value of a lookup attribute. None for ResourceName and ResourceType: these events have no resources."""
         return self.members.get("Username" if attribute == "Username" else attribute)
 
     def describe(self) -> dict[str, Any]:
-        """As LookupEvents tells it."""
+        """Return the event as in LookupEvents."""
         return {**self.members, "EventTime": int(self.time)}
 
 
 class Events:
-    """The events of one account and Region, in order. Whoever uses it holds the lock of KMS."""
+    """The events of one account and Region, in order. The caller must hold the lock of KMS."""
 
     def __init__(self, *, account_id: str, region_name: str, clock: Clock) -> None:
         self._account_id = account_id
@@ -83,14 +83,14 @@ class Events:
         self._clock = clock
         self._events: list[Event] = []
         self.delay = 0.0
-        """Seconds after which an event can be found."""
+        """Seconds after which an event is visible."""
 
-    def found(self) -> list[Event]:
-        """Those that can be found by now, the newest first."""
+    def visible(self) -> list[Event]:
+        """Return the visible events, newest first."""
         now = self._clock.elapsed()
-        return [event for event in reversed(self._events) if self.delay <= now - event.moment <= KEPT]
+        return [event for event in reversed(self._events) if self.delay <= now - event.elapsed <= RETENTION]
 
-    def note(
+    def record(
         self,
         operation: str,
         caller: Caller,
@@ -101,26 +101,26 @@ class Events:
     ) -> None:
         """Record a request to KMS.
 
-        Args: request: its members, secrets masked; store: the one that it is about, as it was before, if there is one; answer:
-        its members, or for an error the code as errorCode, and errorMessage.
+        Args: request: its members, with secrets masked; store: the store before the request, if it exists; answer: the members of
+        the response, or errorCode and errorMessage.
         """
         number = str(mock_random.uuid4())
         time = self._clock.now()
-        moment = datetime.datetime.fromtimestamp(int(time), datetime.timezone.utc)
+        timestamp = datetime.datetime.fromtimestamp(int(time), datetime.timezone.utc)
         is_error = "errorCode" in answer
         content = {
             "eventVersion": "1.08",
             "userIdentity": caller.identity(self._account_id),
-            "eventTime": f"{moment:%Y-%m-%dT%H:%M:%SZ}",
+            "eventTime": f"{timestamp:%Y-%m-%dT%H:%M:%SZ}",
             "eventSource": SOURCE,
             "eventName": operation,
             "awsRegion": self._region_name,
             "sourceIPAddress": caller.source,
             "userAgent": caller.agent,
             **(answer if is_error else {}),
-            "requestParameters": _named(request),
-            "responseElements": None if is_error else _named(answer) or None,
-            **_additional(store),
+            "requestParameters": _renamed(request),
+            "responseElements": None if is_error else _renamed(answer) or None,
+            **_additional_data(store),
             "requestID": str(mock_random.uuid4()),
             "eventID": number,
             "readOnly": False,
@@ -144,16 +144,16 @@ class Events:
 
 
 def subject(kms: EmulatedBackend, request: Mapping[str, Any]) -> CustomKeyStore | None:
-    """The store that a request is about, if there is one."""
+    """Return the store that a request names, if it exists."""
     return kms.custom_key_stores.get(str(request.get("CustomKeyStoreId")))
 
 
-def _named(members: Mapping[str, Any]) -> dict[str, Any]:
-    """Members by CloudTrail's names."""
+def _renamed(members: Mapping[str, Any]) -> dict[str, Any]:
+    """Return members by CloudTrail's names."""
     return {RENAMED.get(name, name[:1].lower() + name[1:]): value for name, value in members.items()}
 
 
-def _additional(store: CustomKeyStore | None) -> dict[str, Any]:
+def _additional_data(store: CustomKeyStore | None) -> dict[str, Any]:
     if store is None:
         return {}
     cluster = {} if store.cloud_hsm_cluster_id is None else {"clusterId": store.cloud_hsm_cluster_id}

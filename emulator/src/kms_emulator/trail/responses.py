@@ -1,7 +1,7 @@
 # Copyright: Contributors to the keyops.aws collection
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""CloudTrail over HTTP: LookupEvents is handled as KMS's requests are, in one log with them."""
+"""CloudTrail over HTTP. LookupEvents is handled like KMS requests, and in the same log."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ from ..validation import cloudtrail_model
 from .models import TrailBackend
 
 OPERATIONS = ("LookupEvents",)
-"""Those that are handled here. The others, about trails, are moto's."""
+"""Operations of the emulator. The others, for trails, are moto's."""
 
 
 class TrailResponse(HandledResponse, CloudTrailResponse):
-    """One request and its answer."""
+    """Handles one request."""
 
     content_type = "application/x-amz-json-1.1"
 
@@ -43,13 +43,15 @@ class TrailResponse(HandledResponse, CloudTrailResponse):
 
     def _masked_request(self) -> Any:
         try:
-            return self._request()  # there are no secrets in it
+            return self._request()  # it has no secrets
         except JsonRESTError:
             return {}
 
-    def _judged_and_done(self) -> TYPE_RESPONSE:
+    def _validate_and_execute(self) -> TYPE_RESPONSE:
         request = self._request()
-        check_members(_input_shape(), {name: value for name, value in request.items() if name not in JUDGED})
+        check_members(
+            _input_shape(), {name: value for name, value in request.items() if name not in CHECKED_BY_BACKEND}
+        )
         self._authenticate_and_authorize_action(KmsAccess, "*")
         backend = cast(TrailBackend, cloudtrail_backends[self.current_account][self.region])
         return 200, self._headers(), json.dumps(backend.lookup_events(request))
@@ -62,8 +64,8 @@ class TrailResponse(HandledResponse, CloudTrailResponse):
         return {"x-amzn-RequestId": self.request_id}
 
 
-JUDGED = ("MaxResults", "EventCategory")
-"""Members for which CloudTrail has errors of its own."""
+CHECKED_BY_BACKEND = ("MaxResults", "EventCategory")
+"""Members for which CloudTrail has specific errors."""
 
 
 def _input_shape() -> StructureShape:

@@ -42,7 +42,7 @@ def kms() -> Iterator[Any]:
 
 @pytest.fixture(autouse=True)
 def at_once() -> Iterator[None]:
-    """Transitions that take no time."""
+    """Make transitions immediate."""
     for model in MODELS:
         state_manager.set_transition(model, {"progression": "immediate"})
     yield
@@ -63,14 +63,14 @@ def refusal(call: Any, **members: Any) -> tuple[str, str]:
 
 
 def connected(kms: Any, request: dict[str, Any]) -> str:
-    """The id of a new store that is connected."""
+    """Create and connect a store. Returns its ID."""
     store_id: str = kms.create_custom_key_store(**request)["CustomKeyStoreId"]
     kms.connect_custom_key_store(CustomKeyStoreId=store_id)
     return store_id
 
 
 def key_in(kms: Any, store_id: str, **members: Any) -> str:
-    """The ARN of a new key in a store."""
+    """Create a key in a store. Returns its ARN."""
     origin = "EXTERNAL_KEY_STORE" if members else "AWS_CLOUDHSM"
     made = kms.create_key(CustomKeyStoreId=store_id, Origin=origin, **members)["KeyMetadata"]
     return str(made["Arn"])

@@ -1,7 +1,7 @@
 # Copyright: Contributors to the keyops.aws collection
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Writes down when the first task of a play begins, and when a task ends."""
+"""Records when each task begins and ends."""
 
 from __future__ import annotations
 
@@ -12,25 +12,25 @@ from typing import Any
 from ansible.plugins.callback import CallbackBase
 
 DOCUMENTATION = r"""
-name: moments
+name: task_times
 type: aggregate
-short_description: Write down when tasks begin and end
+short_description: Record when tasks begin and end
 description:
   - For the benchmarks of this collection.
 """
 
 
 class CallbackModule(CallbackBase):
-    """Each line of the file: seconds of a clock that all processes share, what happened, and the name of the task."""
+    """Writes lines to a file: seconds of a clock that all processes share, begin or end, and the name of the task."""
 
     CALLBACK_VERSION = 2.0
     CALLBACK_TYPE = "aggregate"
-    CALLBACK_NAME = "moments"
+    CALLBACK_NAME = "task_times"
     CALLBACK_NEEDS_ENABLED = True
 
-    def _write(self, what: str, task: Any) -> None:
-        with open(os.environ["MOMENTS"], "a", encoding="utf-8") as file:
-            file.write(f"{time.monotonic()} {what} {task.get_name()}\n")
+    def _write(self, event: str, task: Any) -> None:
+        with open(os.environ["TASK_TIMES"], "a", encoding="utf-8") as file:
+            file.write(f"{time.monotonic()} {event} {task.get_name()}\n")
 
     def v2_playbook_on_task_start(self, task: Any, is_conditional: bool) -> None:
         self._write("begin", task)
