@@ -32,7 +32,7 @@ LOST: dict[str, tuple[str, ...]] = {
     "the play and all its processes": ("both",),
     "the host, or the container with its disk": ("machine",),
     "the network to AWS": ("play", "network"),
-    "the credentials, as they have expired": ("credentials",),
+    "the credentials (they expire)": ("credentials",),
     "EventBridge Scheduler, in that Region": ("play", "scheduler"),
 }
 """The rows of the table, and which ends of C(steps.ENDS) they mean. Without a play that ends, two of them would tell nothing."""
