@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import re
+
 import botocore
 import botocore.session
 import pytest
@@ -37,11 +39,33 @@ needs_no_policy_name = pytest.mark.skipif(
     reason=f"botocore {botocore.__version__} wants a PolicyName, which KMS does not",
 )
 
-_CREATE_CLUSTER = (
-    botocore.session.get_session().get_service_model("cloudhsmv2").operation_model("CreateCluster").input_shape
-)
+_CLOUDHSM = botocore.session.get_session().get_service_model("cloudhsmv2")
+_CREATE_CLUSTER = _CLOUDHSM.operation_model("CreateCluster").input_shape
 
 needs_cluster_mode = pytest.mark.skipif(
     _CREATE_CLUSTER is None or "Mode" not in _CREATE_CLUSTER.members,
     reason=f"the AWS CLI that goes with botocore {botocore.__version__} does not know the mode of a cluster",
+)
+
+needs_hsm_type_changes = pytest.mark.skipif(
+    "MODIFY_IN_PROGRESS" not in _CLOUDHSM.shape_for("ClusterState").metadata["enum"],
+    reason=f"botocore {botocore.__version__} does not know the states of a cluster whose HSM type changes",
+)
+
+
+def _allows(service: str, shape: str, text: str) -> bool:
+    """Does the pattern of a shape in this SDK's model of a service match a text?"""
+    pattern = botocore.session.get_session().get_service_model(service).shape_for(shape).metadata.get("pattern", "")
+    return re.fullmatch(pattern, text) is not None
+
+
+needs_scheduler_in_partitions = pytest.mark.skipif(
+    not _allows("scheduler", "RoleArn", "arn:aws-us-gov:iam::123456789012:role/lease"),
+    reason=f"botocore {botocore.__version__} knows EventBridge Scheduler in the partition aws alone",
+)
+needs_european_endpoints = pytest.mark.skipif(
+    not _allows(
+        "kms", "XksProxyVpcEndpointServiceNameType", "eu.amazonaws.vpce.eusc-de-east-1.vpce-svc-0123456789abcdef0"
+    ),
+    reason=f"botocore {botocore.__version__} does not know the endpoint services of the European Sovereign Cloud",
 )

@@ -35,6 +35,7 @@ from tests.proxy import Certificate
 from tests.proxy import Keys
 from tests.proxy import proxy
 from tests.sdk import needs_cluster_mode
+from tests.sdk import needs_hsm_type_changes
 
 SECTIONS = ["Meaning", "Impact", "Diagnosis", "What to do"]
 PAGES = sorted(path.stem for path in GUIDES.glob("runbook_*.rst"))
@@ -753,6 +754,8 @@ MAKES_CLUSTERS = ("runbook_cluster_not_found", "runbook_subnet_not_found", "runb
 
 def marks(page: str) -> list[pytest.MarkDecorator]:
     needed = [needs_cluster_mode] if page in MAKES_CLUSTERS else []
+    if page == "runbook_cloudhsmclusternotactiveexception":
+        needed.append(needs_hsm_type_changes)
     if page in ON_PORT_443:
         needed.append(pytest.mark.skipif(not port_443_is_ours(), reason="needs port 443 of a loopback address"))
     return needed if page in IN_MAKE_TEST else [*needed, pytest.mark.long]

@@ -14,6 +14,7 @@ import pytest
 from kms_emulator import Control
 from kms_emulator import EmulatorServer
 from kms_emulator import HttpControl
+from tests.sdk import needs_hsm_type_changes
 from tests.sdk import needs_owner
 from tests.unit.emulator.stores import ENDPOINT
 from tests.unit.emulator.stores import EXTERNAL
@@ -163,6 +164,7 @@ CHANGES = pytest.mark.parametrize("state", ["MODIFY_IN_PROGRESS", "ROLLBACK_IN_P
 
 
 @CHANGES
+@needs_hsm_type_changes
 def test_dispute_12_a_connect_while_the_hsm_type_is_changed(
     control: Control, connection: Connection, cycle: Cycle, state: str
 ) -> None:
@@ -178,6 +180,7 @@ def test_dispute_12_a_connect_while_the_hsm_type_is_changed(
 
 
 @CHANGES
+@needs_hsm_type_changes
 def test_dispute_12_is_not_about_a_store_that_is_connected(kms: Any, control: Control, state: str) -> None:
     """Keys can be used meanwhile, but none can be made."""
     cluster_id = control.create_cluster()
@@ -202,6 +205,7 @@ def changed_and_rolled_back(control: Control, cluster_id: str, *, between: Calla
 
 
 @pytest.mark.parametrize(("restores", "expected"), [(True, "INVALID_CREDENTIALS"), (False, "CONNECTED")])
+@needs_hsm_type_changes
 def test_dispute_13_a_rollback_of_the_hsm_type(
     kms: Any, control: Control, cycle: Cycle, restores: bool, expected: str
 ) -> None:
@@ -218,6 +222,7 @@ def test_dispute_13_a_rollback_of_the_hsm_type(
     assert cycle.connect(store_id) == "CONNECTED"
 
 
+@needs_hsm_type_changes
 def test_dispute_13_without_a_connect_in_between(control: Control, cycle: Cycle) -> None:
     cluster_id = control.create_cluster(hsm_type="hsm1.medium")
     store_id = control.create_store(parameters={"CloudHsmClusterId": cluster_id})

@@ -25,6 +25,8 @@ from ansible_collections.keyops.aws.plugins.modules import kms_custom_key_store_
 from ansible_collections.keyops.aws.plugins.modules import kms_custom_key_stores
 from ansible_collections.keyops.aws.plugins.plugin_utils import maintenance
 from kms_emulator import Control
+from tests.sdk import needs_european_endpoints
+from tests.sdk import needs_hsm_type_changes
 from tests.sdk import needs_last_usage
 from tests.unit import harness
 from tests.unit.harness import ModuleRunner
@@ -220,6 +222,7 @@ def with_cluster(run: ModuleRunner, **cluster: Any) -> str:
     return cluster_id
 
 
+@needs_hsm_type_changes
 @pytest.mark.parametrize(
     ("cluster", "words"),
     [
@@ -301,6 +304,7 @@ def test_the_cluster_that_is_replaced_may_be_broken(run: ModuleRunner) -> None:
     assert result["connection_states"][-1] == "CONNECTED"
 
 
+@needs_hsm_type_changes
 def test_a_disconnect_alone_is_never_kept_from_anybody(run: ModuleRunner) -> None:
     """It is also how somebody stops all use of the keys in an emergency."""
     cluster_id = with_cluster(run, state="MODIFY_IN_PROGRESS")
@@ -309,6 +313,7 @@ def test_a_disconnect_alone_is_never_kept_from_anybody(run: ModuleRunner) -> Non
     look.assert_not_called()
 
 
+@needs_hsm_type_changes
 @pytest.mark.parametrize("options", [{}, {"allow_disconnect": True}, {"state": "connected", "allow_disconnect": True}])
 def test_a_task_that_changes_nothing_looks_at_no_cluster(run: ModuleRunner, options: dict[str, Any]) -> None:
     cluster_id = with_cluster(run, state="MODIFY_IN_PROGRESS")
@@ -467,7 +472,14 @@ LIMITS: dict[str, tuple[str, ...]] = {
 }
 
 
-@pytest.mark.parametrize(("option", "value"), [(option, value) for option in LIMITS for value in LIMITS[option]])
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        pytest.param(option, value, marks=needs_european_endpoints if value.startswith("eu.") else ())
+        for option in LIMITS
+        for value in LIMITS[option]
+    ],
+)
 def test_a_value_at_its_limits_is_taken(run: ModuleRunner, option: str, value: str) -> None:
     """KMS's model checks them, too: botocore and the emulator have it."""
     rule = _RULES.get(option) or _RULES[f"xks_proxy_configuration.{option}"]
