@@ -170,7 +170,7 @@ class InTwo:
         self._monkeypatch.setattr(self._module, "Worker", First)
         job = self._run(**options)
         self.first = self._run.calls
-        assert set(job) - {"deprecations", "warnings"} == {"invocation", "keyops_aws_job"}
+        assert set(job) - {"deprecations", "invocation", "warnings"} == {"keyops_aws_job"}  # each ansible-core has others
         assert [secret for secret in SECRETS if secret in str(job)] == []
         self.between()
         self._monkeypatch.setattr(self._module, "Worker", Second)
