@@ -26,11 +26,11 @@ from dev.environment import ansible_environment
 from kms_emulator import EmulatorServer
 from kms_emulator import HttpControl
 
-DISCONNECT_SECONDS = 2
-CONNECT_SECONDS = 4
+DISCONNECT_SECONDS = 1
+CONNECT_SECONDS = 2
 STORES = {"payments": "AWS_CLOUDHSM", "ledger": "AWS_CLOUDHSM", "invoices": "EXTERNAL_KEY_STORE"}
 
-PROGRESS_SECONDS = 2
+PROGRESS_SECONDS = 1
 
 
 def command(*arguments: str) -> list[str]:
@@ -113,8 +113,8 @@ def demo(folder: Path) -> int:
         }
         print(
             f"An emulated AWS KMS is at {server.url}. It has three custom key stores that are CONNECTED: payments and ledger"
-            f"\nin AWS CloudHSM, and invoices in an external key manager. Each takes {DISCONNECT_SECONDS} seconds to disconnect"
-            f" and {CONNECT_SECONDS} to connect\n(in AWS it takes minutes).\n"
+            f"\nin AWS CloudHSM, and invoices in an external key manager. Each takes {DISCONNECT_SECONDS} second to disconnect"
+            f" and {CONNECT_SECONDS} seconds\nto connect (in AWS it takes minutes).\n"
         )
         variables = {
             "key_stores": [{"name": name} for name in STORES],
