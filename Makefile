@@ -106,14 +106,14 @@ $(VENV)/demo-ready: requirements.txt dev/demo-requirements.txt dev/install_colle
 	$(BIN)/pip install --quiet --disable-pip-version-check uv~=0.13.9
 	$(UV) $(BIN)/python -r dev/demo-requirements.txt --editable ./emulator
 	$(BIN)/python dev/install_collections.py
-	$(call compile,ansible boto3 botocore cryptography dateutil flask jinja2 moto requests s3transfer urllib3 werkzeug yaml)
+	$(call compile,ansible boto3 botocore dateutil jinja2 s3transfer urllib3 yaml)
 	@touch $@
 
 $(VENV)/ready: $(VENV)/demo-ready tests/requirements.txt
 	@echo "Setting up the rest of $(VENV)."
 	$(UV) $(BIN)/python -r tests/requirements.txt --editable ./emulator
 	$(UV) $(BIN)/python --upgrade --target $(VENV)/oldest-sdk boto3==1.34.0 botocore==1.34.0
-	$(call compile,_pytest awscli hypothesis xdist ../../../oldest-sdk)
+	$(call compile,_pytest awscli cryptography flask hypothesis moto requests werkzeug xdist ../../../oldest-sdk)
 	@touch $@
 
 # Of the newest ansible, as amazon.aws has the event source since its version 11.
