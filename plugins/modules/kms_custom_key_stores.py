@@ -330,7 +330,8 @@ stores:
       type: dict
     lease_report:
       description:
-        - A message about the end of the lease, for example that it ended before the window, or that somebody deleted it in AWS.
+        - A message about the end of the lease, for example that it ended before the window, that somebody deleted it in AWS, or
+          that it is still there because the key store could not be connected.
         - V(null) if there is nothing to report.
       returned: always
       type: str
