@@ -289,7 +289,10 @@ class Hosts:
         process = self._ended_jobs[job.end.removesuffix(".end")]
         while job.result not in self._results:
             if not process.is_alive:
-                return {"failed": True, "msg": "The task was ended before it was done.", "changed": False}
+                return {
+                    "failed": True,
+                    "msg": "The task was ended before it was done.",
+                }  # what it has changed is not known
             self.sim.doze()
         return self._results.pop(job.result)
 
