@@ -31,7 +31,6 @@ PAGES_OF_ANSIBLE = {
 }
 """Labels of Ansible's documentation that antsibull-docs uses, and their pages."""
 
-
 OF_THE_ROLE = "maintenance_window"
 """The module behind the steps of the role. It is no public interface."""
 

@@ -11,7 +11,8 @@ import botocore
 import botocore.session
 import pytest
 
-_KMS = botocore.session.get_session().get_service_model("kms")
+_MODELS = botocore.session.get_session()
+_KMS = _MODELS.get_service_model("kms")
 
 
 def knows(operation: str) -> bool:
@@ -39,7 +40,7 @@ needs_no_policy_name = pytest.mark.skipif(
     reason=f"botocore {botocore.__version__} wants a PolicyName, which KMS does not",
 )
 
-_CLOUDHSM = botocore.session.get_session().get_service_model("cloudhsmv2")
+_CLOUDHSM = _MODELS.get_service_model("cloudhsmv2")
 _CREATE_CLUSTER = _CLOUDHSM.operation_model("CreateCluster").input_shape
 
 needs_cluster_mode = pytest.mark.skipif(
@@ -55,14 +56,16 @@ needs_hsm_type_changes = pytest.mark.skipif(
 
 def _allows(service: str, shape: str, text: str) -> bool:
     """Does the pattern of a shape in this SDK's model of a service match a text?"""
-    pattern = botocore.session.get_session().get_service_model(service).shape_for(shape).metadata.get("pattern", "")
+    pattern = _MODELS.get_service_model(service).shape_for(shape).metadata.get("pattern", "")
     return re.fullmatch(pattern, text) is not None
 
 
-needs_scheduler_in_partitions = pytest.mark.skipif(
+needs_scheduler_of_today = pytest.mark.skipif(
     not _allows("scheduler", "RoleArn", "arn:aws-us-gov:iam::123456789012:role/lease"),
-    reason=f"botocore {botocore.__version__} knows EventBridge Scheduler in the partition aws alone",
+    reason=f"botocore {botocore.__version__} has an earlier model of EventBridge Scheduler",
 )
+"""An earlier one knows the partition aws alone, and has other patterns and another order of members."""
+
 needs_european_endpoints = pytest.mark.skipif(
     not _allows(
         "kms", "XksProxyVpcEndpointServiceNameType", "eu.amazonaws.vpce.eusc-de-east-1.vpce-svc-0123456789abcdef0"

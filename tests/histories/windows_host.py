@@ -289,10 +289,8 @@ class Hosts:
         process = self._ended_jobs[job.end.removesuffix(".end")]
         while job.result not in self._results:
             if not process.is_alive:
-                return {
-                    "failed": True,
-                    "msg": "The task was ended before it was done.",
-                }  # what it has changed is not known
+                # Without changed, as what it has changed is not known.
+                return {"failed": True, "msg": "The task was ended before it was done."}
             self.sim.doze()
         return self._results.pop(job.result)
 

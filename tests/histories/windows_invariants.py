@@ -43,19 +43,13 @@ def _purposely(world: WindowWorld, store_id: str, since: float) -> bool:
     )
 
 
-def _has_failures(result: Result) -> bool:
-    """Of some stores, or in the summary of a window."""
-    rows = result.get("summary") or []
-    return any(store.get("failed") for store in result.get("stores", [])) or any(row["error"] for row in rows)
-
-
 def failures(world: WindowWorld, since: float) -> list[str]:
     """What users were told since then, or will be: failed results, the reports of keepers, and the logs of hosts."""
     told = [
         json.dumps(result)
         for play in world.plays
         for when, _step, result in play.results
-        if when >= since and (result.get("failed") or _has_failures(result))
+        if when >= since and (result.get("failed") or any(s.get("failed") for s in result.get("stores", [])))
     ]
     for machine in world.machines:
         for name in os.listdir(machine.memory) if os.path.isdir(machine.memory) else ():

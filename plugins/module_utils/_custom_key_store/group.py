@@ -364,7 +364,7 @@ class StoreTask:
                 extended = self._member.leases_in_aws().end_at(store.id, seconds=minutes * 60)
                 until = until if lease is not None or extended is None else str(extended.until)
             if lease is not None:
-                self._leases.change(store.id, lambda present: present and replace(present, until=until))
+                self._leases.update(store.id, lambda present: replace(present, until=until))
             self._lease_report = f"The lease of its window ends at {until}."
         except CustomKeyStoreError as error:
             self._seen.error = error
@@ -385,25 +385,21 @@ class StoreTask:
     def begin(self) -> None:
         """Claim the store, and take over from the keeper that an earlier window may have left."""
         if self._desired.state == "connected" and self._history.store is not None and self.error is None:
-            self._hold_lease(self._history.store.id)
+            self._hold_lease(self._history.store)
         if self._seen.plan is not None and self.error is None:
             self._task.begin(self._seen.plan)
 
-    def _hold_lease(self, custom_key_store_id: str) -> None:
+    def _hold_lease(self, store: CustomKeyStore) -> None:
         """Record in the lease that this run connects the store: as long as this run lives, no other window takes the store."""
         try:
-            if self._leases.of(custom_key_store_id) is not None:
-                self._leases.change(custom_key_store_id, self._held_while_connecting)
+            self._leases.update(store.id, partial(self._held_while_connecting, store))
         except InAnotherWindow as error:
             self._seen.error = error
         except CustomKeyStoreError:
             pass  # the task connects the store even if the lease cannot be read or written
 
-    def _held_while_connecting(self, lease: Optional[Lease]) -> Optional[Lease]:
+    def _held_while_connecting(self, store: CustomKeyStore, lease: Lease) -> Lease:
         """The lease while this task connects the store. Raises InAnotherWindow if this task must not connect it."""
-        store = self._history.store
-        if lease is None or store is None:
-            return lease
         self._leave_to_its_window(lease)
         if store.connection_state in IN_SERVICE and self._is_of_another_window(lease):
             return lease  # that window is about to disconnect the store
@@ -451,7 +447,7 @@ class StoreTask:
     def _end_own_lease(self, lease: Lease) -> None:
         """End the lease, unless another window has replaced it by its own."""
         with contextlib.suppress(CustomKeyStoreError):
-            self._leases.change(lease.custom_key_store_id, lambda present: None if present == lease else present)
+            self._leases.update(lease.custom_key_store_id, lambda present: None if present == lease else present)
         self.lease = None
 
     def forget_report(self) -> None:
@@ -476,10 +472,7 @@ class StoreTask:
     def _end_lease(self, store: CustomKeyStore) -> Optional[Lease]:
         """End the lease of a store that is in service. Returns the lease if it stays because another window holds it."""
         with contextlib.suppress(CustomKeyStoreError):
-            if self._leases.of(store.id) is not None:
-                return self._leases.change(
-                    store.id, lambda lease: lease if lease and self._is_of_another_window(lease) else None
-                )
+            return self._leases.update(store.id, lambda lease: lease if self._is_of_another_window(lease) else None)
         return None
 
     def _is_of_another_window(self, lease: Lease) -> bool:

@@ -231,6 +231,12 @@ class Leases:
                 self._write_lease(lease)
         return lease
 
+    def update(self, custom_key_store_id: str, decide: Callable[[Lease], Optional[Lease]]) -> Optional[Lease]:
+        """Like change(), but only if the store has a lease. Otherwise returns None, and does not create the folder."""
+        if self.of(custom_key_store_id) is None:
+            return None
+        return self.change(custom_key_store_id, lambda present: None if present is None else decide(present))
+
     def end(self, custom_key_store_id: str) -> None:
         """Delete the lease of a store that is in service again. Errors are ignored: it does no harm during service."""
         self._remove(self._path(custom_key_store_id))

@@ -15,7 +15,7 @@ from moto.iam.models import iam_backends
 
 from kms_emulator import Control
 from kms_emulator.models import EmulatedBackend
-from tests.sdk import needs_scheduler_in_partitions
+from tests.sdk import needs_scheduler_of_today
 from tests.unit.emulator.schedules import ACCOUNT
 from tests.unit.emulator.schedules import DISCONNECT
 from tests.unit.emulator.schedules import OFF
@@ -478,7 +478,7 @@ def test_reset_forgets_schedules_runs_and_deliveries(schedules: Schedules, sched
     assert schedules.outcomes() == ["ok"]
 
 
-@needs_scheduler_in_partitions
+@needs_scheduler_of_today
 def test_each_region_and_account_has_its_own(schedules: Schedules) -> None:
     elsewhere = Control(region_name="us-gov-west-1")
     elsewhere.freeze_clock()
