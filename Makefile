@@ -3,6 +3,9 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
+# Python keeps what it compiles, so that not each process of a test run compiles it again.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: demo test long conformance rulebook check docs picture matrix soak prove model mutation bench record replay quick format emulator build clean
 
 demo: $(VENV)/demo-ready

@@ -35,7 +35,6 @@ from tests.learn.published import LINES
 from tests.learn.published import OK
 from tests.learn.store import EmulatedStore
 from tests.learn.store import Store
-from tests.unit.harness import one_private_key
 
 GUIDE = PICTURES[CLOUDHSM].with_name("guide_learned.rst")
 TYPES = (CLOUDHSM, EXTERNAL)
@@ -105,8 +104,7 @@ def test_no_state_more_is_found_with_longer_words(emulator_server: EmulatorServe
 @pytest.mark.long
 @pytest.mark.parametrize("store_type", TYPES)
 def test_a_store_with_a_key(emulator_server: EmulatorServer, store_type: str) -> None:
-    with one_private_key():
-        machine, _system = learned(emulator_server, store_type, keys=True)
+    machine, _system = learned(emulator_server, store_type, keys=True)
     assert differences(machine, published.published(store_type, machine.inputs)) == []
     assert f"equal: {len(machine.states)} states, {len(machine.moves)} transitions" in " ".join(
         GUIDE.read_text("utf-8").split()

@@ -34,7 +34,8 @@ from tests.histories.machine import Histories
 from tests.histories.machine import Machine
 from tests.histories.tally import Tally
 from tests.histories.windows_machine import WindowHistories
-from tests.unit.harness import one_private_key
+from tests.unit.harness import names_converted_once
+from tests.unit.harness import sessions_made_fast
 
 set_hypothesis_home_dir(
     Path(sys.prefix) / "hypothesis"
@@ -69,7 +70,7 @@ def tried(seed: int, histories: int, *, of: str = "stores", directly: bool, shri
         print_blob=False,
     )
     try:
-        with one_private_key():
+        with sessions_made_fast(), names_converted_once():
             run_state_machine_as_test(with_seed(seed)(machine), settings=chosen)
     except Exception:  # whatever it is, it is what was looked for
         return tally, traceback.format_exc()

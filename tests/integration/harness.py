@@ -89,19 +89,23 @@ class Ansible:
         self, *arguments: str, module: str = MODULE, variables: dict[str, Any] | None = None, **options: Any
     ) -> dict[str, Any]:
         """Run one task with a module and return its result; the emulator's log then has its requests."""
-        self.control.clear_requests()
-        result_path = self.folder / "result.json"
-        tasks: list[dict[str, Any]] = [
-            {"name": "Try", module: options, "register": "result", "ignore_errors": True, "vars": variables or {}},
-            {
-                "name": "Keep the result",
-                "ansible.builtin.debug": {"msg": f"{{{{ result | to_json | written_to('{result_path}') }}}}"},
-            },
-        ]
-        done = self.playbook(tasks, *arguments)
-        assert done.exit_code == 0, done.output
-        result: dict[str, Any] = json.loads(result_path.read_text())
+        (result,) = self.results([{module: options, "vars": variables or {}}], *arguments)
         return result
+
+    def results(self, tasks: list[dict[str, Any]], *arguments: str) -> list[dict[str, Any]]:
+        """Run tasks in one play, also where one fails, and return their results; the emulator's log then has their requests."""
+        self.control.clear_requests()
+        path = self.folder / "results.json"
+        names = [f"result_{number}" for number in range(len(tasks))]
+        tried = [
+            {"name": "Try", **task, "register": name, "ignore_errors": True}
+            for name, task in zip(names, tasks, strict=True)
+        ]
+        kept = f"{{{{ [{', '.join(names)}] | to_json | written_to('{path}') }}}}"
+        done = self.playbook([*tried, {"name": "Keep the results", "ansible.builtin.debug": {"msg": kept}}], *arguments)
+        assert done.exit_code == 0, done.output
+        results: list[dict[str, Any]] = json.loads(path.read_text())
+        return results
 
     def kill_all(self) -> None:
         """SIGKILL for each process of this test's home: the controller, and what goes on in the background."""

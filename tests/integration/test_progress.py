@@ -282,7 +282,7 @@ def test_verbose_output_of_the_waiting_has_no_secret(ansible: Ansible) -> None:
         allow_disconnect=True,
     )
     assert result["operations"] == ["DisconnectCustomKeyStore", "UpdateCustomKeyStore", "ConnectCustomKeyStore"]
-    written = (ansible.folder / "playbook.yml", ansible.folder / "result.json")
+    written = (ansible.folder / "playbook.yml", ansible.folder / "results.json")
     assert secret in written[0].read_text()
     assert secret not in written[1].read_text()
     assert secret not in ansible.output

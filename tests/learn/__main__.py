@@ -39,7 +39,6 @@ from tests.learn.published import inputs
 from tests.learn.published import published
 from tests.learn.store import EmulatedStore
 from tests.learn.store import Store
-from tests.unit.harness import one_private_key
 
 PICTURES = {
     CLOUDHSM: ROOT / "docs" / "docsite" / "rst" / "learned_states_cloudhsm.svg",
@@ -77,7 +76,7 @@ def store(arguments: argparse.Namespace) -> Iterator[Store]:
         )  # botocore reads another variable
         yield Store(kms, arguments.type, patience=arguments.patience, settled=arguments.settled)
         return
-    with EmulatorServer() as server, one_private_key():
+    with EmulatorServer() as server:
         kms = emulator_client(server.url)
         yield EmulatedStore(kms, HttpControl(server.url), arguments.type, settled=arguments.settled)
 

@@ -18,15 +18,16 @@ from types import ModuleType
 from typing import Any
 from unittest import mock
 
+import boto3.session
 import botocore.hooks
 import botocore.session
-import moto.kms.models
+import moto.core.models
 import pytest
 from ansible.module_utils import basic
+from ansible.module_utils.common import dict_transformations
 from botocore.hooks import EventAliaser
 from botocore.hooks import HierarchicalEmitter
 from botocore.loaders import JSONFileLoader
-from botocore.loaders import create_loader
 
 from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.background import Worker
 from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.clock import Clock
@@ -42,9 +43,6 @@ CREDENTIALS = {
     "secret_key": "wJalrXUtnFEMIK7MDENGbPxRfiCYEXAMPLE",
 }
 
-
-LOADER = create_loader()
-"""Reads botocore's models once, not for each client, which is most of the time that a run takes."""
 
 MOST_SLEEPS = 10_000
 """More than any test needs, as a wait of half an hour takes less than 170."""
@@ -98,7 +96,6 @@ class ModuleRunner:
         with (
             mock.patch.object(self.module, "Clock", self.time.clock),
             mock.patch.object(kms_custom_key_store, "describe_clusters", known_clusters),
-            mock.patch.object(botocore.session, "create_loader", return_value=LOADER),
             module_arguments(arguments),
             contextlib.redirect_stdout(io.StringIO()) as output,
             pytest.raises(SystemExit),
@@ -192,16 +189,25 @@ def module_arguments(arguments: dict[str, Any]) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def one_private_key() -> Iterator[None]:
-    """moto makes an asymmetric key with each KMS key, and never uses it. That takes longer than most tests."""
-    make = functools.cache(moto.kms.models.generate_private_key)
-    with mock.patch.object(moto.kms.models, "generate_private_key", make):
+def no_mock_of_requests() -> Iterator[None]:
+    """moto registers 1,300 URLs with a mock of the library requests, for each test. boto3 does not use that library."""
+    with mock.patch.object(moto.core.models, "RESPONSES_METHODS", []):
+        yield
+
+
+@contextlib.contextmanager
+def names_converted_once() -> Iterator[None]:
+    """Ansible converts each CamelCase name with three regular expressions. A history describes a store many times."""
+    convert = functools.cache(dict_transformations._camel_to_snake)
+    with mock.patch.object(dict_transformations, "_camel_to_snake", convert):
         yield
 
 
 @contextlib.contextmanager
 def sessions_made_fast() -> Iterator[None]:
-    """Each session of botocore parses the same files and works out the same names of events. That takes half of most tests."""
+    """Each session of botocore finds and parses the same files, and works out the same names of events. That takes half of most
+    tests."""
+    shared = boto3.session.Session()._session.get_component("data_loader")
     load, loader = JSONFileLoader.load_file, JSONFileLoader()
     loaded = functools.cache(lambda path: load(loader, path))
     aliaser = EventAliaser(HierarchicalEmitter())
@@ -209,6 +215,8 @@ def sessions_made_fast() -> Iterator[None]:
     aliased = functools.cache(lambda name: alias(aliaser, name))
     accepts = functools.lru_cache(botocore.hooks.accepts_kwargs)
     with (
+        mock.patch.object(botocore.session, "create_loader", return_value=shared),
+        mock.patch.object(boto3.session.Session, "_setup_loader"),  # the shared one has boto3's files by now
         mock.patch.object(JSONFileLoader, "load_file", lambda _self, path: loaded(path)),
         mock.patch.object(EventAliaser, "_alias_event_name", lambda _self, name: aliased(name)),
         # The function of a bound method, as the cache would keep its client alive.

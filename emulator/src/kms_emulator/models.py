@@ -33,6 +33,7 @@ from .injections import Intruder
 from .journal import Journal
 from .keys import Keys
 from .keys import Usage
+from .private_keys import install_private_keys
 from .quotas import Quotas
 from .trail.events import Events
 from .visibility import Visibility
@@ -53,6 +54,7 @@ def install(*, connect_seconds: float = 2.0, disconnect_seconds: float = 2.0) ->
     for model_name, seconds in ((CONNECT_MODEL, connect_seconds), (DISCONNECT_MODEL, disconnect_seconds)):
         state_manager.register_default_transition(model_name, {"progression": "time", "seconds": seconds})
     replace_backend(kms_backends, EmulatedBackend)
+    install_private_keys()
     install_scheduler()
     install_simulation()
     install_trail()

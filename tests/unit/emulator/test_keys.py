@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import datetime
 from typing import Any
+from unittest import mock
 
 import pytest
 from botocore.exceptions import ClientError
+from moto.kms.utils import generate_private_key
 
 from kms_emulator import Control
 from tests.sdk import needs_last_usage
@@ -138,3 +140,15 @@ def test_ten_thousand_keys(kms: Any, control: Control, external: str) -> None:
     assert key["XksKeyConfiguration"] == {"Id": f"external-{ids[-1]}"}
     assert key["KeySpec"] == SYMMETRIC
     assert len(kms.list_keys()["Keys"]) == 100
+
+
+def test_a_private_key_is_generated_when_a_key_first_signs(kms: Any) -> None:
+    with mock.patch("kms_emulator.private_keys.generate_private_key", wraps=generate_private_key) as generate:
+        kms.create_key()
+        key = kms.create_key(KeySpec="ECC_NIST_P256", KeyUsage="SIGN_VERIFY")["KeyMetadata"]["KeyId"]
+        generate.assert_not_called()
+        signing = {"KeyId": key, "Message": b"message", "SigningAlgorithm": "ECDSA_SHA_256"}
+        signature = kms.sign(**signing)["Signature"]
+        assert kms.verify(**signing, Signature=signature)["SignatureValid"] is True
+        assert kms.get_public_key(KeyId=key)["PublicKey"] == kms.get_public_key(KeyId=key)["PublicKey"]
+        generate.assert_called_once_with("ECC_NIST_P256")

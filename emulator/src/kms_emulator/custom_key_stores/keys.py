@@ -83,7 +83,7 @@ class CustomStoreKey(Key):
 
 
 def copy_key(template: Key) -> Key:
-    """Create a new key from a template. Faster than moto, which generates an asymmetric key for each key."""
+    """Create a new key from a template. Faster than CreateKey, which checks the request."""
     key = copy.copy(template)
     key.id = generate_key_id()
     key.arn = f"{template.arn.rsplit('/', 1)[0]}/{key.id}"
