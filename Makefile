@@ -75,9 +75,10 @@ docs: $(VENV)/ready $(VENV)/checks/ready
 picture: $(VENV)/ready
 	@$(BIN)/python -m dev.picture
 
-# VERSIONS="oldest newest" runs those alone, and does not write the table in the documentation.
+# VERSIONS="oldest newest" runs those alone, and does not write the table in the documentation. TESTS=all also runs the long tests
+# that do not depend on the versions.
 matrix: $(VENV)/ready
-	$(BIN)/python -m dev.matrix $(VERSIONS)
+	$(BIN)/python -m dev.matrix $(if $(filter all,$(TESTS)),--all) $(VERSIONS)
 
 quick: $(VENV)/ready
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy

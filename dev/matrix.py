@@ -3,8 +3,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Run the tests with each supported set of versions, in a separate new environment.
 
-Usage: C(python -m dev.matrix [NAME ...]); without a name, all of them. After all sets have been run, also separately, it writes
-the table in the guide to versions. Each Python must be installed, as C(python3.12) or with pyenv.
+Usage: C(python -m dev.matrix [--all] [NAME ...]); without a name, all of them. It runs the tests of C(make test), and those of
+C(make long) that depend on the versions; with C(--all), all tests. After all sets have been run, also separately, it writes the
+table in the guide to versions. Each Python must be installed, as C(python3.12) or with pyenv.
 """
 
 from __future__ import annotations
@@ -24,6 +25,9 @@ ENVIRONMENTS = ROOT / ".venv" / "matrix"
 GUIDE = ROOT / "docs" / "docsite" / "rst" / "guide_versions.rst"
 BEGIN = ".. The table up to the next comment is written by make matrix.\n\n"
 END = "\n.. The table ends here.\n"
+
+CHOSEN = "not long or versions"
+"""The tests to run, as pytest's C(-m) has it."""
 
 NEWEST_SDK = {"boto3": "", "botocore": "", "awscli": ""}
 """The newest compatible versions that pip finds."""
@@ -116,10 +120,11 @@ def installed(python: Path) -> dict[str, str]:
     }
 
 
-def run(name: str) -> None:
-    """Build an environment and run the tests in it. Raises SystemExit if they write no report."""
+def run(name: str, chosen: str) -> None:
+    """Build an environment and run the chosen tests in it. Raises SystemExit if they write no report."""
     python = build(ENVIRONMENTS / name, MATRIX[name])
-    subprocess.run([str(python), "-m", "pytest", "-q", "-m", "", f"--junit-xml={report(name)}"], cwd=ROOT, check=False)
+    command = [str(python), "-m", "pytest", "-q", "-m", chosen, f"--junit-xml={report(name)}"]
+    subprocess.run(command, cwd=ROOT, check=False)
     if not report(name).exists():
         raise SystemExit(f"The tests did not run with the versions of {name}.")
 
@@ -156,15 +161,16 @@ def write(outcomes: list[Outcome]) -> None:
     GUIDE.write_text(f"{before}{BEGIN}{table(outcomes)}{END}{after}", "utf-8")
 
 
-def main(names: list[str]) -> int:
+def main(arguments: list[str]) -> int:
     """Run the tests in the environments with these names. Returns the exit code."""
+    names = [argument for argument in arguments if argument != "--all"]
     unknown = sorted(set(names) - set(MATRIX))
     if unknown:
         print(f"There are no versions named {', '.join(unknown)}; there are: {', '.join(MATRIX)}.", file=sys.stderr)
         return 2
     failed = 0
     for name in names or MATRIX:
-        run(name)
+        run(name, CHOSEN if names == arguments else "")
         done = outcome(name)
         failed += done.failed
         print(f"{name}: {done.text}", flush=True)

@@ -11,6 +11,7 @@ same batch again.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import functools
 import os
 import sys
@@ -34,8 +35,7 @@ from tests.histories.machine import Histories
 from tests.histories.machine import Machine
 from tests.histories.tally import Tally
 from tests.histories.windows_machine import WindowHistories
-from tests.unit.harness import names_converted_once
-from tests.unit.harness import sessions_made_fast
+from tests.unit.harness import no_needless_work
 
 set_hypothesis_home_dir(
     Path(sys.prefix) / "hypothesis"
@@ -45,6 +45,8 @@ BATCH = 500
 STEPS = 6
 MACHINES: dict[str, type[Machine]] = {"stores": Histories, "keys": KeyHistories, "windows": WindowHistories}
 """What histories are of."""
+
+WHOLE_PROCESS = contextlib.ExitStack()
 
 
 def batch(of: str, seed: int, histories: int, shrink: bool) -> tuple[int, Tally, str | None]:
@@ -70,8 +72,7 @@ def tried(seed: int, histories: int, *, of: str = "stores", directly: bool, shri
         print_blob=False,
     )
     try:
-        with sessions_made_fast(), names_converted_once():
-            run_state_machine_as_test(with_seed(seed)(machine), settings=chosen)
+        run_state_machine_as_test(with_seed(seed)(machine), settings=chosen)
     except Exception:  # whatever it is, it is what was looked for
         return tally, traceback.format_exc()
     return tally, None
@@ -79,6 +80,7 @@ def tried(seed: int, histories: int, *, of: str = "stores", directly: bool, shri
 
 def prepare() -> None:
     """In each process: the emulator, in moto's mock."""
+    WHOLE_PROCESS.enter_context(no_needless_work())
     install()
     mock_aws().start()
 

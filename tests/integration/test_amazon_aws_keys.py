@@ -18,6 +18,8 @@ import pytest
 from tests.integration.harness import KEY_MODULE
 from tests.integration.harness import Ansible
 
+pytestmark = pytest.mark.versions
+
 KMS_KEY = "amazon.aws.kms_key"
 KMS_KEY_INFO = "amazon.aws.kms_key_info"
 

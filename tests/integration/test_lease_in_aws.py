@@ -122,6 +122,23 @@ def test_e8_the_store_is_brought_back_before_the_lease_ends(place: Place, home: 
 
 
 @pytest.mark.long
+def test_a_keeper_that_cannot_connect_the_store_says_that_its_lease_stays(place: Place) -> None:
+    place.ansible.control.set_connect_outcomes(place.ids["payments"], ["INTERNAL_ERROR"])
+    assert place.play(path := window(place, [LOST])) == 4
+    until(lambda: place.state() == "FAILED")
+    until(lambda: not place.process_ids(), 20)
+    (report,) = place.reports()
+    assert "INTERNAL_ERROR: " in report["msg"]
+    stays = f"the schedule {name_of(place)}, that lease is still there: AWS connects the store at its end."
+    assert report["msg"].endswith(stays)
+    assert schedules(place) == [name_of(place)]
+    assert place.play(path, "--tags", "reconnect") == 0, place.output
+    assert stays in place.output
+    assert schedules(place) == []
+    place.assert_back()
+
+
+@pytest.mark.long
 def test_reconnect_leaves_a_window_alone_that_is_at_work(place: Place) -> None:
     assert place.play(RECONNECT) == 0, place.output
     with place.playing(window(place, [UNTIL_DONE]), expected=0) as playing:

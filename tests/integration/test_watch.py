@@ -13,6 +13,7 @@ from contextlib import contextmanager
 
 import pytest
 
+from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.diagnosis import address_of
 from dev.environment import BIN
 from kms_emulator import HttpControl
 from tests.integration.guides import all_blocks
@@ -161,6 +162,7 @@ def test_a_store_that_is_failed(place: Place) -> None:
     assert done.exit_code == 2
     assert "is FAILED with NETWORK_ERRORS, and no maintenance window has announced it." in done.output
     assert "Network errors keep KMS from reaching the backing key store." in done.output
+    assert f" See {address_of('runbook_network_errors')}." in done.output
     assert CONNECT not in operations(place)
 
 

@@ -43,6 +43,8 @@ from tests.integration.windows import long
 from tests.integration.windows import shell
 from tests.integration.windows import until
 
+pytestmark = pytest.mark.versions
+
 needs_ssh = pytest.mark.skipif(bool(missing_for_ssh()), reason=missing_for_ssh() or "has all")
 
 OWN_STORE = [{"name": "{{ store }}"}]

@@ -24,15 +24,13 @@ from ansible_collections.keyops.aws.plugins.modules import kms_custom_key_stores
 from kms_emulator import Control
 from tests.unit.harness import ModuleRunner
 from tests.unit.harness import SimulatedTime
-from tests.unit.harness import names_converted_once
-from tests.unit.harness import no_mock_of_requests
-from tests.unit.harness import sessions_made_fast
+from tests.unit.harness import no_needless_work
 
 
 @pytest.fixture(autouse=True, scope="session")
-def no_needless_work() -> Iterator[None]:
-    """What takes most of the time, and says nothing about the collection."""
-    with sessions_made_fast(), no_mock_of_requests(), names_converted_once():
+def fast() -> Iterator[None]:
+    """Leave out what only takes time."""
+    with no_needless_work():
         yield
 
 

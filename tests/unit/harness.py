@@ -189,24 +189,26 @@ def module_arguments(arguments: dict[str, Any]) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def no_mock_of_requests() -> Iterator[None]:
-    """moto registers 1,300 URLs with a mock of the library requests, for each test. boto3 does not use that library."""
-    with mock.patch.object(moto.core.models, "RESPONSES_METHODS", []):
-        yield
+def no_needless_work() -> Iterator[None]:
+    """Leave out what takes most of the time of a test, and says nothing about the collection.
 
-
-@contextlib.contextmanager
-def names_converted_once() -> Iterator[None]:
-    """Ansible converts each CamelCase name with three regular expressions. A history describes a store many times."""
-    convert = functools.cache(dict_transformations._camel_to_snake)
-    with mock.patch.object(dict_transformations, "_camel_to_snake", convert):
+    - moto registers 1,300 URLs with a mock of the library requests, for each test. boto3 does not use that library.
+    - Ansible converts each CamelCase name with three regular expressions, and a store is described many times.
+    - Each session of botocore finds and parses the same files, and works out the same names of events.
+    """
+    with (
+        mock.patch.object(moto.core.models, "RESPONSES_METHODS", []),
+        mock.patch.object(
+            dict_transformations, "_camel_to_snake", functools.cache(dict_transformations._camel_to_snake)
+        ),
+        sessions_made_fast(),
+    ):
         yield
 
 
 @contextlib.contextmanager
 def sessions_made_fast() -> Iterator[None]:
-    """Each session of botocore finds and parses the same files, and works out the same names of events. That takes half of most
-    tests."""
+    """Let all sessions of botocore share what they find in its files."""
     shared = boto3.session.Session()._session.get_component("data_loader")
     load, loader = JSONFileLoader.load_file, JSONFileLoader()
     loaded = functools.cache(lambda path: load(loader, path))

@@ -382,7 +382,7 @@ class Window:
                 since=keeper.stores[result["custom_key_store_id"]].time,
                 reason=(Reason.GONE if reason is Reason.ASKED else reason).value,
                 connection_state=_last_state(result),
-                msg=result.get("msg", ""),
+                msg=" ".join(filter(None, [result["msg"], result["lease_report"]])) if result["failed"] else "",
             )
             self._leases.write_report(report)
             if reason is not Reason.ASKED:
