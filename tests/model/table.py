@@ -22,7 +22,7 @@ from tests.model.worlds import ONE
 from tests.model.worlds import protections
 
 GUIDE = ROOT / "docs" / "docsite" / "rst" / "guide_windows.rst"
-TITLE = "Which keeper protects from what:"
+TITLE = "What protects from what:"
 
 BY_HAND, AGAIN, AT_THE_END, BY_ITSELF = "connect by hand", "run it again", "at the end of the lease", "by itself"
 WORST_FIRST = (BY_HAND, AGAIN, AT_THE_END, BY_ITSELF)
