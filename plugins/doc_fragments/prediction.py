@@ -20,16 +20,17 @@ options:
       - For an external key store, the module requests the health status of the proxy from the managed host. It checks the
         address, TLS, certificate, path, credential, time, and key managers of the proxy, and the VPC endpoint service in front
         of it.
-      - If a check cannot be made from the managed host, its outcome is C(unknown), with the reason. A connect can have another
-        result than the prediction.
+      - If the module cannot make a check from the managed host, the outcome of that check is C(unknown), with the reason. The
+        result of a connect can differ from the prediction.
     type: bool
     default: false
   xks_proxy_credentials:
     description:
-      - The credentials of external key store proxies, with which O(predict_connect=true) signs its requests. KMS does not return
-        their secrets.
-      - For each key store, the module uses the credential with its C(access_key_id). If you do not give this credential, the
-        module sends the request without a signature. Whether the proxy accepts the credential of KMS is then C(unknown).
+      - The credentials of external key store proxies. With O(predict_connect=true), the module signs its requests to a proxy
+        with them. KMS does not return their secrets.
+      - For each key store, the module uses the credential with the C(access_key_id) of the key store. If you do not give this
+        credential, the module sends the request without a signature. Whether the proxy accepts the credential of KMS is then
+        C(unknown).
     type: list
     elements: dict
     suboptions:

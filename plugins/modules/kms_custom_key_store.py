@@ -18,8 +18,9 @@ description:
   - The module sends only properties that differ. Some properties can change only while the key store is disconnected. With
     O(allow_disconnect=true), the module disconnects the key store, changes it, and connects it again. If KMS refuses the change,
     the module connects the key store again with its old settings, and the task fails with the reason.
-  - Before such a disconnect, the module writes a lease to the folder C(~/.keyops-aws) on the managed host. If the task is killed
-    or runs out of time, run it again within a day. It then connects the key store, even with O(state=present), and warns you.
+  - Before such a disconnect, the module writes a lease to the folder C(~/.keyops-aws) on the managed host. The lease records
+    that the key store was in service. If the task is killed or reaches its timeout, run it again within a day. The task then
+    connects the key store, even with O(state=present), and warns you.
   - On one host, the task that starts last owns the key store. If the Ansible run of an earlier task was interrupted, that task
     may still run in the background, but it makes no more changes to the key store.
   - If the requested transition is already in progress, the task joins it and does not start it again. It does not matter who
@@ -53,8 +54,8 @@ options:
         C(USER_NOT_FOUND). With V(connected), the task then leaves the key store alone and fails with the remedy. Each further
         attempt is a login that may lock C(kmsuser) out of the cluster. To connect with a new password, set O(key_store_password)
         and O(update_credentials=always).
-      - V(disconnected) disconnects the key store, or aborts a connect in progress, and waits until it is C(DISCONNECTED). All KMS
-        keys in it become unusable at once. Properties are changed after the disconnect.
+      - V(disconnected) disconnects the key store, or aborts a connect in progress, and waits until it is C(DISCONNECTED). All
+        KMS keys in it become unusable at once. The task changes properties after the disconnect.
       - V(absent) deletes the key store. If the key store is connected, this needs O(allow_disconnect=true). The task disconnects
         it only after it has verified that the key store holds no KMS keys. Keys that are pending deletion count, too. If the key
         store is not in service, KMS makes this check. If KMS refuses, the task names the keys that the caller may describe.
@@ -91,7 +92,8 @@ options:
   cloud_hsm_cluster_id:
     description:
       - The ID of the AWS CloudHSM cluster. Required to create a key store of the type V(AWS_CLOUDHSM).
-      - While the key store is disconnected, it can change to a cluster that was created from a backup of the old cluster.
+      - While the key store is disconnected, you can change this ID to that of a cluster that was created from a backup of the
+        old cluster.
     type: str
   trust_anchor_certificate:
     description:
@@ -103,7 +105,7 @@ options:
       - The password of the crypto user C(kmsuser) in the cluster. Required to create a key store of the type V(AWS_CLOUDHSM).
       - This option gives KMS the password. It changes nothing in the cluster.
       - Each successful connect changes the password to one that only KMS knows. For an existing key store, the task therefore
-        sends it only with O(update_credentials=always).
+        sends this option only with O(update_credentials=always).
     type: str
   xks_proxy_configuration:
     description:
@@ -114,7 +116,8 @@ options:
         description:
           - Whether KMS reaches the proxy over the internet or through a VPC endpoint service.
           - To change it, also change O(xks_proxy_configuration.uri_endpoint). For V(VPC_ENDPOINT_SERVICE), also set
-            O(xks_proxy_configuration.vpc_endpoint_service_name). It can change only while the key store is disconnected.
+            O(xks_proxy_configuration.vpc_endpoint_service_name). The connectivity can change only while the key store is
+            disconnected.
         type: str
         choices:
           - PUBLIC_ENDPOINT
@@ -141,7 +144,7 @@ options:
         description:
           - The ID of the credential with which KMS signs its requests to the proxy. It can change while the key store is
             connected.
-          - The task sends the credential if this ID differs from the one that the key store has.
+          - The task sends the credential if this ID differs from the ID that the key store has.
         type: str
       raw_secret_access_key:
         description: The secret that belongs to O(xks_proxy_configuration.access_key_id). KMS never returns it.
@@ -161,10 +164,10 @@ options:
       - Whether the task may disconnect a connected or connecting key store, if a change or its deletion needs that. With
         V(false), such a task fails before it changes anything.
       - O(state=disconnected) does not need this option.
-      - Before the task disconnects a key store in AWS CloudHSM to connect it again, it checks the cluster. If
-        O(cloud_hsm_cluster_id) names a new cluster, it checks that one. If the cluster is not C(ACTIVE), or has too few active
-        HSMs, the task fails and the key store stays in service. If the caller may not describe the cluster, the task warns and
-        continues.
+      - If the task has to disconnect a key store in AWS CloudHSM and connect it again, it checks the cluster before the
+        disconnect. If O(cloud_hsm_cluster_id) names a new cluster, the task checks the new cluster instead. If the cluster is
+        not C(ACTIVE), or has too few active HSMs, the task fails and the key store stays in service. If the caller may not
+        describe the cluster, the task warns and continues.
     type: bool
     default: false
   wait:
@@ -402,7 +405,9 @@ connection_states:
     - CONNECTING
     - CONNECTED
 connection_error:
-  description: Why the store is C(FAILED), or was at some time during the task. KMS forgets it when the store is disconnected.
+  description:
+    - Why the store is C(FAILED), or was C(FAILED) at some time during the task. After a disconnect, KMS no longer returns the
+      reason.
   returned: when the store is or was C(FAILED)
   type: dict
   contains:
@@ -412,7 +417,7 @@ connection_error:
       type: str
       sample: NETWORK_ERRORS
     cause:
-      description: What it means.
+      description: What the code means.
       returned: always
       type: str
       sample: Network errors keep KMS from reaching the backing key store.

@@ -29,14 +29,16 @@ options:
   custom_key_store_id:
     description:
       - The ID of the custom key store to describe.
-      - Without O(custom_key_store_id) and O(name), all custom key stores of the account and Region are described.
+      - If you set neither O(custom_key_store_id) nor O(name), the module describes all custom key stores of the account and
+        Region.
     type: str
     aliases:
       - id
   name:
     description:
       - The friendly name of the custom key store to describe.
-      - Without O(custom_key_store_id) and O(name), all custom key stores of the account and Region are described.
+      - If you set neither O(custom_key_store_id) nor O(name), the module describes all custom key stores of the account and
+        Region.
     type: str
     aliases:
       - custom_key_store_name
@@ -47,7 +49,7 @@ options:
         a time, in one pass for all key stores. For 10,000 keys, this takes about half a minute.
       - KMS allows 2,000 of these requests per second for all callers in the account and Region. The module stays below that
         quota, and slows down if KMS throttles it.
-      - The module cannot see keys in key stores of other accounts, or who uses a key from another account.
+      - The module cannot see keys in key stores of other accounts. It also cannot see who uses a key from another account.
     type: bool
     default: false
   unused_for_days:
@@ -82,11 +84,11 @@ notes:
   - O(include_cloud_hsm_cluster) also needs C(cloudhsm:DescribeClusters), and O(include_events) needs C(cloudtrail:LookupEvents).
   - O(predict_connect) also needs C(cloudhsm:DescribeClusters), C(ec2:DescribeSubnets) and C(ec2:DescribeSecurityGroups) for key
     stores in AWS CloudHSM. For external key stores behind a VPC endpoint service, it needs C(ec2:DescribeVpcEndpointServices).
-    Without a permission, the result of its checks is C(unknown).
+    If a permission is missing, the outcome of the checks that need it is C(unknown).
   - C(CONNECTED) means that the last connect succeeded, and that nobody has disconnected the key store since. It does not show
     whether the backing key store is healthy.
-  - The last use is a hint, not proof. KMS records it for a limited time only. An application that has decrypted a data key
-    earlier uses it without KMS.
+  - The last use is a hint, not proof. KMS records it for a limited time only. An application that has already decrypted a data
+    key can use that data key without a request to KMS.
 """
 
 EXAMPLES = r"""
@@ -143,7 +145,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 custom_key_stores:
-  description: The custom key stores, oldest first. Empty if there is none, or none with that ID or name.
+  description: The custom key stores, oldest first. Empty if there is no key store, or none with that ID or name.
   returned: always
   type: list
   elements: dict
@@ -233,7 +235,7 @@ custom_key_stores:
           type: str
           sample: NETWORK_ERRORS
         cause:
-          description: What it means.
+          description: What the code means.
           returned: always
           type: str
           sample: Network errors keep KMS from reaching the backing key store.
@@ -345,7 +347,7 @@ custom_key_stores:
       type: dict
       contains:
         fails:
-          description: Whether a check found a reason for which a connect would fail.
+          description: Whether a check found a reason why a connect would fail.
           returned: always
           type: bool
           sample: true
@@ -369,9 +371,9 @@ custom_key_stores:
               sample: Certificate of the proxy
             outcome:
               description:
-                - V(passed) means that what KMS needs is there, and V(warning) that it may soon be missing.
+                - V(passed) means that what KMS needs is there. V(warning) means that it is there, but may soon be missing.
                 - V(failed) means that a connect would fail.
-                - V(unknown) means that it could not be checked from the managed host.
+                - V(unknown) means that the module could not make the check from the managed host.
               returned: always
               type: str
               sample: failed
@@ -440,7 +442,7 @@ custom_key_stores:
           type: str
           sample: IPV4
         hsm_type_rollback_expiration:
-          description: Until when you can roll back the change of the HSM type.
+          description: The time until which you can roll back the change of the HSM type, in ISO 8601 format.
           returned: when the HSM type was changed, and the SDK supports it
           type: str
           sample: "2026-01-31T12:00:00+00:00"
@@ -465,8 +467,9 @@ custom_key_stores:
             recent backup, and tell KMS its id while the store is disconnected (cloud_hsm_cluster_id).
     events:
       description:
-        - The operations on the key store, newest first. For each kind of operation, the list has at least the last event, if it
-          is among the last 500 that CloudTrail has for any key store.
+        - The operations on the key store, newest first. For each kind of operation, the module searches at most the last 500
+          events of all key stores in CloudTrail. If there is an event of this key store among them, the list has at least the
+          last one.
         - C(null) if the events are unknown, with the reason in RV(events_problem).
       returned: when O(include_events=true)
       type: list

@@ -135,15 +135,16 @@ options:
     default: false
   memory:
     description:
-      - A folder on the managed host for leases. The module writes a lease before it disconnects a key store that is in service.
-        The lease stays until the key store is C(CONNECTED) again.
+      - A folder on the managed host for leases. A lease records that a key store is out of service, since when, and, if known,
+        until when. The module writes a lease before it disconnects a key store that is in service. The lease stays until the
+        key store is C(CONNECTED) again.
       - If the run is killed before the key store is connected again, a later run returns the lease in RV(stores[].remembered).
     type: path
   lease_minutes:
     description:
-      - With O(state=disconnected), the number of minutes for which the key stores are out of service at most. A process stays on
-        the managed host, the keeper. It reconnects the key stores that were in service, even if no later task does.
-      - The keeper connects them when the lease ends, after this number of minutes. If Ansible runs on the same host
+      - With O(state=disconnected), the maximum number of minutes for which the key stores are out of service. A process, the
+        keeper, stays on the managed host. It reconnects the key stores that were in service, even if no later task does.
+      - The keeper connects the key stores when the lease ends, after this number of minutes. If Ansible runs on the same host
         (C(connection=local)), the keeper also connects them as soon as Ansible has ended, for any reason.
       - A task with O(state=connected) and the same O(memory) takes the key stores over from the keeper.
       - The keeper holds the credentials of the task in memory, and never writes them to disk. RV(stores[].keeper_report) of the
@@ -165,13 +166,13 @@ options:
         C(CONNECTED) again, the module deletes the schedule.
       - The lease in AWS protects against the loss of the managed host and of the controller. Any machine can read it, even one
         with an empty disk. Only one window at a time can have the lease of a key store.
-      - With O(state=connected), the module deletes the lease of each key store.
+      - With O(state=connected), the module deletes the lease of each key store that is C(CONNECTED) again.
       - AWS rounds the end of the lease up to a full minute.
     type: str
   leases_in_aws:
     description:
       - Read the leases in AWS. With O(state=connected), also delete the lease of each key store that is C(CONNECTED) again.
-      - O(lease_role_arn) implies this option. Use it in a task that does not create a lease itself.
+      - O(lease_role_arn) implies O(leases_in_aws). Set O(leases_in_aws) in a task that does not create a lease itself.
     type: bool
     default: false
   extend_lease:
@@ -406,8 +407,8 @@ stores:
       type: dict
     connection_error:
       description:
-        - Why the store is C(FAILED), or was at some time during the task, with C(code), C(cause), C(remedy) and C(guide),
-          in the shape of RV(keyops.aws.kms_custom_key_store#module:connection_error).
+        - Why the store is C(FAILED), or was C(FAILED) at some time during the task. It has C(code), C(cause), C(remedy) and
+          C(guide), in the form of RV(keyops.aws.kms_custom_key_store#module:connection_error).
       returned: when the store is or was C(FAILED)
       type: dict
     error:
@@ -419,7 +420,8 @@ left_alone:
     - The key stores with a lease that the task did not connect, because a window is still working on them. Each has
       C(custom_key_store_id), C(name), C(host), C(time), and C(until). Unknown values are V(null).
     - C(host) is the host of that window, C(time) is when the window started, and C(until) is when its lease ends.
-    - If a window on another machine was lost, its lease in AWS shows that five minutes later.
+    - If a window on another machine is lost, its lease in AWS shows the loss five minutes later. Until then, its key stores are
+      in this list.
   returned: with O(leased=true)
   type: list
   elements: dict
