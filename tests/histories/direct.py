@@ -133,8 +133,8 @@ def carry_out(backend: EmulatedBackend, operation: str, members: dict[str, Any])
         JsonRESTError: KMS refuses it.
     """
     answer = _KeyResponse(backend, operation, members).answer()
-    told = answer.get("KeyMetadata", {})
-    told.update({name: _date(told[name]) for name in ("CreationDate", "DeletionDate") if name in told})
+    reported = answer.get("KeyMetadata", {})
+    reported.update({name: _date(reported[name]) for name in ("CreationDate", "DeletionDate") if name in reported})
     return answer
 
 

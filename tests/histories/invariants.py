@@ -42,15 +42,15 @@ MOST_REQUESTS = 600
 
 
 def changed_is_true_if_and_only_if_kms_accepted_a_change(task: TaskRun) -> None:
-    done, told = task.done, task.done.result
-    assert told["changed"] is bool(told["operations"])
+    done, reported = task.done, task.done.result
+    assert reported["changed"] is bool(reported["operations"])
     if "is not known" in done.message:
-        assert set(done.applied) <= set(told["operations"]), (done.applied, told["operations"])
+        assert set(done.applied) <= set(reported["operations"]), (done.applied, reported["operations"])
     elif task.was_joined and task.options.get("update_credentials") == "always":
         # Whether a lost password was taken cannot be seen, so it is sent again after somebody has moved the store.
-        assert set(told["operations"]) == set(done.applied) or _cannot_be_told_apart(task)
+        assert set(reported["operations"]) == set(done.applied) or _cannot_be_told_apart(task)
     elif not _cannot_be_told_apart(task):
-        assert _once(told["operations"]) == done.applied, (told["operations"], done.applied)
+        assert _once(reported["operations"]) == done.applied, (reported["operations"], done.applied)
 
 
 def _once(operations: list[str]) -> list[str]:
@@ -95,7 +95,7 @@ def no_call_is_illegal_in_the_state_last_seen(task: TaskRun) -> None:
     for number, request in enumerate(task.done.requests):
         allowed = LEGAL.get(request["operation"])
         if allowed is not None:
-            seen = [state for count, state in task.done.looks if count <= number]
+            seen = [state for count, state in task.done.descriptions if count <= number]
             assert seen[-1] in allowed, (request["operation"], seen)
 
 
@@ -105,7 +105,7 @@ def nothing_is_disconnected_unasked(task: TaskRun) -> None:
         return
     for number, request in enumerate(task.done.requests):
         if request["operation"] == DISCONNECT:
-            assert [state for count, state in task.done.looks if count <= number][-1] == "FAILED"
+            assert [state for count, state in task.done.descriptions if count <= number][-1] == "FAILED"
 
 
 def success_means_that_it_is_done(task: TaskRun) -> None:
@@ -174,8 +174,8 @@ def the_time_is_bounded(task: TaskRun) -> None:
 
 def no_secret_is_told(task: TaskRun) -> None:
     for run in (task.predicted, task.done, task.again):
-        told = json.dumps(run.result, default=str) if run is not None else ""
-        assert [secret for secret in SECRETS if secret in told] == []
+        reported = json.dumps(run.result, default=str) if run is not None else ""
+        assert [secret for secret in SECRETS if secret in reported] == []
 
 
 INVARIANTS: tuple[Callable[[TaskRun], None], ...] = (

@@ -39,7 +39,7 @@ def no_run_leaves_a_key_behind_unsaid(task: KeyTaskRun) -> None:
         if run.killed or unclear:
             continue
         for key_id in run.made:
-            assert _was_named(run, key_id) or key_id in run.told, (key_id, run.result, run.warnings)
+            assert _was_named(run, key_id) or key_id in run.reported, (key_id, run.result, run.warnings)
 
 
 def _was_named(run: KeyRun, key_id: str) -> bool:
@@ -59,7 +59,7 @@ def as_many_keys_are_made_as_the_task_sets_out_to_make(task: KeyTaskRun) -> None
     assert len(made) == due, (made, task.ideal.result)
     for key_id in made:
         named = any(_was_named(run, key_id) for run in task.real_runs)
-        assert named or any(key_id in run.told for run in task.real_runs), key_id
+        assert named or any(key_id in run.reported for run in task.real_runs), key_id
 
 
 def _falls_due(task: KeyTaskRun) -> bool:
@@ -76,10 +76,10 @@ def changed_is_true_if_and_only_if_kms_applied_a_change(task: KeyTaskRun) -> Non
     for run in task.real_runs:
         if run.killed:
             continue
-        told = run.result["operations"]
-        assert run.result["changed"] is bool(told), run.result
-        certain = [each for each in told if each in run.applied or not run.was_unclear(each)]
-        assert certain == run.applied, (told, run.applied)
+        reported = run.result["operations"]
+        assert run.result["changed"] is bool(reported), run.result
+        certain = [each for each in reported if each in run.applied or not run.was_unclear(each)]
+        assert certain == run.applied, (reported, run.applied)
 
 
 def check_mode_changes_nothing(task: KeyTaskRun) -> None:

@@ -166,7 +166,7 @@ class KeyRun(Run):
         ]
 
     @property
-    def told(self) -> str:
+    def reported(self) -> str:
         """All that the user reads."""
         return "\n".join([self.message, *self.warnings])
 
@@ -523,7 +523,7 @@ class KeyWorld(Scene):
         run = KeyRun(
             result=result,
             requests=self.control.requests(),
-            looks=[],
+            descriptions=[],
             seconds=self.now - begin,
             begin=begin,
             steps=[step for client in watched for step in client.steps],

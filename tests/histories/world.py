@@ -75,7 +75,7 @@ class Run:
 
     result: Result
     requests: list[Record]
-    looks: list[tuple[int, str]]
+    descriptions: list[tuple[int, str]]
     seconds: float
 
     @property
@@ -277,16 +277,16 @@ class World(Scene):
 
     def _run(self, options: Options, *, check: bool) -> Run:
         self.control.clear_requests()
-        looks: list[tuple[int, str]] = []
+        descriptions: list[tuple[int, str]] = []
         world = self
 
         class Watched(History):
             """Tells the world of each look."""
 
             def described(self, store: CustomKeyStore) -> CustomKeyStore:
-                looks.append((world.request_count, store.connection_state.value))
+                descriptions.append((world.request_count, store.connection_state.value))
                 return super().described(store)
 
         begin = self.time.now
         printed = self._front(options, Watched, check=check)
-        return Run(printed, self.control.requests(), looks, self.time.now - begin)
+        return Run(printed, self.control.requests(), descriptions, self.time.now - begin)

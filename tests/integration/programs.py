@@ -114,16 +114,16 @@ def without_login(command: list[str]) -> dict[str, Any] | None:
     if command == ["user", "list"]:
         admin = {"username": "admin", "role": "admin", "locked": "false", "mfa": [], "cluster-coverage": "full"}
         kmsuser = {**admin, "username": "kmsuser", "role": "crypto-user"}
-        told = json.loads(KMSUSER.read_text()) if KMSUSER.exists() else {}
-        return {"users": [admin] if told is None else [admin, {**kmsuser, **told}]}
+        reported = json.loads(KMSUSER.read_text()) if KMSUSER.exists() else {}
+        return {"users": [admin] if reported is None else [admin, {**kmsuser, **reported}]}
     return None
 
 
 def cloudhsm_cli(arguments: list[str]) -> int:
     """The commands of CloudHSM's command line that guides use, with the options that these have there."""
-    told = without_login(arguments)
-    if told is not None:
-        print(json.dumps({"error_code": 0, "data": told}, indent=2))
+    reported = without_login(arguments)
+    if reported is not None:
+        print(json.dumps({"error_code": 0, "data": reported}, indent=2))
         return 0
     cluster_id = CLUSTER.read_text()
     if arguments == ["cluster", "activate"]:

@@ -88,8 +88,8 @@ class Alarms:
         for name, alarm in documented(self).items():
             store, store_id = next((store, store_id) for store, store_id in self.ids.items() if store_id in name)
             kind = name.partition(f"{store_id}-")[2]
-            told_by = {each["kind"]: each["tells"] for each in KINDS}[kind]
-            put(self, name, alarm, AlarmDescription=f"{store} ({store_id}): {told_by}")
+            reported_by = {each["kind"]: each["tells"] for each in KINDS}[kind]
+            put(self, name, alarm, AlarmDescription=f"{store} ({store_id}): {reported_by}")
 
     def names(self, store: str, kinds: tuple[str, ...] = EXTERNAL_KINDS, prefix: str = "keyops-") -> set[str]:
         """What the alarms of a store are called."""
@@ -135,7 +135,7 @@ def alarms(ansible: Ansible) -> Iterator[Alarms]:
     HttpControl(ansible.control.base_url, region_name=REGIONS[1]).reset()
 
 
-def told(alarm: dict[str, Any]) -> dict[str, Any]:
+def reported(alarm: dict[str, Any]) -> dict[str, Any]:
     """What an alarm watches, and what it does."""
     watched = (
         {"query": [{key: query[key] for key in ("Expression", "Period", "ReturnData")} for query in alarm["Metrics"]]}
@@ -256,7 +256,7 @@ def test_the_alarms_that_aws_documents_are_made_once(alarms: Alarms) -> None:
     actions = {"actions": [TOPIC], "ok_actions": [ALL_RIGHT]}
     assert alarms.changes(**actions) == 1
     there = alarms.there()
-    assert {name: told(alarm) for name, alarm in there.items()} == with_actions(alarms, [TOPIC], [ALL_RIGHT])
+    assert {name: reported(alarm) for name, alarm in there.items()} == with_actions(alarms, [TOPIC], [ALL_RIGHT])
     for name, alarm in there.items():
         store = "payments" if name.endswith("hsm") else "invoices"
         assert alarm["AlarmDescription"].startswith(f"{store} ({alarms.ids[store]}): ")
@@ -285,10 +285,10 @@ def test_check_mode_says_what_it_would_do_and_does_nothing(alarms: Alarms) -> No
 def test_an_ok_goes_where_the_alarm_goes_unless_said_otherwise(alarms: Alarms) -> None:
     (name,) = alarms.names("payments", CLOUDHSM_KINDS)
     assert alarms.changes("-e", f"{OWN}actions={TOPIC},{ALL_RIGHT}", stores=["payments"]) == 1
-    assert told(alarms.there()[name])["actions"] == (sorted([TOPIC, ALL_RIGHT]), sorted([TOPIC, ALL_RIGHT]), [])
+    assert reported(alarms.there()[name])["actions"] == (sorted([TOPIC, ALL_RIGHT]), sorted([TOPIC, ALL_RIGHT]), [])
     assert alarms.changes(actions=[TOPIC, ALL_RIGHT], stores=["payments"]) == 0
     assert alarms.changes(actions=[ALL_RIGHT, TOPIC], ok_actions=[], stores=["payments"]) == 1
-    assert told(alarms.there()[name])["actions"] == (sorted([TOPIC, ALL_RIGHT]), [], [])
+    assert reported(alarms.there()[name])["actions"] == (sorted([TOPIC, ALL_RIGHT]), [], [])
 
 
 @pytest.mark.long
@@ -325,7 +325,7 @@ def test_what_somebody_has_changed_is_put_right(alarms: Alarms) -> None:
     put(alarms, names[2], certificate, AlarmActions=[TOPIC])
     done = alarms.role()
     assert [done.output.count(f"changed: [localhost] => (item={name})") for name in names] == [1, 1, 1]
-    assert {name: told(alarm) for name, alarm in alarms.there().items()} == right
+    assert {name: reported(alarm) for name, alarm in alarms.there().items()} == right
     assert alarms.changes() == 0
 
 
@@ -335,7 +335,7 @@ def test_the_order_of_dimensions_and_muted_actions_are_no_difference(alarms: Ala
     alarms.make()
     name = f"keyops-{alarms.ids['invoices']}-degraded-managers"
     alarm = alarms.there()[name]
-    turned = {**told(alarm), "dimensions": dict(reversed(told(alarm)["dimensions"].items()))}
+    turned = {**reported(alarm), "dimensions": dict(reversed(reported(alarm)["dimensions"].items()))}
     put(alarms, name, turned, AlarmDescription=alarm["AlarmDescription"])
     assert alarms.there()[name]["Dimensions"] == alarm["Dimensions"][::-1]
     alarms.cloudwatch().disable_alarm_actions(AlarmNames=[name])
@@ -494,9 +494,9 @@ def test_alarms_of_others_are_left_alone(alarms: Alarms) -> None:
 def test_a_bad_value_is_refused_with_one_sentence(alarms: Alarms, variables: dict[str, Any], text: str) -> None:
     alarms.ansible.control.clear_requests()
     output = alarms.refused(**variables)
-    told = " ".join(output.replace('\\"', '"').split())
-    assert text in told
-    sentence = told[told.index(text) :].partition(" No alarm was changed.")[0]
+    reported = " ".join(output.replace('\\"', '"').split())
+    assert text in reported
+    sentence = reported[reported.index(text) :].partition(" No alarm was changed.")[0]
     assert f" {OWN}" not in sentence
     assert alarms.ansible.control.requests() == []
 
@@ -517,8 +517,10 @@ def test_a_value_of_another_type_is_refused(alarms: Alarms, variables: dict[str,
 def test_a_topic_of_another_region_is_refused(alarms: Alarms) -> None:
     topic = "arn:aws:sns:eu-central-1:123456789012:key-stores"
     output = alarms.refused(actions=[topic], ok_actions=[])
-    told_of = f"key_store_alarms_actions has {topic}, and the alarms of us-east-1 can have topics of that Region alone."
-    assert told_of in output
+    reported_of = (
+        f"key_store_alarms_actions has {topic}, and the alarms of us-east-1 can have topics of that Region alone."
+    )
+    assert reported_of in output
 
 
 # ---- the guide
@@ -561,9 +563,9 @@ def test_the_table_of_the_guide_has_each_alarm_with_its_default() -> None:
     assert {name: option["default"] for name, option in options.items() if "default" in option} == {
         name: value for name, value in defaults.items() if name != f"{OWN}ok_actions"
     }
-    told_by_guide = {row[0]: row for row in rows}
+    reported_by_guide = {row[0]: row for row in rows}
     for kind in kinds:
-        _name, _metric, when, period, missing = told_by_guide[kind["kind"]]
+        _name, _metric, when, period, missing = reported_by_guide[kind["kind"]]
         variable = re.findall(r"\{\{ (\w+) \}\}", str(kind["threshold"]))
         threshold = defaults[variable[0]] if variable else kind["threshold"]
         word = "less" if kind["comparison"] == "LessThanThreshold" else "more"

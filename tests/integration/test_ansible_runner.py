@@ -64,9 +64,9 @@ def run(place: Place, playbook: str, identifier: str, **variables: Any) -> str:
     """Run a playbook to its end, which must be a good one. Returns what was told."""
     with runner(place, playbook, identifier, **variables) as running:
         pass
-    told = (place.ansible.folder / f"told-{identifier}").read_text()
-    assert running.returncode == 0, told
-    return " ".join(told.split())
+    reported = (place.ansible.folder / f"told-{identifier}").read_text()
+    assert running.returncode == 0, reported
+    return " ".join(reported.split())
 
 
 def events(place: Place, identifier: str) -> list[dict[str, Any]]:
@@ -92,14 +92,14 @@ def test_events_of_a_task_and_its_progress(place: Place) -> None:
     task = {"name": "Out", MODULE: {"name": "payments", "state": "disconnected"}}
     play = {"name": "Test", "hosts": "localhost", "gather_facts": False, "tasks": [task]}
     place.write("play.yml", [play])
-    told = run(place, "play.yml", "task")
+    reported = run(place, "play.yml", "task")
     (result,) = (event for event in events(place, "task") if event["event"] == "runner_on_ok")
     assert result["event_data"]["res"]["operations"] == [DISCONNECT]
     assert result["event_data"]["res"]["custom_key_store"]["connection_state"] == "DISCONNECTED"
     lines = PROGRESS.findall("\n".join(event["stdout"] for event in events(place, "task")))
     assert len(lines) >= 2
     assert len(lines) == len(set(lines))
-    assert PROGRESS.findall(told) == lines
+    assert PROGRESS.findall(reported) == lines
 
 
 @pytest.mark.long
@@ -152,8 +152,8 @@ def test_a_container_that_is_lost_and_an_empty_home(place: Place) -> None:
     """Nobody remembers the window: the next one says so, and leaves the store."""
     lose_container(place, path := place.window([SLOW]))
     another_machine(place)
-    told = run(place, path, "second")
-    assert "No lease says that a window has disconnected it, so it is left as it is." in told
+    reported = run(place, path, "second")
+    assert "No lease says that a window has disconnected it, so it is left as it is." in reported
     assert place.state() == "DISCONNECTED"
     assert place.asked_for(CONNECT) == 0
 
@@ -281,8 +281,8 @@ def test_the_pattern_is_run_with_the_answers_of_its_survey(place: Place, check: 
     place.store("ledger")
     (main,) = (template for template in templates() if template.get("primary"))
     given = answers(main, key_store_names="payments\n\n ledger\n", region="us-east-1", window_check_mode=check)
-    told = run(place, str(PATTERN / "playbooks" / main["playbook"]), "window", **given)
-    assert "disconnect, work, connect" in told
+    reported = run(place, str(PATTERN / "playbooks" / main["playbook"]), "window", **given)
+    assert "disconnect, work, connect" in reported
     assert place.asked_for(DISCONNECT) == place.asked_for(CONNECT) == (2 if check == "no" else 0)
     place.assert_back()
 
@@ -302,7 +302,9 @@ def test_the_other_template_of_the_pattern_brings_stores_back(place: Place) -> N
     lose_container(place, window(place, [SLOW]))
     another_machine(place)
     (other,) = (template for template in templates() if not template.get("primary"))
-    told = run(place, str(PATTERN / "playbooks" / other["playbook"]), "reconnect", **answers(other, region="us-east-1"))
-    assert "payments in us-east-1 is CONNECTED." in told
+    reported = run(
+        place, str(PATTERN / "playbooks" / other["playbook"]), "reconnect", **answers(other, region="us-east-1")
+    )
+    assert "payments in us-east-1 is CONNECTED." in reported
     assert schedules(place) == []
     assert place.is_back()

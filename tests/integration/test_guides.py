@@ -216,15 +216,15 @@ def test_the_guide_to_keys(reader: Reader) -> None:
     assert f"{old['payments']} decrypts what was encrypted until now." in output
 
     write()
-    told = each_night()
-    assert told.count("  not due  ") == 2
-    told = find_and_retire()
-    assert f"{old['payments']}, Enabled, of " in told
-    assert f"{new} will be deleted on " in told
+    reported = each_night()
+    assert reported.count("  not due  ") == 2
+    reported = find_and_retire()
+    assert f"{old['payments']}, Enabled, of " in reported
+    assert f"{new} will be deleted on " in reported
     assert kms.describe_key(KeyId=new)["KeyMetadata"]["KeyState"] == "PendingDeletion"
 
     reader.names["1234abcd-12ab-34cd-56ef-1234567890ab"] = old["payments"]
-    output += told + cancel()
+    output += reported + cancel()
     assert kms.describe_key(KeyId=new)["KeyMetadata"]["KeyState"] == "Enabled"
     assert kms.describe_key(KeyId=old["payments"])["KeyMetadata"]["KeyState"] == "PendingDeletion"
     back = reader.ansible.module(
@@ -277,9 +277,9 @@ def test_the_connection_options_of_the_guide_reach_the_modules(ansible: Ansible,
     credentials = tmp_path / "credentials"
     credentials.write_text(f"[security]\naws_access_key_id = {key_id}\naws_secret_access_key = {secret}\n")
     ansible.environment["AWS_SHARED_CREDENTIALS_FILE"] = str(credentials)
-    look = {"name": "Look", INFO_MODULE: {"name": "payments"}, "register": "found"}
+    describe = {"name": "Look", INFO_MODULE: {"name": "payments"}, "register": "found"}
     check = {"name": "Found", "ansible.builtin.assert": {"that": "found.custom_key_stores | length == 1"}}
-    done = ansible.playbook([{"name": "With options", "block": [look, check], **options}])
+    done = ansible.playbook([{"name": "With options", "block": [describe, check], **options}])
     assert done.exit_code == 0, done.output
     assert [request["operation"] for request in control.requests()] == ["DescribeCustomKeyStores"]
     assert ansible.calls == []
@@ -421,12 +421,12 @@ def test_one_rule_of_the_emulator_is_tested_as_the_guide_says(tmp_path: Path) ->
 @pytest.mark.long
 def test_the_guide_to_the_hsm_type(prepared: Ansible) -> None:
     """Its tasks, before and after the change, and its playbook."""
-    look, seen, task = (yaml.safe_load(block) for block in blocks("guide_hsm_type", "yaml"))
+    describe, seen, task = (yaml.safe_load(block) for block in blocks("guide_hsm_type", "yaml"))
     *_modify, replace = (block for block in blocks("guide_hsm_type", "shell") if "replace_cluster" in block)
     control = prepared.control
     old = (prepared.folder / "cluster").read_text()
     control.set_cluster(old, hsm_type="hsm1.medium")
-    for tasks in (look, [{**seen[0], "retries": 2, "delay": 1}, seen[1]]):
+    for tasks in (describe, [{**seen[0], "retries": 2, "delay": 1}, seen[1]]):
         done = prepared.playbook(tasks)
         assert done.exit_code == 0, done.output
         control.set_cluster(old, hsm_type="hsm2m.medium")

@@ -21,7 +21,7 @@ from tests.integration.harness import INFO_MODULE
 from tests.integration.harness import Ansible
 from tests.sdk import needs_last_usage
 
-LOOK = "DescribeCustomKeyStores"
+DESCRIBE = "DescribeCustomKeyStores"
 CONNECT = "ConnectCustomKeyStore"
 DISCONNECT = "DisconnectCustomKeyStore"
 
@@ -55,7 +55,7 @@ def test_s19_keys_and_their_last_use(ansible: Ansible, used_key: str) -> None:
     assert unused["last_usage"] is None
     assert store["cloud_hsm_cluster"]["active_hsms"] == 2
     calls = Counter(request["operation"] for request in ansible.control.requests())
-    assert calls == {LOOK: 1, "ListKeys": 1, "DescribeKey": 42, "ListAliases": 1, "GetKeyLastUsage": 2}
+    assert calls == {DESCRIBE: 1, "ListKeys": 1, "DescribeKey": 42, "ListAliases": 1, "GetKeyLastUsage": 2}
 
 
 @pytest.mark.long
@@ -99,7 +99,7 @@ def test_s24_twelve_stores_in_three_regions_at_five_requests_a_second(ansible: A
     controls = {region: HttpControl(ansible.environment["AWS_URL"], region_name=region) for region in regions}
     for region, control in controls.items():
         control.reset()
-        for operation in (LOOK, CONNECT, DISCONNECT):
+        for operation in (DESCRIBE, CONNECT, DISCONNECT):
             control.set_quota(operation, 5)
         for number in range(4):
             control.create_store(custom_key_store_name=f"{region}-{number}")
@@ -201,7 +201,7 @@ def test_the_playbook_stops_where_there_is_no_such_store(ansible: Ansible) -> No
     done = ansible.run("keyops.aws.disconnect", "-e", "key_store=nobody")
     assert done.exit_code != 0
     assert "There is no custom key store named nobody. Check the name, the Region" in done.output
-    assert ansible.calls == [LOOK]
+    assert ansible.calls == [DESCRIBE]
 
 
 # ---- the examples of the documentation

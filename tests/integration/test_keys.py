@@ -23,7 +23,7 @@ HSM = "AWS_CLOUDHSM"
 EXTERNAL = "EXTERNAL_KEY_STORE"
 DAY = 86400.0
 CHANGES = {"CreateKey", "CreateAlias", "UpdateAlias", "ScheduleKeyDeletion"}
-LOOK = ("DescribeKey", "DescribeCustomKeyStores")
+DESCRIBE = ("DescribeKey", "DescribeCustomKeyStores")
 OPTIONS: dict[str, dict[str, Any]] = {
     HSM: {"alias": "payments", "custom_key_store_name": "payments"},
     EXTERNAL: {"alias": "invoices", "custom_key_store_name": "invoices", "xks_key_id": "one"},
@@ -68,23 +68,23 @@ def test_the_life_of_a_key(ansible: Ansible, stores: dict[str, str], store_type:
     predicted = ansible.module("--check", "--diff", module=KEY_MODULE, **options)
     assert changes(ansible) == []
     made = ansible.module("--diff", module=KEY_MODULE, **options)
-    assert ansible.calls == [*LOOK, *LOOK, "ListKeys", "CreateKey", "CreateAlias", "DescribeKey"]
+    assert ansible.calls == [*DESCRIBE, *DESCRIBE, "ListKeys", "CreateKey", "CreateAlias", "DescribeKey"]
     assert made["operations"] == predicted["operations"] == ["CreateKey", "CreateAlias"]
     assert (made["changed"], predicted["changed"], made["diff"]) == (True, True, predicted["diff"])
     again = ansible.module(module=KEY_MODULE, **options)
-    assert (again["changed"], again["key"], ansible.calls) == (False, made["key"], list(LOOK))
+    assert (again["changed"], again["key"], ansible.calls) == (False, made["key"], list(DESCRIBE))
     (key,) = keys_of(ansible, stores[store_type])
     assert key["KeyId"] == made["key"]["key_id"]
 
     found = ansible.module(module=INFO_MODULE, name=options["custom_key_store_name"], include_keys=True)
-    (told,) = found["custom_key_stores"][0]["keys"]
-    assert (told["aliases"], told["creation_date"]) == ([options["alias"]], made["key"]["creation_date"])
-    assert told.get("xks_key_id") == options.get("xks_key_id")
+    (reported,) = found["custom_key_stores"][0]["keys"]
+    assert (reported["aliases"], reported["creation_date"]) == ([options["alias"]], made["key"]["creation_date"])
+    assert reported.get("xks_key_id") == options.get("xks_key_id")
 
     retired = {name: value for name, value in options.items() if name != "xks_key_id"}
     predicted = ansible.module("--check", module=KEY_MODULE, **retired, state="absent")
     gone = ansible.module(module=KEY_MODULE, **retired, state="absent")
-    assert ansible.calls == [*LOOK, "ScheduleKeyDeletion", "DescribeKey"]
+    assert ansible.calls == [*DESCRIBE, "ScheduleKeyDeletion", "DescribeKey"]
     assert gone["operations"] == predicted["operations"] == ["ScheduleKeyDeletion"]
     assert ansible.module(module=KEY_MODULE, **retired, state="absent")["changed"] is False
     store = ansible.module(name=options["custom_key_store_name"], state="absent", allow_disconnect=True)
@@ -160,8 +160,8 @@ def test_two_runs_at_the_same_time_on_two_hosts(
     target = ansible.kms().describe_key(KeyId=f"alias/{OPTIONS[store_type]['alias']}")["KeyMetadata"]["KeyId"]
     assert {result["key"]["key_id"] for result in results} == {target}
     unnamed = [key["KeyId"] for key in keys_of(ansible, stores[store_type]) if key["KeyId"] != target]
-    told = json.dumps([result.get("warnings", []) for result in results])
-    assert [key_id for key_id in unnamed if f"The KMS key {key_id}, which" not in told] == []
+    reported = json.dumps([result.get("warnings", []) for result in results])
+    assert [key_id for key_id in unnamed if f"The KMS key {key_id}, which" not in reported] == []
     assert len(unnamed) <= (1 if store_type == HSM else 0)
     assert ansible.module(module=KEY_MODULE, **OPTIONS[store_type])["changed"] is False
 

@@ -220,10 +220,10 @@ def test_e10_a_second_window_on_another_machine_is_refused(place: Place) -> None
         another_machine(place)
         done = place.ansible.run(path)
         assert done.exit_code == 2
-        told = " ".join(done.output.split())
-        assert "Nothing was disconnected." in told
-        assert "is in another maintenance window, as its lease in AWS says. That began at 20" in told
-        assert "at the latest. Wait for its end. If that window is lost, bring the store back with" in told
+        reported = " ".join(done.output.split())
+        assert "Nothing was disconnected." in reported
+        assert "is in another maintenance window, as its lease in AWS says. That began at 20" in reported
+        assert "at the latest. Wait for its end. If that window is lost, bring the store back with" in reported
         assert place.state() == "DISCONNECTED"
         place.write("done", "")
     assert place.asked_for(DISCONNECT) == place.asked_for(CONNECT) == 1
@@ -246,8 +246,8 @@ def test_e10_of_two_windows_that_begin_together_one_is_refused_and_leaves_the_ot
             assert schedules(place) == [name_of(place)]
             place.write("done", "")
     assert {here.returncode, there.returncode} == {0, 2}
-    told = place.output_of(refused)
-    assert "is in another maintenance window, as its lease in AWS says." in told
+    reported = place.output_of(refused)
+    assert "is in another maintenance window, as its lease in AWS says." in reported
     assert place.is_back()
     assert schedules(place) == []
 
@@ -449,10 +449,10 @@ def test_the_lease_shows_no_secret_and_no_path(place: Place) -> None:
         (schedule,) = place.ansible.control.schedules()
         folder = Path(place.ansible.environment["HOME"]) / ".keyops-aws" / "maintenance"
         (note,) = folder.glob("*.json")
-        told = json.dumps(schedule) + note.read_text()
+        reported = json.dumps(schedule) + note.read_text()
         place.write("done", "")
-    assert secret not in told + place.output
+    assert secret not in reported + place.output
     assert place.ansible.environment["HOME"] not in json.dumps(schedule)
     assert len(schedule["description"]) <= 512
-    assert f"{PREFIX}lease_role_arn" not in told
+    assert f"{PREFIX}lease_role_arn" not in reported
     place.assert_back()

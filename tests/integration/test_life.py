@@ -17,7 +17,7 @@ from ansible_collections.keyops.aws.plugins.modules import kms_custom_key_store
 from tests.integration.harness import MODULE
 from tests.integration.harness import Ansible
 
-LOOK = "DescribeCustomKeyStores"
+DESCRIBE = "DescribeCustomKeyStores"
 CREATE = "CreateCustomKeyStore"
 CONNECT = "ConnectCustomKeyStore"
 DISCONNECT = "DisconnectCustomKeyStore"
@@ -78,17 +78,17 @@ SCENARIOS = {
         CLOUDHSM,
         "CONNECTED",
         {"key_store_password": PASSWORD, "update_credentials": "always", "allow_disconnect": True},
-        [LOOK, DISCONNECT, LOOK, UPDATE, CONNECT, LOOK],
+        [DESCRIBE, DISCONNECT, DESCRIBE, UPDATE, CONNECT, DESCRIBE],
         again=True,
     ),
     "s11_without_force": Scenario(
-        CLOUDHSM, "CONNECTED", {"key_store_password": PASSWORD, "allow_disconnect": True}, [LOOK]
+        CLOUDHSM, "CONNECTED", {"key_store_password": PASSWORD, "allow_disconnect": True}, [DESCRIBE]
     ),
     "s12": Scenario(
         CLOUDHSM,
         "CONNECTED",
         {"cloud_hsm_cluster_id": "cluster-7654gfedcba", "allow_disconnect": True},
-        [LOOK, DISCONNECT, LOOK, UPDATE, LOOK, CONNECT, LOOK],
+        [DESCRIBE, DISCONNECT, DESCRIBE, UPDATE, DESCRIBE, CONNECT, DESCRIBE],
         fault=(UPDATE, "CloudHsmClusterNotRelatedException"),
         message="The store is CONNECTED again, with its old settings.",
     ),
@@ -96,25 +96,29 @@ SCENARIOS = {
         EXTERNAL,
         "CONNECTED",
         {"xks_proxy_configuration": {"access_key_id": "TSRQPONMLKJIHGFEDCBA", "raw_secret_access_key": NEW_SECRET}},
-        [LOOK, UPDATE, LOOK],
+        [DESCRIBE, UPDATE, DESCRIBE],
     ),
     "s14": Scenario(
         EXTERNAL,
         "CONNECTED",
         {"xks_proxy_configuration": {"uri_endpoint": "https://other.example.com"}},
-        [LOOK],
+        [DESCRIBE],
         message="To change xks_proxy_configuration.uri_endpoint, the custom key store",
     ),
     "s14_allowed": Scenario(
         EXTERNAL,
         "CONNECTED",
         {"xks_proxy_configuration": {"uri_endpoint": "https://other.example.com"}, "allow_disconnect": True},
-        [LOOK, DISCONNECT, LOOK, UPDATE, CONNECT, LOOK],
+        [DESCRIBE, DISCONNECT, DESCRIBE, UPDATE, CONNECT, DESCRIBE],
     ),
-    "s15": Scenario(CLOUDHSM, "CONNECTED", {"name": "invoices"}, [LOOK, UPDATE, LOOK]),
-    "s16": Scenario(None, "", {**CLOUDHSM, "state": "connected"}, [LOOK, CREATE, LOOK, CONNECT, LOOK]),
-    "s16_external": Scenario(None, "", {**EXTERNAL, "state": "connected"}, [LOOK, CREATE, LOOK, CONNECT, LOOK]),
-    "s18": Scenario(CLOUDHSM, "FAILED", {"state": "absent"}, [LOOK, "ListKeys", DISCONNECT, LOOK, DELETE, LOOK]),
+    "s15": Scenario(CLOUDHSM, "CONNECTED", {"name": "invoices"}, [DESCRIBE, UPDATE, DESCRIBE]),
+    "s16": Scenario(None, "", {**CLOUDHSM, "state": "connected"}, [DESCRIBE, CREATE, DESCRIBE, CONNECT, DESCRIBE]),
+    "s16_external": Scenario(
+        None, "", {**EXTERNAL, "state": "connected"}, [DESCRIBE, CREATE, DESCRIBE, CONNECT, DESCRIBE]
+    ),
+    "s18": Scenario(
+        CLOUDHSM, "FAILED", {"state": "absent"}, [DESCRIBE, "ListKeys", DISCONNECT, DESCRIBE, DELETE, DESCRIBE]
+    ),
 }
 """S22, the twin in check mode, is a part of each."""
 
@@ -197,7 +201,7 @@ def test_s17_a_store_that_holds_keys_is_not_touched(ansible: Ansible) -> None:
     deleted = kms.schedule_key_deletion(KeyId=ids[0], PendingWindowInDays=7)["DeletionDate"]
     for arguments in (("--check",), ()):
         result = ansible.module(*arguments, id=store_id, state="absent", allow_disconnect=True)
-        assert ansible.calls == [LOOK, "ListKeys", "DescribeKey"]
+        assert ansible.calls == [DESCRIBE, "ListKeys", "DescribeKey"]
         assert result["failed"] is True
         assert result["changed"] is False
         assert "cannot be deleted and was left as it is, because it holds 3 KMS keys: " in result["msg"]

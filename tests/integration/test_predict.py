@@ -88,16 +88,16 @@ def preflight(place: Place, *arguments: str, secret: str = "") -> tuple[int, str
 
 def test_a_store_that_would_connect(place: Place) -> None:
     with store_behind(place) as running:
-        exit_code, told = preflight(place, "-vvvv", secret=KEYS.raw_secret_access_key)
-        assert exit_code == 0, told
-        assert "CONNECTED: nothing was found that would keep KMS from connecting it." in told
+        exit_code, reported = preflight(place, "-vvvv", secret=KEYS.raw_secret_access_key)
+        assert exit_code == 0, reported
+        assert "CONNECTED: nothing was found that would keep KMS from connecting it." in reported
         for name in (
             "Connection to the proxy",
             "Certificate of the proxy",
             "Credential of the proxy",
             "External key managers",
         ):
-            assert f"passed {name}:" in told
+            assert f"passed {name}:" in reported
         assert [request.path for request in running.requests] == [f"{running.path}/health"]
     assert place.asked_for(DISCONNECT) == 0
 
@@ -118,11 +118,11 @@ def test_what_a_connect_would_fail_with(
     place: Place, options: dict[str, Any], secret: str, code: str, text: str
 ) -> None:
     with store_behind(place, **options):
-        exit_code, told = preflight(place, secret=secret)
-    assert exit_code == 2, told
-    assert f"CONNECTED: a connect would fail with {code}." in told
-    assert text in told
-    assert "A connect would fail: receipts. The lines above say why." in told
+        exit_code, reported = preflight(place, secret=secret)
+    assert exit_code == 2, reported
+    assert f"CONNECTED: a connect would fail with {code}." in reported
+    assert text in reported
+    assert "A connect would fail: receipts. The lines above say why." in reported
 
 
 @pytest.mark.long
@@ -130,24 +130,24 @@ def test_stores_that_are_chosen_and_such_as_are_not_there(place: Place) -> None:
     place.store("ledger")
     found = place.ansible.kms().describe_custom_key_stores(CustomKeyStoreName="ledger")["CustomKeyStores"]
     place.ansible.control.set_cluster(found[0]["CloudHsmClusterId"], active_hsms=0)
-    exit_code, told = preflight(place, "-e", "stores=payments")
-    assert exit_code == 0, told
-    assert "ledger" not in told
-    assert f"payments ({place.ids['payments']}), CONNECTED: nothing was found" in told
+    exit_code, reported = preflight(place, "-e", "stores=payments")
+    assert exit_code == 0, reported
+    assert "ledger" not in reported
+    assert f"payments ({place.ids['payments']}), CONNECTED: nothing was found" in reported
     assert (
         "unknown kmsuser in the CloudHSM cluster: kmsuser could not be described: cloudhsm-cli is not on this host"
-        in told
+        in reported
     )
-    exit_code, told = preflight(place)
+    exit_code, reported = preflight(place)
     assert exit_code == 2
-    assert "CONNECTED: a connect would fail with INSUFFICIENT_CLOUDHSM_HSMS." in told
-    exit_code, told = preflight(place, "-e", f"stores={place.ids['payments']},peyments")
+    assert "CONNECTED: a connect would fail with INSUFFICIENT_CLOUDHSM_HSMS." in reported
+    exit_code, reported = preflight(place, "-e", f"stores={place.ids['payments']},peyments")
     assert exit_code == 2
-    assert "There is no custom key store peyments. Check the name, the Region and the account." in told
+    assert "There is no custom key store peyments. Check the name, the Region and the account." in reported
     place.ansible.control.reset()
-    exit_code, told = preflight(place)
-    assert exit_code == 0, told
-    assert "There is no custom key store." in told
+    exit_code, reported = preflight(place)
+    assert exit_code == 0, reported
+    assert "There is no custom key store." in reported
 
 
 # ---- windows

@@ -89,26 +89,26 @@ def test_those_that_are_due_and_none_the_second_time(ansible: Ansible, stores: d
     }
     assert payments in predicted["payments"][1]
 
-    exit_code, told = rotate(ansible, keys)
+    exit_code, reported = rotate(ansible, keys)
     assert exit_code == 0, ansible.output
     assert "Keys: 2 rotated, 1 not due." in ansible.output
     assert changes(ansible) == ROTATION * 2
     new = key_of(ansible, "payments")
-    assert told["payments"] == ("rotated", f"{new} has taken the place of {payments}.")
-    assert told["alias/invoices"][0] == "rotated"
-    assert invoices in told["alias/invoices"][1]
-    assert told["young"][0] == "not due"
-    assert young in told["young"][1]
+    assert reported["payments"] == ("rotated", f"{new} has taken the place of {payments}.")
+    assert reported["alias/invoices"][0] == "rotated"
+    assert invoices in reported["alias/invoices"][1]
+    assert reported["young"][0] == "not due"
+    assert young in reported["young"][1]
     kms = ansible.kms()
     assert kms.describe_key(KeyId=new)["KeyMetadata"]["Description"] == "Cards"
     assert json.loads(kms.get_key_policy(KeyId=new, PolicyName="default")["Policy"]) == POLICY
     assert {"TagKey": "owner", "TagValue": "team"} in kms.list_resource_tags(KeyId=new)["Tags"]
     assert kms.describe_key(KeyId="alias/invoices")["KeyMetadata"]["XksKeyConfiguration"]["Id"] == "invoices-2027"
 
-    exit_code, told = rotate(ansible, keys)
+    exit_code, reported = rotate(ansible, keys)
     assert exit_code == 0, ansible.output
     assert changes(ansible) == []
-    assert {what for what, _why in told.values()} == {"not due"}
+    assert {what for what, _why in reported.values()} == {"not due"}
     assert "changed=0 " in ansible.output
 
 
@@ -127,13 +127,13 @@ def test_one_that_fails_does_not_keep_the_others_from_it(ansible: Ansible, store
         {**PAYMENTS, "alias": "mistyped"},
         PAYMENTS,
     ]
-    exit_code, told = rotate(ansible, keys)
+    exit_code, reported = rotate(ansible, keys)
     assert exit_code == 2
-    assert told["refused"][0] == told["old"][0] == told["mistyped"][0] == "failed"
-    assert "XksKeyInvalidConfigurationException" in told["refused"][1]
-    assert "Create a new external key" in told["old"][1]
-    assert told["mistyped"][1].startswith("There is no such alias.")
-    assert told["payments"][0] == "rotated"
+    assert reported["refused"][0] == reported["old"][0] == reported["mistyped"][0] == "failed"
+    assert "XksKeyInvalidConfigurationException" in reported["refused"][1]
+    assert "Create a new external key" in reported["old"][1]
+    assert reported["mistyped"][1].startswith("There is no such alias.")
+    assert reported["payments"][0] == "rotated"
     assert key_of(ansible, "payments") != payments
     assert changes(ansible) == ["CreateKey", *ROTATION]
     *_rest, end = ansible.output.split("TASK [")
@@ -170,7 +170,7 @@ LIST = "Give key_store_keys, a list of keys, each with an alias, a custom_key_st
     ],
 )
 def test_bad_variables_are_refused_before_any_request(ansible: Ansible, keys: Any, message: str) -> None:
-    exit_code, _told = rotate(ansible, keys)
+    exit_code, _reported = rotate(ansible, keys)
     assert exit_code == 2
     assert message in " ".join(ansible.output.split())
     assert ansible.request_count == 0

@@ -69,17 +69,17 @@ def listening(place: Place, **variables: Any) -> Iterator[None]:
                 running.wait(20)
 
 
-def told(place: Place) -> str:
+def reported(place: Place) -> str:
     """What ansible-rulebook has said so far."""
     return " ".join((place.ansible.folder / "told").read_text().split())
 
 
-def until_told(place: Place, *texts: str) -> None:
+def until_reported(place: Place, *texts: str) -> None:
     """Wait until it has said all that, and the play is over."""
     try:
-        until(lambda: all(text in told(place) for text in texts))
+        until(lambda: all(text in reported(place) for text in texts))
     except AssertionError:
-        pytest.fail(f"{texts} is not in: {told(place)}")
+        pytest.fail(f"{texts} is not in: {reported(place)}")
 
 
 # ---- without ansible-rulebook
@@ -140,21 +140,21 @@ def test_changes_that_no_window_announced_are_told(place: Place) -> None:
     kms, store_id = place.ansible.kms(), place.ids["payments"]
     with listening(place):
         kms.update_custom_key_store(CustomKeyStoreId=store_id, NewCustomKeyStoreName="renamed")
-        until_told(
+        until_reported(
             place,
             f"UpdateCustomKeyStore of {store_id} by arn:aws:sts::123456789012:user/moto from 127.0.0.1 at 20",
             "is CONNECTED, and was updated, and no maintenance window has announced it.",
             "PLAY RECAP",
         )
         kms.disconnect_custom_key_store(CustomKeyStoreId=store_id)
-        until_told(
+        until_reported(
             place,
             f"DisconnectCustomKeyStore of {store_id} by arn:aws:sts::123456789012:user/moto",
             f"renamed ({store_id}) in us-east-1 is DISCONNECTED, and no maintenance window has announced it.",
         )
         until(lambda: place.state("renamed") == "DISCONNECTED")
         kms.delete_custom_key_store(CustomKeyStoreId=store_id)
-        until_told(
+        until_reported(
             place,
             f"DeleteCustomKeyStore of {store_id} by arn:aws:sts::123456789012:user/moto",
             f"There is no custom key store {store_id} in us-east-1.",
@@ -171,7 +171,9 @@ def test_it_connects_where_it_is_asked_to_and_never_in_a_window(place: Place, in
         with place.playing(path, expected=0):
             try:
                 until((place.ansible.folder / "working").exists)
-                until_told(place, "in us-east-1 is DISCONNECTED: a maintenance window has it since 20", "PLAY RECAP")
+                until_reported(
+                    place, "in us-east-1 is DISCONNECTED: a maintenance window has it since 20", "PLAY RECAP"
+                )
                 assert place.state() == "DISCONNECTED"
                 assert place.asked_for(CONNECT) == 0
             finally:
@@ -179,6 +181,6 @@ def test_it_connects_where_it_is_asked_to_and_never_in_a_window(place: Place, in
         assert place.is_back()
         assert place.asked_for(CONNECT) == 1  # by the window itself
         place.ansible.kms().disconnect_custom_key_store(CustomKeyStoreId=place.ids["payments"])
-        until_told(place, "It is CONNECTED again.")
+        until_reported(place, "It is CONNECTED again.")
     assert place.is_back()
     assert place.asked_for(CONNECT) == 2

@@ -132,7 +132,7 @@ class Scene:
         return self._wait(name, "CONNECTING")
 
     def _wait(self, name: str, state: str) -> dict[str, Any]:
-        for _look in range(200):
+        for _describe in range(200):
             store = self.store(name)
             if store["ConnectionState"] != state:
                 return store
@@ -160,9 +160,9 @@ class Scene:
         """A key store, as KMS describes it."""
         return dict(self.kms.describe_custom_key_stores(CustomKeyStoreName=name)["CustomKeyStores"][0])
 
-    def say_of_kmsuser(self, told: dict[str, Any] | None) -> None:
+    def say_of_kmsuser(self, reported: dict[str, Any] | None) -> None:
         """What cloudhsm-cli tells of kmsuser that is unusual; None: there is no such user."""
-        (self.ansible.folder / "kmsuser.json").write_text(json.dumps(told))
+        (self.ansible.folder / "kmsuser.json").write_text(json.dumps(reported))
 
     def proxy_fails(self, failure: str | None = None, *, reachable: bool = True) -> None:
         """What KMS meets at the proxy of invoices; None: all is well."""

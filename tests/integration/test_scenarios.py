@@ -17,7 +17,7 @@ import pytest
 from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.version import DOCUMENTATION_URL
 from tests.integration.harness import Ansible
 
-LOOK = "DescribeCustomKeyStores"
+DESCRIBE = "DescribeCustomKeyStores"
 CONNECT = "ConnectCustomKeyStore"
 DISCONNECT = "DisconnectCustomKeyStore"
 
@@ -46,34 +46,34 @@ class Scenario:
     changes: list[str] = field(init=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "changes", [call for call in self.calls if call != LOOK])
+        object.__setattr__(self, "changes", [call for call in self.calls if call != DESCRIBE])
 
 
 SCENARIOS = {
     "s1": Scenario(
-        "CONNECTED", "disconnected", [LOOK, DISCONNECT, LOOK], ["CONNECTED", "DISCONNECTING", "DISCONNECTED"]
+        "CONNECTED", "disconnected", [DESCRIBE, DISCONNECT, DESCRIBE], ["CONNECTED", "DISCONNECTING", "DISCONNECTED"]
     ),
-    "s2": Scenario("DISCONNECTED", "disconnected", [LOOK], ["DISCONNECTED"]),
+    "s2": Scenario("DISCONNECTED", "disconnected", [DESCRIBE], ["DISCONNECTED"]),
     "s3": Scenario(
         "DISCONNECTED",
         "connected",
-        [LOOK, CONNECT, LOOK],
+        [DESCRIBE, CONNECT, DESCRIBE],
         ["DISCONNECTED", "CONNECTING", "CONNECTED"],
         by="name",
         stale_seconds=1.5,
     ),
-    "s4": Scenario("CONNECTED", "connected", [LOOK], ["CONNECTED"]),
-    "s5": Scenario("CONNECTING", "connected", [LOOK], ["CONNECTING", "CONNECTED"]),
+    "s4": Scenario("CONNECTED", "connected", [DESCRIBE], ["CONNECTED"]),
+    "s5": Scenario("CONNECTING", "connected", [DESCRIBE], ["CONNECTING", "CONNECTED"]),
     "s6": Scenario(
         "DISCONNECTING",
         "connected",
-        [LOOK, CONNECT, LOOK],
+        [DESCRIBE, CONNECT, DESCRIBE],
         ["DISCONNECTING", "DISCONNECTED", "CONNECTING", "CONNECTED"],
     ),
     "s7": Scenario(
         "FAILED",
         "connected",
-        [LOOK, DISCONNECT, LOOK, CONNECT, LOOK],
+        [DESCRIBE, DISCONNECT, DESCRIBE, CONNECT, DESCRIBE],
         ["FAILED", "DISCONNECTING", "DISCONNECTED", "CONNECTING", "CONNECTED"],
         failed_code="NETWORK_ERRORS",
     ),
@@ -101,7 +101,7 @@ def test_scenario(ansible: Ansible, name: str) -> None:
     control.set_connection_state(store_id, scenario.start, scenario.failed_code)
 
     predicted = ansible.module("--check", "--diff", **options)
-    assert ansible.calls == [LOOK]
+    assert ansible.calls == [DESCRIBE]
     assert ansible.request_count == 1
 
     control.freeze_clock(seconds_per_request=1)
@@ -134,7 +134,7 @@ def test_s8_a_login_that_may_lock_kmsuser_is_refused(ansible: Ansible) -> None:
     store_id = ansible.control.create_store(connection_state="FAILED", connection_error_code="INVALID_CREDENTIALS")
     for arguments in (("--check",), ()):
         result = ansible.module(*arguments, id=store_id, state="connected")
-        assert ansible.calls == [LOOK]
+        assert ansible.calls == [DESCRIBE]
         assert ansible.request_count == 1
         assert result["failed"] is True
         assert result["changed"] is False
@@ -149,7 +149,7 @@ def test_s10_a_timeout_can_be_joined(ansible: Ansible) -> None:
     ansible.control.set_transitions(connect_seconds=6)
     ansible.control.freeze_clock()
     result = ansible.module(id=store_id, state="connected", wait_timeout=2)
-    assert ansible.calls == [LOOK, CONNECT, LOOK]
+    assert ansible.calls == [DESCRIBE, CONNECT, DESCRIBE]
     assert result["failed"] is True
     assert result["changed"] is True
     assert result["operations"] == [CONNECT]
@@ -158,7 +158,7 @@ def test_s10_a_timeout_can_be_joined(ansible: Ansible) -> None:
     )
     ansible.control.freeze_clock(seconds_per_request=3)
     joined = ansible.module(id=store_id, state="connected")
-    assert ansible.calls == [LOOK]
+    assert ansible.calls == [DESCRIBE]
     assert joined["changed"] is False
     assert joined["connection_states"] == ["CONNECTING", "CONNECTED"]
 
@@ -166,7 +166,7 @@ def test_s10_a_timeout_can_be_joined(ansible: Ansible) -> None:
 @pytest.mark.parametrize("state", ["connected", "disconnected", "present"])
 def test_s23_an_unknown_store(ansible: Ansible, state: str) -> None:
     result = ansible.module(name="unknown", state=state)
-    assert ansible.calls == [LOOK]
+    assert ansible.calls == [DESCRIBE]
     assert result["failed"] is True
     assert result["changed"] is False
     assert result["msg"] == (

@@ -113,10 +113,10 @@ def test_who_has_disconnected_a_store_is_told(place: Place) -> None:
     disconnect(place)
     done = watch(place)
     assert done.exit_code == 2
-    told = (
+    reported = (
         f"payments ({place.ids['payments']}) in us-east-1 is DISCONNECTED, and no maintenance window has announced it."
     )
-    assert f"{told} DisconnectCustomKeyStore by {SOMEBODY}" in done.output
+    assert f"{reported} DisconnectCustomKeyStore by {SOMEBODY}" in done.output
     assert "Stores: 1 connected, 1 not announced." in done.output
     assert "Something is wrong with payments. The summary above says what." in done.output
     assert operations(place) == [

@@ -101,7 +101,7 @@ def test_several_hosts_have_a_window_each(place: Place, play: dict[str, Any], ke
     hosts_with_stores(place, "one", "two", "three")
     path = window_of_each(place, [DONE], keywords=keywords, **play)
     done = run(place, "ansible-playbook", *inventory(place, "one", "two", "three"), path)
-    assert done.exit_code == 0, done.told
+    assert done.exit_code == 0, done.reported
     assert sorted(operations(place)) == [CONNECT] * 3 + [DISCONNECT] * 3
     if "serial" in play and play["serial"] == 1:
         assert operations(place) == [DISCONNECT, CONNECT] * 3
@@ -127,11 +127,11 @@ def test_one_of_two_hosts_fails(place: Place, play: dict[str, Any]) -> None:
     path = window_of_each(place, [fails, DONE], **play)
     done = run(place, "ansible-playbook", *inventory(place, "one", "two"), path)
     assert done.exit_code == 2
-    assert "undefined" not in done.told
-    assert "[two]: FAILED! => " in done.told
+    assert "undefined" not in done.reported
+    assert "[two]: FAILED! => " in done.reported
     healthy_fails = play == {"any_errors_fatal": True}  # Ansible itself does not support it with free
     ended = "The maintenance tasks were ended because of a failure on another host (any_errors_fatal)."
-    assert (ended in done.told) is healthy_fails
+    assert (ended in done.reported) is healthy_fails
     assert (place.ansible.folder / "done-one").exists() is not healthy_fails
     place.assert_back()
     assert sorted(operations(place)) == [CONNECT] * 2 + [DISCONNECT] * 2
@@ -147,7 +147,7 @@ def test_once_for_all_hosts(place: Place, keywords: dict[str, Any]) -> None:
     place.store("one")
     path = window_of_each(place, [shell("echo $$ >> work-{{ inventory_hostname }}")], keywords=keywords)
     done = run(place, "ansible-playbook", *inventory(place, "one", "two"), path)
-    assert done.exit_code == 0, done.told
+    assert done.exit_code == 0, done.reported
     assert operations(place) == [DISCONNECT, CONNECT]
     place.assert_back()
 
@@ -263,7 +263,7 @@ def test_by_ssh(place: Place, login_shell: str, pipelining: str) -> None:
         arguments = inventory(place, "payments", **server.variables())
         path = window_of_each(place, [DONE])
         done = run(place, "ansible-playbook", *arguments, path, environment={"ANSIBLE_PIPELINING": pipelining})
-        assert done.exit_code == 0, done.told
+        assert done.exit_code == 0, done.reported
         assert operations(place) == [DISCONNECT, CONNECT]
         place.assert_back()
 
@@ -303,13 +303,13 @@ def test_a_home_that_cannot_be_written(place: Place, home: str) -> None:
         variables = {"ansible_remote_tmp": str(place.ansible.folder / "remote"), **server.variables()}
         arguments = inventory(place, "payments", **variables)
         done = run(place, "ansible-playbook", *arguments, window_of_each(place, [DONE]))
-        assert done.exit_code == 2, done.told
-        assert "None of the stores was changed." in done.told or "Nothing was disconnected." in done.told
-        assert f"{home}/.keyops-aws/maintenance" in done.told
-        assert "Traceback" not in done.told
+        assert done.exit_code == 2, done.reported
+        assert "None of the stores was changed." in done.reported or "Nothing was disconnected." in done.reported
+        assert f"{home}/.keyops-aws/maintenance" in done.reported
+        assert "Traceback" not in done.reported
         assert operations(place) == []
         one = run(place, "ansible", "payments", *arguments, "-m", MODULE, "-a", "name=payments state=disconnected")
-        assert one.exit_code == 0, one.told
+        assert one.exit_code == 0, one.reported
         assert operations(place) == [DISCONNECT]
 
 
@@ -320,13 +320,13 @@ def test_an_interpreter_without_boto3(place: Place, with_role: bool) -> None:
     arguments = inventory(place, "payments", ansible_python_interpreter=str(python / "bin" / "python"))
     if with_role:
         done = run(place, "ansible-playbook", *arguments, window_of_each(place, [DONE]))
-        assert "Nothing was disconnected." in done.told
+        assert "Nothing was disconnected." in done.reported
         assert not (place.ansible.folder / "done-payments").exists()
     else:
         done = run(place, "ansible", "payments", *arguments, "-m", MODULE, "-a", "name=payments state=disconnected")
     assert done.exit_code == 2
-    assert "Failed to import the required Python library (botocore and boto3)" in done.told
-    assert "bare/bin/python" in done.told
+    assert "Failed to import the required Python library (botocore and boto3)" in done.reported
+    assert "bare/bin/python" in done.reported
     assert operations(place) == []
 
 
@@ -347,7 +347,7 @@ STEPS_OF_ROLE = (
 @pytest.mark.long
 def test_step_by_step(place: Place) -> None:
     done = run(place, "ansible-playbook", place.window([DONE]), "--step", given="y\nc\n")
-    assert done.exit_code == 0, done.told
+    assert done.exit_code == 0, done.reported
     assert operations(place) == [DISCONNECT, CONNECT]
     place.assert_back()
 
@@ -357,7 +357,7 @@ def test_step_by_step_and_no_to_the_reconnect(place: Place) -> None:
     """The keeper does it when the play has ended."""
     answers = "y\n" * len(STEPS_OF_ROLE) + "y\n" + "n\n" * 4
     done = run(place, "ansible-playbook", place.window([DONE]), "--step", given=answers)
-    assert (place.ansible.folder / "done-localhost").exists(), done.told
+    assert (place.ansible.folder / "done-localhost").exists(), done.reported
     place.assert_back()
     assert operations(place) == [DISCONNECT, CONNECT]
 
@@ -375,24 +375,24 @@ def test_started_in_the_middle(place: Place, step: str) -> None:
     done = run(place, "ansible-playbook", place.window([DONE]), "--start-at-task", f"{ROLE} : {step}")
     assert operations(place) == []
     assert not (place.ansible.folder / "done-localhost").exists()
-    assert done.exit_code == 2, done.told
-    assert "Nothing was disconnected, because the window was not checked before." in done.told
+    assert done.exit_code == 2, done.reported
+    assert "Nothing was disconnected, because the window was not checked before." in done.reported
 
 
 @pytest.mark.long
 def test_who_starts_in_the_middle_is_told_how_to_reconnect(place: Place) -> None:
     step = f"{ROLE} : Disconnect the key stores"
     done = run(place, "ansible-playbook", place.window([DONE]), "--start-at-task", step)
-    assert "--tags reconnect" in done.told
+    assert "--tags reconnect" in done.reported
 
 
 @pytest.mark.long
 def test_step_by_step_and_no_to_the_disconnect(place: Place) -> None:
     answers = "y\n" * 3 + "n\n" + "c\n"
     done = run(place, "ansible-playbook", place.window([DONE]), "--step", given=answers)
-    assert operations(place) == [], done.told
+    assert operations(place) == [], done.reported
     assert not (place.ansible.folder / "done-localhost").exists()
-    assert "The maintenance tasks were not run, because the key stores were not disconnected before." in done.told
+    assert "The maintenance tasks were not run, because the key stores were not disconnected before." in done.reported
 
 
 # ---- other programs
@@ -400,8 +400,8 @@ def test_step_by_step_and_no_to_the_disconnect(place: Place) -> None:
 
 def test_ad_hoc(place: Place) -> None:
     one = run(place, "ansible", "localhost", "-m", MODULE, "-a", "name=payments state=disconnected")
-    assert one.exit_code == 0, one.told
-    assert f"operations: - {DISCONNECT}" in one.told
+    assert one.exit_code == 0, one.reported
+    assert f"operations: - {DISCONNECT}" in one.reported
     assert operations(place) == [DISCONNECT]
 
 
@@ -413,8 +413,8 @@ def test_ad_hoc_with_the_role(place: Place, task: str) -> None:
         {f"{PREFIX}stores": [{"name": "payments"}], f"{PREFIX}tasks_file": str(place.ansible.folder / "work.yml")}
     )
     done = run(place, "ansible", "localhost", "-m", task, "-a", f"name={ROLE}", "-e", variables)
-    assert done.exit_code == 0, done.told
-    assert "undefined" not in done.told
+    assert done.exit_code == 0, done.reported
+    assert "undefined" not in done.reported
     assert operations(place) == [DISCONNECT, CONNECT]
     place.assert_back()
 
@@ -423,7 +423,7 @@ def test_ad_hoc_with_the_role(place: Place, task: str) -> None:
 def test_ansible_console(place: Place) -> None:
     given = f"{MODULE} name=payments state=disconnected\n{MODULE} name=payments state=connected\nexit\n"
     done = run(place, "ansible-console", "localhost", given=given)
-    assert done.exit_code == 0, done.told
+    assert done.exit_code == 0, done.reported
     assert operations(place) == [DISCONNECT, CONNECT]
     assert place.is_back()
 
@@ -432,7 +432,7 @@ def test_ansible_console(place: Place) -> None:
 def test_ansible_console_with_the_role(place: Place) -> None:
     variables = json.dumps({f"{PREFIX}stores": [{"name": "payments"}]})
     done = run(place, "ansible-console", "localhost", "-e", variables, given=f"include_role name={ROLE}\nexit\n")
-    assert done.exit_code == 0, done.told
+    assert done.exit_code == 0, done.reported
     assert operations(place) == [DISCONNECT, CONNECT]
     place.assert_back()
 
@@ -463,17 +463,17 @@ def test_who_presses_ctrl_c_is_told_what_brings_the_stores_back(place: Place, co
             )
             os.killpg(playing.pid, signal.SIGINT)
             shown = all_of(ours)
-        told = " ".join(shown.split())
+        reported = " ".join(shown.split())
         until(place.is_back, 90)
         if connection == "local":
             place.assert_back()
     assert place.asked_for(DISCONNECT) == place.asked_for(CONNECT) == 1
     early = "as soon as Ansible has ended, or at" if connection == "local" else "at"
-    assert f"If this play ends early, a keeper connects the stores again {early} " in told
+    assert f"If this play ends early, a keeper connects the stores again {early} " in reported
     if connection == "local":  # on another host, the keeper has no terminal
         out = "The play has ended, and these key stores are out of service: payments. Their keeper connects them now."
-        assert out in told
-        assert "payments in us-east-1 is CONNECTED." in told
+        assert out in reported
+        assert "payments in us-east-1 is CONNECTED." in reported
 
 
 # ---- what reads the output
@@ -489,10 +489,10 @@ def test_callbacks_of_json_write_nothing_else(place: Place, callback: str, with_
     log = place.ansible.folder / "log"
     environment = {"ANSIBLE_STDOUT_CALLBACK": callback, "ANSIBLE_LOG_PATH": str(log)}
     done = run(place, "ansible-playbook", path, "-e", "keyops_aws_progress_seconds=1", environment=environment)
-    assert done.exit_code == 0, done.told
+    assert done.exit_code == 0, done.reported
     lines = done.output.strip().splitlines()
-    told = [json.loads(line) for line in lines] if callback.endswith("jsonl") else [json.loads(done.output)]
-    assert told[-1]["stats"]["localhost"]["failures"] == 0
+    reported = [json.loads(line) for line in lines] if callback.endswith("jsonl") else [json.loads(done.output)]
+    assert reported[-1]["stats"]["localhost"]["failures"] == 0
     assert "is DISCONNECTING, " in done.errors
     assert "is DISCONNECTING, " in log.read_text()
 
@@ -519,7 +519,7 @@ def with_mitogen(place: Place, path: str) -> Done:
 @pytest.mark.long
 def test_mitogen_runs_a_window_without_a_keeper(place: Place) -> None:
     done = with_mitogen(place, place.window([DONE], keeper=False))
-    assert done.exit_code == 0, done.told
+    assert done.exit_code == 0, done.reported
     assert operations(place) == [DISCONNECT, CONNECT]
     place.assert_back()
 
@@ -528,8 +528,8 @@ def test_mitogen_runs_a_window_without_a_keeper(place: Place) -> None:
 def test_mitogen_cannot_have_a_keeper_and_says_so(place: Place) -> None:
     done = with_mitogen(place, place.window([DONE]))
     assert done.exit_code == 2
-    assert "Nothing was disconnected, because no keeper could be started." in done.told
-    assert "where modules do not run as files (Mitogen)" in done.told
+    assert "Nothing was disconnected, because no keeper could be started." in done.reported
+    assert "where modules do not run as files (Mitogen)" in done.reported
     assert not (place.ansible.folder / "done-localhost").exists()
     assert operations(place) == []
     place.assert_back()
@@ -541,7 +541,7 @@ def test_mitogen_runs_a_task(place: Place) -> None:
     check = {"name": "Check", "ansible.builtin.assert": {"that": f"result.operations == ['{DISCONNECT}']"}}
     play = {"name": "Test", "hosts": "localhost", "gather_facts": False, "tasks": [task, check]}
     done = with_mitogen(place, str(place.write("play.yml", [play])))
-    assert done.exit_code == 0, done.told
+    assert done.exit_code == 0, done.reported
     assert place.state() == "DISCONNECTED"
 
 

@@ -164,9 +164,9 @@ def test_a_window_over_three_stores(window: Window) -> None:
     window.store("payments")
     window.store("ledger")
     window.store("invoices", external=True)
-    told = '\'{{ key_store_maintenance_window.stores | map(attribute="name") | join(" and ") }}\''
-    look = {"name": "Work", "ansible.builtin.debug": {"msg": f"Working on {{{{ {told[1:-1][3:-3]} }}}}."}}
-    done = window(work=[look])
+    reported = '\'{{ key_store_maintenance_window.stores | map(attribute="name") | join(" and ") }}\''
+    work = {"name": "Work", "ansible.builtin.debug": {"msg": f"Working on {{{{ {reported[1:-1][3:-3]} }}}}."}}
+    done = window(work=[work])
     assert done.exit_code == 0, done.output
     assert "Working on payments and ledger and invoices." in done.output
     assert window.changes() == [DISCONNECT] * 3 + [CONNECT] * 3

@@ -315,8 +315,8 @@ def test_e15_interrupted_while_it_reconnects_and_the_whole_window_again(place: P
         until(lambda: place.asked_for(CONNECT) == 1)
         os.killpg(playing.pid, signal.SIGINT)
     place.ansible.control.set_transitions(connect_seconds=1)
-    look = f"for turn in 1 2 3 4 5 6 7 8 9 10; do echo turn; sleep 1; done > {place.ansible.folder}/turns"
-    with place.playing(place.window([shell(look)]), expected=0):
+    describe = f"for turn in 1 2 3 4 5 6 7 8 9 10; do echo turn; sleep 1; done > {place.ansible.folder}/turns"
+    with place.playing(place.window([shell(describe)]), expected=0):
         until((place.ansible.folder / "turns").exists)
         for _turn in range(50):
             assert place.state() == "DISCONNECTED"
@@ -382,9 +382,9 @@ def test_a_second_window_at_the_same_time_is_refused(place: Place) -> None:
         until((place.ansible.folder / "working").exists)
         done = place.ansible.run(path)
         assert done.exit_code == 2
-        told = " ".join(done.output.split())
-        assert "is in another maintenance window, which began at 20" in told
-        assert "Wait for the end of its play, or end that play." in told
+        reported = " ".join(done.output.split())
+        assert "is in another maintenance window, which began at 20" in reported
+        assert "Wait for the end of its play, or end that play." in reported
         assert place.state() == "DISCONNECTED"
         os.killpg(playing.pid, signal.SIGTERM)
     place.assert_back()
@@ -492,9 +492,9 @@ def test_what_the_keeper_did_is_in_the_log_of_the_host(place: Place) -> None:
     with log_of_host() as lines:
         assert place.play(place.window([LOST])) == 4
         place.assert_back()
-    told = [line for line in lines if f"{name} in us-east-1: The window that began at 20" in line]
-    assert len(told) == 1, lines
-    assert "was not closed: its play had ended. The keeper connected it at 20" in told[0]
+    reported = [line for line in lines if f"{name} in us-east-1: The window that began at 20" in line]
+    assert len(reported) == 1, lines
+    assert "was not closed: its play had ended. The keeper connected it at 20" in reported[0]
 
 
 @pytest.mark.long
@@ -510,8 +510,8 @@ def test_who_presses_ctrl_c_is_told(place: Place) -> None:
         while b"payments in us-east-1 is CONNECTED." not in shown:
             shown += os.read(ours, 65536)
     os.close(ours)
-    told = b"The play has ended, and these key stores are out of service: payments. Their keeper connects them now."
-    assert told in shown
+    reported = b"The play has ended, and these key stores are out of service: payments. Their keeper connects them now."
+    assert reported in shown
     place.assert_back()
 
 

@@ -40,7 +40,7 @@ class Done:
     errors: str
 
     @property
-    def told(self) -> str:
+    def reported(self) -> str:
         """Both, in one line."""
         return " ".join((self.output + self.errors).split())
 

@@ -94,13 +94,13 @@ class Place:
     ) -> Iterator[subprocess.Popen[bytes]]:
         """ansible-playbook in a process group of its own, which has ended afterwards. Its output goes to that file."""
         with (
-            (self.ansible.folder / output).open("wb") as told,
+            (self.ansible.folder / output).open("wb") as reported,
             subprocess.Popen(
                 [str(BIN / "ansible-playbook"), *arguments],
                 env=self.ansible.environment,
                 cwd=self.ansible.folder,
                 stdin=subprocess.DEVNULL,
-                stdout=told,
+                stdout=reported,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             ) as playing,

@@ -93,7 +93,7 @@ for _command in (*_STEERING.split(), "set_transitions"):
     setattr(Quick, _command, inspect.unwrap(getattr(Control, _command)))
 
 
-class Looks(Visibility):
+class StaleDescriptions(Visibility):
     """KMS shows a store as it was before its last change, for a number of looks and not for a time.
 
     Attributes:
@@ -189,7 +189,7 @@ class ProofWorld(World):
                 connection_error_code=case.error_code,
                 parameters=_members(case.store),
             )
-        self._looks = self.backend.visibility = Looks(self.backend.clock)
+        self._descriptions = self.backend.visibility = StaleDescriptions(self.backend.clock)
         self.options = case.options(self.store_id)
 
     def play(self, predicted: Run | None = None) -> Played:
@@ -231,7 +231,9 @@ class ProofWorld(World):
         """One real run, to its end or to that of its process."""
         found = self.state
         rest = [each for each in self.disturbances if each.number > len(self.steps)]
-        undisturbed = not rest and self._looks.left == 0 and not any(each.kind == FAILS for each in self.disturbances)
+        undisturbed = (
+            not rest and self._descriptions.left == 0 and not any(each.kind == FAILS for each in self.disturbances)
+        )
         if undisturbed and not is_first:
             predicted = self._run(self.options, check=True)
         done = self._run(self.options, check=False)
@@ -257,7 +259,7 @@ class ProofWorld(World):
         self.nothing_goes_wrong_any_more()
         self.backend.backing.outcomes.clear()
         self.disturbances_left = ()
-        self._looks.left = 0
+        self._descriptions.left = 0
 
     def _left(self) -> Description | None:
         stores = list(self.backend.custom_key_stores.values())
@@ -302,13 +304,13 @@ class ProofWorld(World):
         kinds = [each for each in self.disturbances_left if each.number == step.number]
         for each in [each for each in kinds if ORDER[each.kind] < ORDER["throttled"]]:
             self._disturb(each, operation)
-        step.before, step.outdated = self.state, bool(self._looks.before)
+        step.before, step.outdated = self.state, bool(self._descriptions.before)
         if any(each.kind == KILLED_BEFORE for each in kinds):
             raise Killed
         for each in kinds:
             if each.kind in SPOILT:
                 self.control.add_fault(operation, **SPOILT[each.kind])
-            self._looks.left = STALE.get(each.kind, self._looks.left)
+            self._descriptions.left = STALE.get(each.kind, self._descriptions.left)
         try:
             answer = method(**members)
             step.outcome = "ok"

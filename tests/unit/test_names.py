@@ -35,8 +35,8 @@ def test_a_name_without_the_prefix_is_found(tmp_path: Path, tasks: str, capsys: 
         path.parent.mkdir(parents=True)
         path.write_text(tasks)
         assert main([str(tmp_path)]) == 1
-        told = capsys.readouterr().out
-        assert told.startswith(f"{place}: name must begin with ")
+        reported = capsys.readouterr().out
+        assert reported.startswith(f"{place}: name must begin with ")
         path.write_text(tasks.replace("name", "window_name"))
         assert main([str(tmp_path)]) == 0
 

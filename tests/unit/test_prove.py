@@ -199,12 +199,12 @@ def run_units(file: Path) -> tuple[list[Level], list[str]]:
     units: list[str] = []
     carry_out = search.carry_out
 
-    def told(unit: search.Unit, *more: Any) -> search.Done:
+    def reported(unit: search.Unit, *more: Any) -> search.Done:
         units.append(unit.parent)
         return carry_out(unit, *more)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(search, "carry_out", told)
+        patch.setattr(search, "carry_out", reported)
         return Search(2, cases=[SMALL], file=file).run(), units
 
 
@@ -236,7 +236,7 @@ def after(quick: Quick, case: Case, disturbances: tuple[Disturbance, ...] = ()) 
     played: Played = ProofWorld(quick, case, disturbances).play()
     task = played.task
     runs = [*(each.done for each in played.killed), task.predicted, task.done, *played.repeats]
-    seen = [(run.result["changed"], run.result["operations"], run.failed, run.looks) for run in runs]
+    seen = [(run.result["changed"], run.result["operations"], run.failed, run.descriptions) for run in runs]
     return played.steps, seen, task.found, task.end, task.later, played.left
 
 

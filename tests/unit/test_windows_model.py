@@ -148,7 +148,7 @@ class WorksForEver(Model):
         yield Action(by, "works on"), state.with_actor(by, actor._replace(failed=not actor.failed))
 
 
-class NeverTells(Model):
+class NeverReports(Model):
     """Its job goes on for ever when it has connected all."""
 
     def _acts(self, state: State, by: int, actor: Actor) -> Steps:
@@ -166,7 +166,7 @@ BUGS: dict[type[Model], tuple[tuple[Run, ...], Bounds, str]] = {
     BringsBackWhatIsOutOnPurpose: ((KEPT,), Bounds(acts=1), "what_is_out_on_purpose_stays_out"),
     LeavesLeases: ((AWS,), Bounds(), "no_lease_is_left"),
     WorksForEver: ((ALONE,), Bounds(), "all_comes_to_rest"),
-    NeverTells: ((ALONE,), Bounds(), "all_have_ended"),
+    NeverReports: ((ALONE,), Bounds(), "all_have_ended"),
 }
 """Each with a world in which it shows, and what does not hold then."""
 

@@ -100,9 +100,9 @@ class Cli:
             return answer
         if "Invalid choice" in done.stderr:
             pytest.skip(f"This version of AWS's command line has no {operation}.")
-        told = re.search(rf"An error occurred \((.*?)\) when calling the {operation} operation: (.*)", done.stderr)
-        assert told, done.stderr
-        raise Refusal(code=told[1], message=told[2])
+        reported = re.search(rf"An error occurred \((.*?)\) when calling the {operation} operation: (.*)", done.stderr)
+        assert reported, done.stderr
+        raise Refusal(code=reported[1], message=reported[2])
 
     def _word(self, name: str, value: Any) -> str:
         if isinstance(value, bytes):

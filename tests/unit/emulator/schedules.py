@@ -70,8 +70,8 @@ def refusal(call: Any, **members: Any) -> tuple[int, str, str]:
     try:
         call(**members)
     except ClientError as error:
-        told = error.response
-        return told["ResponseMetadata"]["HTTPStatusCode"], told["Error"]["Code"], told["Error"]["Message"]
+        reported = error.response
+        return reported["ResponseMetadata"]["HTTPStatusCode"], reported["Error"]["Code"], reported["Error"]["Message"]
     raise AssertionError(f"{members} was not refused.")
 
 

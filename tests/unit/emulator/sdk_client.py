@@ -79,18 +79,18 @@ def life(kms: Any, members: dict[str, Any], changes: dict[str, Any]) -> list[Any
     which = {"CustomKeyStoreId": kms.create_custom_key_store(**members)["CustomKeyStoreId"]}
     views = []
 
-    def look() -> None:
+    def describe() -> None:
         (store,) = kms.describe_custom_key_stores(**which)["CustomKeyStores"]
         assert store.pop("CustomKeyStoreId") == which["CustomKeyStoreId"]
         assert store.pop("CreationDate").tzinfo is not None
         views.append(store)
 
-    look()
+    describe()
     for step in (kms.connect_custom_key_store, kms.disconnect_custom_key_store):
         step(**which)
-        look()
+        describe()
     kms.update_custom_key_store(**which, **changes)
-    look()
+    describe()
     kms.delete_custom_key_store(**which)
     views.append(error_of(kms, "DescribeCustomKeyStores", which)["class"])
     return views

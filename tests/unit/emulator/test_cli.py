@@ -107,5 +107,5 @@ def test_an_external_store_and_pages(cli: Cli, http_control: HttpControl) -> Non
     assert sorted(store["CustomKeyStoreId"] for store in stores) == sorted([store_id, *others])
     (proxy,) = [store["XksProxyConfiguration"] for store in stores if store["CustomKeyStoreId"] == store_id]
     assert proxy["UriPath"] == "/other/kms/xks/v1"
-    looks = [each for each in http_control.requests() if each["operation"] == "DescribeCustomKeyStores"]
-    assert [look["parameters"]["Limit"] for look in looks] == [2, 2]
+    descriptions = [each for each in http_control.requests() if each["operation"] == "DescribeCustomKeyStores"]
+    assert [describe["parameters"]["Limit"] for describe in descriptions] == [2, 2]

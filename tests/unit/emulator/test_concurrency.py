@@ -113,18 +113,18 @@ def test_no_update_is_lost_and_no_state_is_wrong(emulator_server: EmulatorServer
         seen: dict[tuple[str, int], Seen] = {}
         for turn in range(ROUNDS):
             # A limit of its own for each look, so that the log tells which one it was.
-            look = number // STORES * ROUNDS + turn + 1
+            describe = number // STORES * ROUNDS + turn + 1
             for operation, members in (
                 ("ConnectCustomKeyStore", {}),
                 ("UpdateCustomKeyStore", {"NewCustomKeyStoreName": f"name-{number}-{turn}"}),
-                ("DescribeCustomKeyStores", {"Limit": look}),
+                ("DescribeCustomKeyStores", {"Limit": describe}),
                 ("DisconnectCustomKeyStore", {}),
             ):
                 outcome, answer = client.call(operation, CustomKeyStoreId=store_id, **members)
                 outcomes.append(outcome)
                 if operation == "DescribeCustomKeyStores":
                     (store,) = answer["CustomKeyStores"]
-                    seen[store_id, look] = (store["CustomKeyStoreName"], store["ConnectionState"])
+                    seen[store_id, describe] = (store["CustomKeyStoreName"], store["ConnectionState"])
             if turn % 4 == number % 4:
                 http_control.advance(0.5)
         client.close()
@@ -147,7 +147,7 @@ def test_no_update_is_lost_and_no_state_is_wrong(emulator_server: EmulatorServer
         assert record["outcome"] == store.outcome(record), record
         if record["operation"] == "DescribeCustomKeyStores":
             must_be_seen[store_id, record["parameters"]["Limit"]] = (store.name, store.state)
-    assert {look: view for _outcomes, seen in done for look, view in seen.items()} == must_be_seen
+    assert {describe: view for _outcomes, seen in done for describe, view in seen.items()} == must_be_seen
     assert {state for _name, state in must_be_seen.values()} == {
         "CONNECTED",
         "CONNECTING",

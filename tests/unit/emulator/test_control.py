@@ -95,13 +95,13 @@ def test_a_clock_that_requests_move(kms: Any, control: Control, connection: Conn
     control.set_transitions(connect_seconds=3)
     control.freeze_clock(seconds_per_request=1)
     kms.connect_custom_key_store(CustomKeyStoreId=store_id)
-    states = [connection(store_id)[0] for _look in range(4)]
+    states = [connection(store_id)[0] for _time in range(4)]
     assert states == ["CONNECTING", "CONNECTING", "CONNECTED", "CONNECTED"]
     control.reset()
     store_id = control.create_store()
     control.freeze_clock()
     kms.connect_custom_key_store(CustomKeyStoreId=store_id)
-    assert {connection(store_id)[0] for _look in range(4)} == {"CONNECTING"}
+    assert {connection(store_id)[0] for _time in range(4)} == {"CONNECTING"}
 
 
 def test_a_deleted_store_is_still_visible(kms: Any, control: Control) -> None:

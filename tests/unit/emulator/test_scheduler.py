@@ -93,7 +93,7 @@ def test_several_runs_within_one_jump_of_the_clock(schedules: Schedules, connect
 def test_requests_that_move_the_clock(schedules: Schedules, connection: Connection) -> None:
     schedules.create(seconds=3)
     schedules.control.freeze_clock(seconds_per_request=1)
-    seen = [connection(schedules.store_id)[0] for _look in range(14)]
+    seen = [connection(schedules.store_id)[0] for _time in range(14)]
     assert seen == ["DISCONNECTED"] * 2 + ["CONNECTING"] * 10 + ["CONNECTED"] * 2
 
 

@@ -188,14 +188,14 @@ def test_states_set_by_hand_run_on(control: Control, connection: Connection) -> 
 
 
 @pytest.mark.parametrize(
-    ("transition", "looks"),
+    ("transition", "descriptions"),
     [({"progression": "immediate"}, 0), ({"progression": "manual", "times": 3}, 3)],
 )
 def test_motos_other_kinds_of_transition(
-    kms: Any, control: Control, connection: Connection, transition: dict[str, Any], looks: int
+    kms: Any, control: Control, connection: Connection, transition: dict[str, Any], descriptions: int
 ) -> None:
     store_id = control.create_store()
     state_manager.set_transition(CONNECT_MODEL, transition)
     kms.connect_custom_key_store(CustomKeyStoreId=store_id)
-    assert [connection(store_id)[0] for _turn in range(looks)] == ["CONNECTING"] * looks
+    assert [connection(store_id)[0] for _turn in range(descriptions)] == ["CONNECTING"] * descriptions
     assert connection(store_id)[0] == "CONNECTED"

@@ -589,15 +589,17 @@ def test_a_change_that_is_not_shown(run: ModuleRunner, wait_timeout: int, waited
         (ConnectionState.DISCONNECTED, "DISCONNECTING", "CONNECTED"),
     ],
 )
-@pytest.mark.parametrize(("looks", "end"), [(STALE_POLLS, End.REACHED), (STALE_POLLS + 1, End.MOVED)])
+@pytest.mark.parametrize(("descriptions", "end"), [(STALE_POLLS, End.REACHED), (STALE_POLLS + 1, End.MOVED)])
 def test_so_many_looks_at_the_state_before_are_out_of_date(
-    target: ConnectionState, way: str, before: str, looks: int, end: End
+    target: ConnectionState, way: str, before: str, descriptions: int, end: End
 ) -> None:
     """Each time that the store was seen on its way."""
-    shown = [way, *[before] * STALE_POLLS, way, *[before] * looks]
-    scene = Scene(lambda now: shown[len(scene.looks) - 1] if len(scene.looks) <= len(shown) else target.value)
+    shown = [way, *[before] * STALE_POLLS, way, *[before] * descriptions]
+    scene = Scene(
+        lambda now: shown[len(scene.descriptions) - 1] if len(scene.descriptions) <= len(shown) else target.value
+    )
     assert scene.wait(target, ConnectionState(before)) is end
-    assert len(scene.looks) == len(shown) + (end is End.REACHED)
+    assert len(scene.descriptions) == len(shown) + (end is End.REACHED)
 
 
 # ---- a request without an answer
@@ -751,7 +753,7 @@ def test_the_old_state_is_waited_out_for_a_minute_and_a_half(begin: float) -> No
 def test_a_store_is_looked_at_often_at_first(begin: float) -> None:
     scene = Scene(lambda now: "CONNECTING" if now < begin + 60 else "CONNECTED", jitter=0.0, now=begin)
     assert scene.wait(ConnectionState.CONNECTED) is End.REACHED
-    assert [round(look - begin, 2) for look in scene.looks[:13]] == [*range(12), 12.1]
+    assert [round(look - begin, 2) for look in scene.descriptions[:13]] == [*range(12), 12.1]
 
 
 # ---- decisions that are made again
@@ -849,32 +851,32 @@ def test_what_a_creation_predicts(run: ModuleRunner, kind: str, state: str, move
 # ---- what a look means
 
 
-def looks(target: ConnectionState, shown: list[str], *before: ConnectionState) -> tuple[End, int]:
+def descriptions(target: ConnectionState, shown: list[str], *before: ConnectionState) -> tuple[End, int]:
     """How a wait ends that sees these states, the last one for good, and how many of them it takes."""
-    scene = Scene(lambda _now: shown[min(len(scene.looks), len(shown)) - 1])
-    return scene.wait(target, *before), len(scene.looks)
+    scene = Scene(lambda _now: shown[min(len(scene.descriptions), len(shown)) - 1])
+    return scene.wait(target, *before), len(scene.descriptions)
 
 
 def test_a_connect_after_the_store_was_seen_on_its_way_out_is_that_of_somebody_else() -> None:
     shown = ["CONNECTED", "DISCONNECTING", "CONNECTING"]
-    assert looks(ConnectionState.DISCONNECTED, shown, ConnectionState.CONNECTED) == (End.MOVED, 3)
+    assert descriptions(ConnectionState.DISCONNECTED, shown, ConnectionState.CONNECTED) == (End.MOVED, 3)
 
 
 def test_a_connect_that_was_seen_before_may_be_shown_late() -> None:
     shown = ["DISCONNECTING", "CONNECTING", "DISCONNECTING", "DISCONNECTED"]
-    assert looks(ConnectionState.DISCONNECTED, shown, ConnectionState.CONNECTING) == (End.REACHED, 4)
+    assert descriptions(ConnectionState.DISCONNECTED, shown, ConnectionState.CONNECTING) == (End.REACHED, 4)
 
 
 def test_a_failure_that_was_not_seen_before_may_be_shown_late() -> None:
     """Until the store was seen on its way."""
-    assert looks(ConnectionState.DISCONNECTED, ["FAILED", "DISCONNECTED"]) == (End.REACHED, 2)
-    assert looks(ConnectionState.DISCONNECTED, ["FAILED", "DISCONNECTING", "FAILED"]) == (End.FAILED, 3)
-    assert looks(ConnectionState.CONNECTED, ["FAILED"], ConnectionState.DISCONNECTED) == (End.FAILED, 1)
+    assert descriptions(ConnectionState.DISCONNECTED, ["FAILED", "DISCONNECTED"]) == (End.REACHED, 2)
+    assert descriptions(ConnectionState.DISCONNECTED, ["FAILED", "DISCONNECTING", "FAILED"]) == (End.FAILED, 3)
+    assert descriptions(ConnectionState.CONNECTED, ["FAILED"], ConnectionState.DISCONNECTED) == (End.FAILED, 1)
 
 
 def test_connected_after_connecting_is_not_from_before() -> None:
     shown = ["CONNECTED", "CONNECTING", "CONNECTED"]
-    assert looks(ConnectionState.DISCONNECTED, shown, ConnectionState.CONNECTED) == (End.MOVED, 3)
+    assert descriptions(ConnectionState.DISCONNECTED, shown, ConnectionState.CONNECTED) == (End.MOVED, 3)
 
 
 # ---- a store that is out of service has nothing to lose

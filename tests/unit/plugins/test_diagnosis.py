@@ -87,8 +87,8 @@ def test_each_code_has_a_cause_and_a_remedy(code: str, store_type: str) -> None:
     assert all(sentence.endswith(".") for sentence in (failure.cause, *failure.remedy))
     assert any("(state=connected)" in step for step in failure.remedy)
     assert failure.may_lock_kmsuser == (store_type == "AWS_CLOUDHSM" and code in LOCKING)
-    told = {"code": code, "cause": failure.cause, "remedy": list(failure.remedy), "guide": failure.guide}
-    assert failure.to_result() == told
+    reported = {"code": code, "cause": failure.cause, "remedy": list(failure.remedy), "guide": failure.guide}
+    assert failure.to_result() == reported
 
 
 @pytest.mark.parametrize(("code", "store_type"), [(code, each) for code in CODES for each in store_types(code)])

@@ -18,7 +18,7 @@ from tests.unit.harness import SimulatedTime
 from tests.unit.options import CLOUDHSM
 from tests.unit.options import OTHER_CLUSTER
 
-LOOK, CONNECT, DISCONNECT = "DescribeCustomKeyStores", "ConnectCustomKeyStore", "DisconnectCustomKeyStore"
+DESCRIBE, CONNECT, DISCONNECT = "DescribeCustomKeyStores", "ConnectCustomKeyStore", "DisconnectCustomKeyStore"
 UPDATE = "UpdateCustomKeyStore"
 
 
@@ -37,8 +37,8 @@ def test_a_simple_move_is_begun_by_the_first_and_awaited_by_the_second(
     control.set_transitions(connect_seconds=60, disconnect_seconds=60)
     control.create_store(custom_key_store_name="payments", connection_state=state)
     result = run(name="payments", state=end)
-    assert run.first == [LOOK, move, LOOK]
-    assert run.second == [LOOK]
+    assert run.first == [DESCRIBE, move, DESCRIBE]
+    assert run.second == [DESCRIBE]
     assert result["operations"] == [move]
     assert result["connection_states"] == [state, "CONNECTING" if move == CONNECT else "DISCONNECTING", end.upper()]
 
@@ -50,8 +50,8 @@ def test_what_is_to_be_brought_back_is_not_begun_by_the_first(
     ModuleRunner(control, SimulatedTime(control))(**{**CLOUDHSM, "state": "connected"})
     run = in_two(control, kms_custom_key_store, monkeypatch)
     result = run(name="payments", cloud_hsm_cluster_id=OTHER_CLUSTER, allow_disconnect=True)
-    assert run.first == [LOOK, LOOK]  # the second at all stores: does another one have the cluster?
-    assert run.second == [DISCONNECT, LOOK, UPDATE, CONNECT, LOOK]
+    assert run.first == [DESCRIBE, DESCRIBE]  # the second at all stores: does another one have the cluster?
+    assert run.second == [DISCONNECT, DESCRIBE, UPDATE, CONNECT, DESCRIBE]
     assert result["operations"] == [DISCONNECT, UPDATE, CONNECT]
 
 
@@ -61,7 +61,7 @@ def test_two_requests_are_not_begun_by_the_first(control: Control, monkeypatch: 
     store_id = control.create_store(custom_key_store_name="payments")
     control.set_connection_state(store_id, "FAILED", "NETWORK_ERRORS")
     result = run(name="payments", state="connected")
-    assert run.first == [LOOK]
+    assert run.first == [DESCRIBE]
     assert run.second[0] == DISCONNECT
     assert result["operations"] == [DISCONNECT, CONNECT]
 
@@ -73,8 +73,8 @@ def test_a_request_that_is_throttled_at_first_is_made_by_the_second(
     control.create_store(custom_key_store_name="payments")
     control.add_fault(CONNECT, error="ThrottlingException", times=1)
     result = run(name="payments", state="connected")
-    assert run.first == [LOOK, CONNECT]
-    assert run.second == [CONNECT, LOOK]
+    assert run.first == [DESCRIBE, CONNECT]
+    assert run.second == [CONNECT, DESCRIBE]
     assert result["operations"] == [CONNECT]
 
 
@@ -83,7 +83,7 @@ def test_several_stores_are_moved_by_the_second(control: Control, monkeypatch: p
     for name in ("payments", "ledger"):
         control.create_store(custom_key_store_name=name)
     result = run(state="connected", stores=[{"name": "payments"}, {"name": "ledger"}])
-    assert set(run.first) == {LOOK}
+    assert set(run.first) == {DESCRIBE}
     assert run.second[0] == CONNECT
     assert [store["connection_states"][0] for store in result["stores"]] == ["DISCONNECTED"] * 2
     assert [store["operations"] for store in result["stores"]] == [[CONNECT]] * 2

@@ -49,7 +49,7 @@ class World:
         self.leases = Leases(str(folder / "leases"))
         self.leases.open(LEASE)
         self.connected = False
-        self.looks = 0
+        self.descriptions = 0
         self.end = folder / "job.end"
         self.keeper = Keeper(
             run=self.play,
@@ -58,14 +58,14 @@ class World:
             holder="ours",
             leases=self.leases,
             stores={"cks-1": LEASE},
-            in_service=self.look,
+            in_service=self.describe,
             clock=Clock(sleep=self.sleep),
             time=lambda: BEGIN + datetime.timedelta(seconds=self.seconds),
         )
 
-    def look(self, custom_key_store_id: str) -> bool:
+    def describe(self, custom_key_store_id: str) -> bool:
         assert custom_key_store_id == "cks-1"
-        self.looks += 1
+        self.descriptions += 1
         return self.connected
 
     def sleep(self, seconds: float) -> None:
@@ -97,7 +97,7 @@ def test_it_acts_when_the_play_is_gone(world: World) -> None:
 def test_it_acts_when_the_lease_is_over(world: World) -> None:
     assert world.keeper.wait() is Reason.OVER
     assert world.seconds == pytest.approx(3600, abs=2)
-    assert world.looks == 0
+    assert world.descriptions == 0
 
 
 def test_a_window_that_takes_the_store_over_ends_it(world: World) -> None:
@@ -109,13 +109,13 @@ def test_a_window_that_takes_the_store_over_ends_it(world: World) -> None:
 def test_a_store_that_is_back_ends_it(world: World) -> None:
     world.events[20.0] = [lambda: world.leases.end("cks-1"), lambda: setattr(world, "connected", True)]
     assert world.keeper.wait() is Reason.LEFT
-    assert world.looks == 1
+    assert world.descriptions == 1
 
 
 def test_a_lease_that_somebody_has_removed_is_written_again(world: World) -> None:
     world.events[20.0] = [lambda: world.leases.end("cks-1")]
     assert world.keeper.wait() is Reason.OVER
-    assert world.looks == 1
+    assert world.descriptions == 1
     assert world.leases.of("cks-1") == LEASE
 
 

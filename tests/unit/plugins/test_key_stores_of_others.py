@@ -78,7 +78,7 @@ def test_a_last_use_may_show_late(control: Control) -> None:
 @pytest.mark.parametrize(("minutes", "warned"), [(0, False), (1, True), (59, True), (60, False)])
 def test_a_limit_that_can_miss_a_use_is_warned_of(minutes: int, warned: bool) -> None:
     limits = maintenance.Limits(now=maintenance.now(), min_active_hsms=0, max_recent_use_minutes=minutes)
-    look = {
+    describe = {
         "custom_key_store_id": "cks-1",
         "name": "payments",
         "region": "us-east-1",
@@ -88,7 +88,7 @@ def test_a_limit_that_can_miss_a_use_is_warned_of(minutes: int, warned: bool) ->
         "remembered": None,
         "keys": [],
     }
-    window = maintenance.plan_window([look], limits)
+    window = maintenance.plan_window([describe], limits)
     assert window["refusals"] == []
     assert window["notes"] == (
         [
@@ -162,20 +162,20 @@ def test_keys_that_may_not_be_listed_are_never_no_keys(run: ModuleRunner, run_in
         parameters={"CloudHsmClusterId": control.create_cluster()},
     )
     control.add_fault("ListKeys", error=DENIED, times=None)
-    told = [
+    reported = [
         run(name="payments", state="absent", allow_disconnect=True)["msg"],
         run_info(include_keys=True)["msg"],
         ModuleRunner(control, run.time, kms_custom_key_store_key)(**KEY)["msg"],
     ]
-    for message in told:
+    for message in reported:
         assert "ListKeys failed with AccessDeniedException." in message
         assert "Allow kms:ListKeys" in message
     assert {"DisconnectCustomKeyStore", "CreateKey"}.isdisjoint(request["operation"] for request in control.requests())
     window = ModuleRunner(control, run.time, kms_custom_key_stores)
-    look = window(check=True, state="disconnected", stores=[{"name": "payments"}], include_keys=True)["stores"]
-    assert "keys" not in look[0]
+    describe = window(check=True, state="disconnected", stores=[{"name": "payments"}], include_keys=True)["stores"]
+    assert "keys" not in describe[0]
     limits = maintenance.Limits(now=maintenance.now(), min_active_hsms=0, max_recent_use_minutes=60)
-    (refusal,) = maintenance.plan_window(look, limits)["refusals"]
+    (refusal,) = maintenance.plan_window(describe, limits)["refusals"]
     assert "its keys could not be listed. ListKeys failed with AccessDeniedException." in refusal
 
 
@@ -308,18 +308,18 @@ def test_the_cluster_that_is_replaced_may_be_broken(run: ModuleRunner) -> None:
 def test_a_disconnect_alone_is_never_kept_from_anybody(run: ModuleRunner) -> None:
     """It is also how somebody stops all use of the keys in an emergency."""
     cluster_id = with_cluster(run, state="MODIFY_IN_PROGRESS")
-    with mock.patch.object(kms_custom_key_store, "describe_clusters") as look:
+    with mock.patch.object(kms_custom_key_store, "describe_clusters") as describe:
         assert run(name="payments", state="disconnected", cloud_hsm_cluster_id=cluster_id)["changed"] is True
-    look.assert_not_called()
+    describe.assert_not_called()
 
 
 @needs_hsm_type_changes
 @pytest.mark.parametrize("options", [{}, {"allow_disconnect": True}, {"state": "connected", "allow_disconnect": True}])
 def test_a_task_that_changes_nothing_looks_at_no_cluster(run: ModuleRunner, options: dict[str, Any]) -> None:
     cluster_id = with_cluster(run, state="MODIFY_IN_PROGRESS")
-    with mock.patch.object(kms_custom_key_store, "describe_clusters") as look:
+    with mock.patch.object(kms_custom_key_store, "describe_clusters") as describe:
         assert run(name="payments", cloud_hsm_cluster_id=cluster_id, **options)["changed"] is False
-    look.assert_not_called()
+    describe.assert_not_called()
     assert run.calls == [DESCRIBE]
 
 
@@ -338,10 +338,10 @@ def test_a_cluster_that_may_not_be_looked_at_is_warned_of(run: ModuleRunner, war
 def test_each_state_of_a_cluster_has_its_remedy() -> None:
     model = botocore.session.get_session().get_service_model("cloudhsmv2")
     states = set(model.shape_for("ClusterState").metadata["enum"]) - {"ACTIVE"}
-    told = {state: remedy_of_state(state).lower() for state in states}
-    assert {state for state in states if "initialize and" in told[state]} == {"CREATE_IN_PROGRESS", "UNINITIALIZED"}
+    reported = {state: remedy_of_state(state).lower() for state in states}
+    assert {state for state in states if "initialize and" in reported[state]} == {"CREATE_IN_PROGRESS", "UNINITIALIZED"}
     for state in states - {"CREATE_IN_PROGRESS", "INITIALIZE_IN_PROGRESS", "DELETE_IN_PROGRESS"}:
-        assert ("wait until it is active" in told[state]) == state.endswith("_IN_PROGRESS")
+        assert ("wait until it is active" in reported[state]) == state.endswith("_IN_PROGRESS")
     assert "MODIFY_IN_PROGRESS), wait until it is ACTIVE" in explain_exception(
         "CloudHsmClusterNotActiveException", "ConnectCustomKeyStore"
     )
@@ -379,13 +379,13 @@ def test_the_event_of_the_last_use_is_told(run_info: ModuleRunner, control: Cont
     control.freeze_clock()
     (key_id,) = control.create_keys(1, custom_key_store_id=control.create_store(connection_state="CONNECTED"))
     kms().encrypt(KeyId=key_id, Plaintext=b"4111")
-    told = kms().get_key_last_usage(KeyId=key_id)["KeyLastUsage"]
+    reported = kms().get_key_last_usage(KeyId=key_id)["KeyLastUsage"]
     (key,) = run_info(include_keys=True)["custom_key_stores"][0]["keys"]
     assert key["last_usage"] == {
         "operation": "Encrypt",
-        "timestamp": told["Timestamp"].isoformat(),
-        "cloud_trail_event_id": told["CloudTrailEventId"],
-        "kms_request_id": told["KmsRequestId"],
+        "timestamp": reported["Timestamp"].isoformat(),
+        "cloud_trail_event_id": reported["CloudTrailEventId"],
+        "kms_request_id": reported["KmsRequestId"],
     }
 
 

@@ -127,9 +127,9 @@ def test_a_note_is_told_of_and_predicted_and_does_not_last(run: ModuleRunner, ho
     assert note.exists()
     result = run(**task)
     assert predicted["operations"] == result["operations"] == ["UpdateCustomKeyStore", "ConnectCustomKeyStore"]
-    told = json.dumps(result["warnings"])  # of any form that Ansible gives them
-    assert " was disconnected at " in told
-    assert "by a task that was ended before it had connected it again. This one connects it." in told
+    reported = json.dumps(result["warnings"])  # of any form that Ansible gives them
+    assert " was disconnected at " in reported
+    assert "by a task that was ended before it had connected it again. This one connects it." in reported
     assert run(**task)["changed"] is False
     assert list(home.glob("*/*/*")) == []
 

@@ -77,8 +77,8 @@ def warnings_of(result: dict[str, Any]) -> str:
     return json.dumps(result.get("warnings", []))
 
 
-def without_ids(told: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in told.items() if name not in PASSED_BY}
+def without_ids(reported: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in reported.items() if name not in PASSED_BY}
 
 
 OPTIONS: dict[str, dict[str, Any]] = {
@@ -769,8 +769,8 @@ def test_a_key_that_is_not_needed_is_named(run_key: ModuleRunner, kms: Any, hsm:
     run_key.control.advance(4000)
     target = kms.describe_key(KeyId="alias/payments")["KeyMetadata"]["KeyId"]
     (mine,) = [key["KeyId"] for key in kms.list_keys()["Keys"] if key["KeyId"] != target]
-    told = str(result.get("warnings")) + result.get("msg", "")
-    assert mine in told
+    reported = str(result.get("warnings")) + result.get("msg", "")
+    assert mine in reported
     assert result.get("failed") or result["key"]["key_id"] == target
 
 

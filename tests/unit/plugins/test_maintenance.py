@@ -21,7 +21,7 @@ NOTE = {
 }
 
 
-def look(state: str = "CONNECTED", **more: Any) -> dict[str, Any]:
+def describe(state: str = "CONNECTED", **more: Any) -> dict[str, Any]:
     """What is predicted of the disconnect of a store."""
     return {
         "custom_key_store_id": "cks-1",
@@ -39,10 +39,12 @@ def key(**last_usage: str) -> dict[str, Any]:
     return {"key_id": "1234", "aliases": ["alias/db"], "last_usage": last_usage or None}
 
 
-def plan(*looks: dict[str, Any], min_active_hsms: int = 0, **limits: Any) -> tuple[list[dict[str, Any]], list[str]]:
+def plan(
+    *descriptions: dict[str, Any], min_active_hsms: int = 0, **limits: Any
+) -> tuple[list[dict[str, Any]], list[str]]:
     """What is decided, where no cluster is looked at unless it is asked for."""
     decided = maintenance.Limits(now=NOW, min_active_hsms=min_active_hsms, **limits)
-    window = maintenance.plan_window(looks, decided)
+    window = maintenance.plan_window(descriptions, decided)
     return window["stores"], window["refusals"]
 
 
@@ -57,14 +59,14 @@ def plan(*looks: dict[str, Any], min_active_hsms: int = 0, **limits: Any) -> tup
     ],
 )
 def test_a_window_takes_what_is_in_service_and_nothing_else(state: str, takes_part: bool) -> None:
-    (store,), refusals = plan(look(state))
+    (store,), refusals = plan(describe(state))
     assert (store["found"], store["disconnects"], store["connects"]) == (state, takes_part, takes_part)
     assert refusals == []
 
 
 @pytest.mark.parametrize("state", ["DISCONNECTED", "DISCONNECTING", "FAILED"])
 def test_what_an_earlier_window_has_left_is_brought_back(state: str) -> None:
-    (store,), _refusals = plan(look(state, remembered=NOTE))
+    (store,), _refusals = plan(describe(state, remembered=NOTE))
     assert store["connects"] is True
     assert store["unavailable_from"] == NOTE["time"]
     assert store["reports"][0] == (
@@ -73,7 +75,7 @@ def test_what_an_earlier_window_has_left_is_brought_back(state: str) -> None:
 
 
 def test_a_note_of_a_store_that_is_back_in_service_means_nothing() -> None:
-    (store,), _refusals = plan(look("CONNECTED", remembered=NOTE))
+    (store,), _refusals = plan(describe("CONNECTED", remembered=NOTE))
     assert store["unavailable_from"] is None
     assert store["reports"] == []
 
@@ -86,7 +88,7 @@ def test_a_note_of_a_store_that_is_back_in_service_means_nothing() -> None:
     ],
 )
 def test_a_store_that_somebody_else_moves_is_reported(state: str, report: str) -> None:
-    (store,), _refusals = plan(look(state))
+    (store,), _refusals = plan(describe(state))
     assert store["reports"] == [report]
 
 
@@ -96,7 +98,7 @@ def test_a_store_that_somebody_else_moves_is_reported(state: str, report: str) -
 )
 def test_a_store_that_failed_is_reported_with_the_cause(remembered: dict[str, str] | None, what_happens: str) -> None:
     error = {"code": "NETWORK_ERRORS", "cause": "KMS does not reach the cluster."}
-    (store,), _refusals = plan(look("FAILED", connection_error=error, remembered=remembered))
+    (store,), _refusals = plan(describe("FAILED", connection_error=error, remembered=remembered))
     assert store["reports"][-2:] == [
         "Its last connect failed with NETWORK_ERRORS: KMS does not reach the cluster.",
         what_happens,
@@ -104,7 +106,9 @@ def test_a_store_that_failed_is_reported_with_the_cause(remembered: dict[str, st
 
 
 def test_a_store_that_could_not_be_looked_at_is_refused_and_not_planned() -> None:
-    stores, refusals = plan(look(), look(custom_key_store_id=None, name="ledger", failed=True, msg="There is none."))
+    stores, refusals = plan(
+        describe(), describe(custom_key_store_id=None, name="ledger", failed=True, msg="There is none.")
+    )
     assert [store["name"] for store in stores] == ["payments"]
     assert refusals == ["ledger: There is none."]
 
@@ -125,13 +129,13 @@ def test_a_store_that_could_not_be_looked_at_is_refused_and_not_planned() -> Non
 def test_outside_of_the_window_a_disconnect_is_refused_and_a_connect_is_not(
     limits: dict[str, Any], refusal: str
 ) -> None:
-    assert plan(look("CONNECTED"), **limits)[1] == [refusal]
-    assert plan(look("DISCONNECTED", remembered=NOTE), **limits)[1] == []
-    assert plan(look("DISCONNECTED"), **limits)[1] == []
+    assert plan(describe("CONNECTED"), **limits)[1] == [refusal]
+    assert plan(describe("DISCONNECTED", remembered=NOTE), **limits)[1] == []
+    assert plan(describe("DISCONNECTED"), **limits)[1] == []
 
 
 def test_on_the_minute_the_window_is_open() -> None:
-    assert plan(look("CONNECTED"), not_before=NOW, not_after=NOW)[1] == []
+    assert plan(describe("CONNECTED"), not_before=NOW, not_after=NOW)[1] == []
 
 
 @pytest.mark.parametrize(
@@ -161,24 +165,26 @@ def test_on_the_minute_the_window_is_open() -> None:
 def test_a_cluster_that_could_not_connect_the_store_again(cluster: dict[str, Any], refusal: str | None) -> None:
     expected = [] if refusal is None else [f"payments (cks-1) in us-east-1: {refusal}"]
     inside = {"cloud_hsm_cluster": {"cluster_id": "cluster-1", **cluster}}
-    assert plan(look("CONNECTED", **inside), min_active_hsms=2)[1] == expected
-    assert plan(look("DISCONNECTED", **inside), min_active_hsms=2)[1] == []
-    assert plan(look("CONNECTED", **inside), min_active_hsms=0)[1] == []
+    assert plan(describe("CONNECTED", **inside), min_active_hsms=2)[1] == expected
+    assert plan(describe("DISCONNECTED", **inside), min_active_hsms=2)[1] == []
+    assert plan(describe("CONNECTED", **inside), min_active_hsms=0)[1] == []
 
 
 def test_an_external_store_has_no_cluster() -> None:
     external = {"custom_key_store": {"custom_key_store_type": "EXTERNAL_KEY_STORE"}}
-    assert plan(look("CONNECTED", **external), min_active_hsms=2)[1] == []
+    assert plan(describe("CONNECTED", **external), min_active_hsms=2)[1] == []
 
 
 def test_what_was_not_seen_is_refused() -> None:
     """Whatever the reason: a preflight that has seen nothing has not found that all is well."""
-    assert plan(look(), min_active_hsms=1)[1] == [
+    assert plan(describe(), min_active_hsms=1)[1] == [
         "payments (cks-1) in us-east-1: its cluster was not described, so it is not known whether it could connect the store"
         " again."
     ]
-    assert plan(look(), max_recent_use_minutes=1)[1] == ["payments (cks-1) in us-east-1: its keys could not be listed."]
-    denied = look(keys_problem="kms:ListKeys is not permitted.")
+    assert plan(describe(), max_recent_use_minutes=1)[1] == [
+        "payments (cks-1) in us-east-1: its keys could not be listed."
+    ]
+    denied = describe(keys_problem="kms:ListKeys is not permitted.")
     assert plan(denied, max_recent_use_minutes=1)[1] == [
         "payments (cks-1) in us-east-1: its keys could not be listed. kms:ListKeys is not permitted."
     ]
@@ -205,14 +211,14 @@ def test_what_was_not_seen_is_refused() -> None:
 )
 def test_a_key_in_use(used: dict[str, Any], refusal: str | None) -> None:
     expected = [] if refusal is None else [f"payments (cks-1) in us-east-1: {refusal}"]
-    assert plan(look("CONNECTED", keys=[used]), max_recent_use_minutes=60)[1] == expected
-    assert plan(look("DISCONNECTED", keys=[used]), max_recent_use_minutes=60)[1] == []
-    assert plan(look("CONNECTED", keys=[used]), max_recent_use_minutes=0)[1] == []
+    assert plan(describe("CONNECTED", keys=[used]), max_recent_use_minutes=60)[1] == expected
+    assert plan(describe("DISCONNECTED", keys=[used]), max_recent_use_minutes=60)[1] == []
+    assert plan(describe("CONNECTED", keys=[used]), max_recent_use_minutes=0)[1] == []
 
 
 def test_keys_that_could_not_be_described_are_told_once() -> None:
     half: dict[str, Any] = {"keys": [], "keys_not_described": [{"key_id": "9", "reason": "Not permitted."}]}
-    both = (look(**half), look(custom_key_store_id="cks-2", **half))
+    both = (describe(**half), describe(custom_key_store_id="cks-2", **half))
     assert plan(*both, max_recent_use_minutes=5)[1] == [
         "1 KMS keys could not be described, so that it is not known whether they are in these stores and in use. Not permitted."
     ]
@@ -224,7 +230,7 @@ def test_stores_are_addressed_by_their_ids_and_reached_as_the_user_said_at_first
         {"name": "ledger", "region": "eu-west-1"},
         {"id": "cks-1", "access_key": "AKIA1", "secret_key": "CanaryOfASecretKey", "aws_region": "us-east-1"},
     ]
-    plans, _refusals = plan(look(custom_key_store_id="cks-0", name="ledger"), look())
+    plans, _refusals = plan(describe(custom_key_store_id="cks-0", name="ledger"), describe())
     window = maintenance.Window(connections=[maintenance.without_secrets(store) for store in given], plans=plans)
     assert "Canary" not in str(window)
     ledger = {"custom_key_store_id": "cks-0", "region": "eu-west-1"}
@@ -238,8 +244,8 @@ def test_stores_are_addressed_by_their_ids_and_reached_as_the_user_said_at_first
     ("begun", "returning"), [(True, ["cks-1", "cks-2"]), (False, ["cks-2"])], ids=["disconnected", "refused"]
 )
 def test_a_window_brings_back_what_it_took_and_what_an_earlier_one_left(begun: bool, returning: list[str]) -> None:
-    left = look("DISCONNECTED", custom_key_store_id="cks-2", remembered=NOTE)
-    plans, _refusals = plan(look(), left, look("DISCONNECTED", custom_key_store_id="cks-3"))
+    left = describe("DISCONNECTED", custom_key_store_id="cks-2", remembered=NOTE)
+    plans, _refusals = plan(describe(), left, describe("DISCONNECTED", custom_key_store_id="cks-3"))
     window = maintenance.Window(plans=plans, begun=begun)
     assert [each["custom_key_store_id"] for each in window.returning()] == returning
 
@@ -259,7 +265,7 @@ TOLD = (
 
 
 def test_what_a_keeper_did_is_reported() -> None:
-    (store,), _refusals = plan(look(keeper_report=REPORT))
+    (store,), _refusals = plan(describe(keeper_report=REPORT))
     assert store["reports"] == [TOLD]
 
 
@@ -356,7 +362,7 @@ def summarise(
 
 
 def test_the_summary_tells_from_when_to_when_a_store_was_out_of_service() -> None:
-    row = summarise(plan(look())[0], [DISCONNECT], [CONNECT])
+    row = summarise(plan(describe())[0], [DISCONNECT], [CONNECT])
     assert row == {
         "custom_key_store_id": "cks-1",
         "name": "payments",
@@ -381,7 +387,7 @@ def test_the_summary_tells_from_when_to_when_a_store_was_out_of_service() -> Non
 
 def test_the_summary_says_why_a_store_is_not_verified() -> None:
     connected = {**CONNECT, "verified": False, "verification": "There is no KMS key in it."}
-    row = summarise(plan(look())[0], [DISCONNECT], [connected])
+    row = summarise(plan(describe())[0], [DISCONNECT], [connected])
     lines = maintenance.summary_table([row])
     assert lines[1].endswith("  not checked")
     assert lines[-1] == "payments: not verified. There is no KMS key in it."
@@ -390,7 +396,7 @@ def test_the_summary_says_why_a_store_is_not_verified() -> None:
 
 def test_a_store_that_the_keeper_has_brought_back_was_out_of_service_until_then() -> None:
     found = moved(("CONNECTED", "09:00"), keeper_report=REPORT, operations=[])
-    row = summarise(plan(look())[0], [DISCONNECT], [found])
+    row = summarise(plan(describe())[0], [DISCONNECT], [found])
     assert (row["unavailable_until"], row["minutes_unavailable"]) == (REPORT["time"], 3.5)
     assert row["reports"] == [TOLD]
 
@@ -400,7 +406,7 @@ def test_a_store_that_is_not_back_is_out_of_service_until_now() -> None:
     failed = moved(
         ("DISCONNECTED", "05:00"), ("FAILED", "06:00"), failed=True, msg="It failed.", connection_error=error
     )
-    row = summarise(plan(look())[0], [DISCONNECT], [failed])
+    row = summarise(plan(describe())[0], [DISCONNECT], [failed])
     assert (row["after"], row["unavailable_until"], row["minutes_unavailable"]) == ("FAILED", None, 9.5)
     assert (row["error"], row["remedy"]) == ("It failed.", ["Open the port."])
     _head, line, message = maintenance.summary_table([row])
@@ -409,13 +415,13 @@ def test_a_store_that_is_not_back_is_out_of_service_until_now() -> None:
 
 
 def test_the_time_of_an_earlier_window_counts() -> None:
-    row = summarise(plan(look("DISCONNECTED", remembered=NOTE))[0], [], [CONNECT])
+    row = summarise(plan(describe("DISCONNECTED", remembered=NOTE))[0], [], [CONNECT])
     assert (row["unavailable_from"], row["minutes_unavailable"]) == (NOTE["time"], 66.5)
     assert (row["before"], row["during"], row["after"]) == ("DISCONNECTED", "DISCONNECTED", "CONNECTED")
 
 
 def test_a_store_that_is_left_alone_was_not_made_unavailable() -> None:
-    row = summarise(plan(look("DISCONNECTED"))[0], [], [])
+    row = summarise(plan(describe("DISCONNECTED"))[0], [], [])
     assert (row["before"], row["during"], row["after"]) == ("DISCONNECTED",) * 3
     assert (row["unavailable_from"], row["minutes_unavailable"]) == (None, None)
     assert maintenance.summary_table([row])[1].split() == [
@@ -431,13 +437,13 @@ def test_a_store_that_is_left_alone_was_not_made_unavailable() -> None:
 
 def test_a_store_that_could_not_be_disconnected_says_so() -> None:
     refused = moved(("CONNECTED", "00:00"), failed=True, msg="Not permitted.")
-    row = summarise(plan(look())[0], [refused], [moved(("CONNECTED", "00:10"))])
+    row = summarise(plan(describe())[0], [refused], [moved(("CONNECTED", "00:10"))])
     assert (row["during"], row["after"], row["error"]) == ("CONNECTED", "CONNECTED", "Not permitted.")
     assert row["minutes_unavailable"] is None
 
 
 def test_a_store_that_is_disconnected_without_a_lease_may_be_one_that_was_lost() -> None:
-    plans, _refusals = plan(look("DISCONNECTED"))
+    plans, _refusals = plan(describe("DISCONNECTED"))
     assert plans[0]["reports"] == [
         "No lease says that a window has disconnected it, so it is left as it is. If an earlier window did, in a container or on"
         " a host that is gone, connect it yourself."
@@ -445,7 +451,7 @@ def test_a_store_that_is_disconnected_without_a_lease_may_be_one_that_was_lost()
 
 
 def test_the_plan_as_a_table() -> None:
-    plans, _refusals = plan(look(), look("DISCONNECTING", custom_key_store_id="cks-22", name="off"))
+    plans, _refusals = plan(describe(), describe("DISCONNECTING", custom_key_store_id="cks-22", name="off"))
     assert maintenance.plan_table(plans) == [
         "store     id      region     found          in this window",
         "payments  cks-1   us-east-1  CONNECTED      disconnect, work, connect",
@@ -484,7 +490,7 @@ def check(outcome: str, text: str, code: str | None = None) -> dict[str, Any]:
 
 
 def predicted(*checks: dict[str, Any], **more: Any) -> dict[str, Any]:
-    return look("CONNECTED", connect_prediction={"checks": list(checks)}, **more)
+    return describe("CONNECTED", connect_prediction={"checks": list(checks)}, **more)
 
 
 def test_a_window_that_could_not_connect_a_store_again_is_refused() -> None:
@@ -529,7 +535,7 @@ def test_warnings_and_what_is_not_known_are_notes() -> None:
 
 def test_a_store_that_the_window_leaves_alone_is_not_judged() -> None:
     failed = check("failed", "It has expired.", "XKS_PROXY_INVALID_TLS_CONFIGURATION")
-    _stores, refusals = plan(look("DISCONNECTED", connect_prediction={"checks": [failed]}))
+    _stores, refusals = plan(describe("DISCONNECTED", connect_prediction={"checks": [failed]}))
     assert refusals == []
 
 
@@ -548,7 +554,7 @@ def test_what_somebody_disconnected_after_the_check_is_left_to_them(
     found: list[str], remembered: dict[str, str] | None, leased: bool, connects: bool
 ) -> None:
     leaving = {"connects": True, "leased": leased}
-    window = maintenance.Window(begun=True, plans=[leaving], disconnected=[look(remembered=remembered)])
+    window = maintenance.Window(begun=True, plans=[leaving], disconnected=[describe(remembered=remembered)])
     window.disconnected[0]["connection_states"] = found
     window.leave_to_others([leaving])
     assert window.returning() == ([leaving] if connects else [])

@@ -219,10 +219,10 @@ def test_the_policy_suffices(restricted: Callable[..., list[dict[str, Any]]], na
 def test_a_missing_action_is_named(restricted: Callable[..., list[dict[str, Any]]], name: str, missing: str) -> None:
     allowed = [action for action in actions(POLICIES[name]) if action != missing]
     results = restricted(name, allowed)
-    told = json.dumps(results)
-    assert missing in told
-    told_only = name == "Describe keys and clusters" or (name, missing) in TOLD_ONLY
-    assert any("failed" in result for result in results) or told_only
+    reported = json.dumps(results)
+    assert missing in reported
+    reported_only = name == "Describe keys and clusters" or (name, missing) in TOLD_ONLY
+    assert any("failed" in result for result in results) or reported_only
     for result in results:
         store = result.get("custom_key_store", {})
         if (
@@ -253,7 +253,7 @@ def test_the_role_of_a_lease_works_and_is_that_of_the_playbook(run: ModuleRunner
     for task in play["tasks"]:
         variables |= task.get("vars", {})
     assert variables["keyops_aws_policy"] == permissions
-    told = json.dumps(variables["keyops_aws_trust"])
+    reported = json.dumps(variables["keyops_aws_trust"])
     for template, value in (("{{ keyops_aws_caller.account }}", "123456789012"), ("{{ keyops_aws_partition }}", "aws")):
-        told = told.replace(template, value)
-    assert json.loads(told) == trust
+        reported = reported.replace(template, value)
+    assert json.loads(reported) == trust

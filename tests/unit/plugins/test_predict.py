@@ -140,14 +140,14 @@ def change(run: ModuleRunner, **options: Any) -> dict[str, Any]:
 @pytest.fixture
 def outcome(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     """What the proxy is found to be, and what it was asked with."""
-    told: dict[str, Any] = {"check": Check("Certificate", Outcome.FAILED, "The certificate has expired.", "A_CODE")}
+    reported: dict[str, Any] = {"check": Check("Certificate", Outcome.FAILED, "The certificate has expired.", "A_CODE")}
 
     def check_proxy(configuration: Any, credential: Any, **others: Any) -> list[Check]:
-        told.update(configuration=configuration, credential=credential, **others)
-        return [told["check"]]
+        reported.update(configuration=configuration, credential=credential, **others)
+        return [reported["check"]]
 
     monkeypatch.setattr(predict, "check_proxy", check_proxy)
-    return told
+    return reported
 
 
 def connected(control: Control) -> str:

@@ -67,14 +67,14 @@ def test_where_nothing_can_be_written_the_work_goes_on(tmp_path: Path) -> None:
 
 
 def test_the_first_wait_is_told_once(tmp_path: Path) -> None:
-    told = []
-    progress = Progress(str(tmp_path / "progress"), begins=lambda: told.append((tmp_path / "progress").exists()))
+    reported = []
+    progress = Progress(str(tmp_path / "progress"), begins=lambda: reported.append((tmp_path / "progress").exists()))
     payments = DesiredStore(state="connected", name="payments")
     progress.done(payments)
-    assert told == []
+    assert reported == []
     for elapsed in range(3):
         progress.reporter(payments, history())(elapsed, 2)
-    assert told == [True]
+    assert reported == [True]
 
 
 @pytest.fixture
@@ -102,10 +102,10 @@ def test_a_job_that_has_ended_is_not_waited_for(job: Job, tmp_path: Path) -> Non
 
 
 def test_a_job_that_runs_tells_how_far_it_is(job: Job) -> None:
-    status, now, told = wait(job, 0.1, quick=True).stdout.split("\n")
+    status, now, reported = wait(job, 0.1, quick=True).stdout.split("\n")
     assert status == "keyops-aws:running"
     assert abs(int(now) - time.time()) < 30
-    assert told == '{"written": 1}'
+    assert reported == '{"written": 1}'
 
 
 def test_a_job_that_has_told_nothing_for_long(job: Job) -> None:
@@ -174,7 +174,7 @@ def action(*, no_log: bool = False) -> WaitingAction:
     return made
 
 
-def told(*seen: str, no_log: bool = False) -> list[str]:
+def reported(*seen: str, no_log: bool = False) -> list[str]:
     """The lines that are shown for what the wait command has printed, one time after the other."""
     shown: list[str] = []
     with mock.patch.object(waiting, "Display") as display:
@@ -189,11 +189,11 @@ def test_a_line_for_each_store_that_counts_on_since_it_was_written() -> None:
         {"store": 'cks-2 ("ledger")', "state": "DISCONNECTING", "elapsed": 7, "allowed": 60},
     ]
     seen = "1010\n" + json.dumps({"written": 1000.0, "stores": stores})
-    assert told(seen) == [
+    assert reported(seen) == [
         'localhost: custom key store cks-1 ("payments") is CONNECTING, 71 of at most 1800 seconds',
         'localhost: custom key store cks-2 ("ledger") is DISCONNECTING, 17 of at most 60 seconds',
     ]
-    assert told(seen, no_log=True) == []
+    assert reported(seen, no_log=True) == []
 
 
 def test_no_line_twice() -> None:
@@ -203,7 +203,7 @@ def test_no_line_twice() -> None:
         store = {"store": "cks-1", "state": "CONNECTING", "elapsed": elapsed, "allowed": 60}
         return f"{now}\n" + json.dumps({"written": written, "stores": [store]})
 
-    assert told(seen(1011, 1010.3, 0.4), seen(1011, 1010.9, 1.0), seen(1012, 1011.9, 2.0)) == [
+    assert reported(seen(1011, 1010.3, 0.4), seen(1011, 1010.9, 1.0), seen(1012, 1011.9, 2.0)) == [
         f"localhost: custom key store cks-1 is CONNECTING, {elapsed} of at most 60 seconds" for elapsed in (1, 2)
     ]
 
@@ -212,7 +212,7 @@ def test_no_line_twice() -> None:
     "seen", ["", "1010\n", "1010\n{", "1010\n{}", "now\n" + json.dumps({"written": 1, "stores": []})]
 )
 def test_nothing_is_shown_where_nothing_is_known(seen: str) -> None:
-    assert told(seen) == []
+    assert reported(seen) == []
 
 
 UNREACHABLE = "Failed to connect to the host via ssh."

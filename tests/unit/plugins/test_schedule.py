@@ -293,8 +293,8 @@ def test_what_is_told_at_the_end(minutes: int, deleted: bool, text: str | None) 
     known = replace(LEASE, until="2026-01-31T23:00:00+00:00", schedule=NAME)
     now = datetime.datetime(2026, 1, 31, 22, minutes % 60, tzinfo=datetime.timezone.utc)
     now += datetime.timedelta(hours=minutes // 60)
-    told = end_report(known if deleted else None, known, at=now)
-    assert told is None if text is None else text in (told or "")
+    reported = end_report(known if deleted else None, known, at=now)
+    assert reported is None if text is None else text in (reported or "")
 
 
 def test_a_store_without_a_lease_in_aws_has_nothing_to_tell() -> None:

@@ -22,7 +22,7 @@ from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.share
 class FakeKms:
     """Has stores cks-0 to cks-9, three to a page, and an answer that says how often all were looked at."""
 
-    looks: int = 0
+    descriptions: int = 0
     asked_for: list[dict[str, str]] = field(default_factory=list)
     error: Exception | None = None
 
@@ -33,8 +33,8 @@ class FakeKms:
         if "CustomKeyStoreId" in which:
             return {"CustomKeyStores": [], "asked": which}
         first = int(which.get("Marker", 0))
-        self.looks += first == 0
-        stores = [{"CustomKeyStoreId": f"cks-{number}", "look": self.looks} for number in range(10)]
+        self.descriptions += first == 0
+        stores = [{"CustomKeyStoreId": f"cks-{number}", "look": self.descriptions} for number in range(10)]
         more = {"Truncated": True, "NextMarker": str(first + 3)} if first + 3 < 10 else {"Truncated": False}
         return {"CustomKeyStores": stores[first : first + 3], **more}
 
@@ -64,7 +64,7 @@ def shared_looks(kms: FakeKms, time: FakeTime) -> SharedDescriptions:
     return SharedDescriptions(client, time.clock())
 
 
-def look(shared: SharedDescriptions, number: int) -> dict[str, Any]:
+def describe(shared: SharedDescriptions, number: int) -> dict[str, Any]:
     (store,) = shared.describe_custom_key_stores(CustomKeyStoreId=f"cks-{number}")["CustomKeyStores"]
     return dict(store)
 
@@ -72,7 +72,7 @@ def look(shared: SharedDescriptions, number: int) -> dict[str, Any]:
 def test_a_look_is_at_all_pages() -> None:
     kms = FakeKms()
     shared = shared_looks(kms, FakeTime())
-    assert look(shared, 9) == {"CustomKeyStoreId": "cks-9", "look": 1}
+    assert describe(shared, 9) == {"CustomKeyStoreId": "cks-9", "look": 1}
     assert kms.asked_for == [{}, {"Marker": "3"}, {"Marker": "6"}, {"Marker": "9"}]
 
 
@@ -80,39 +80,39 @@ def test_one_after_the_other_each_gets_a_look_of_its_own_not_too_soon() -> None:
     kms, time = FakeKms(), FakeTime()
     time.everybody_has_asked.set()
     shared = shared_looks(kms, time)
-    assert [look(shared, 0)["look"] for _look in range(3)] == [1, 2, 3]
+    assert [describe(shared, 0)["look"] for _describe in range(3)] == [1, 2, 3]
     assert time.sleeps == [SPACING, SPACING]
 
 
 def test_who_asks_while_somebody_waits_to_look_shares_the_look() -> None:
     kms, time = FakeKms(), FakeTime()
     shared = shared_looks(kms, time)
-    look(shared, 0)
+    describe(shared, 0)
     asked = threading.Semaphore(0)
 
     def ask(number: int) -> int:
         asked.release()
-        return int(look(shared, number)["look"])
+        return int(describe(shared, number)["look"])
 
     with ThreadPoolExecutor(10) as pool:
         answers = [pool.submit(ask, number) for number in range(10)]
         for _thread in range(10):
             assert asked.acquire(timeout=10)
         time.everybody_has_asked.set()
-        looks = {answer.result(10) for answer in answers}
+        descriptions = {answer.result(10) for answer in answers}
     # All ten had begun to ask before anybody looked; a thread that got no further than that has a look of its own.
-    assert looks <= {2, 3}
-    assert kms.looks == max(looks)
+    assert descriptions <= {2, 3}
+    assert kms.descriptions == max(descriptions)
 
 
 def test_an_error_is_everybodys() -> None:
     kms = FakeKms(error=RuntimeError("down"))
     shared = shared_looks(kms, FakeTime())
     with pytest.raises(RuntimeError, match="down"):
-        look(shared, 0)
+        describe(shared, 0)
     kms.error = None
     shared = shared_looks(kms, FakeTime())
-    assert look(shared, 0)["look"] == 1
+    assert describe(shared, 0)["look"] == 1
 
 
 def test_a_store_that_is_in_no_list_is_asked_for_by_itself() -> None:

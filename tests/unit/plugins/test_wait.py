@@ -39,19 +39,19 @@ class Scene:
     jitter: float = 0.5
     timeout: float = 1800
     now: float = 0.0
-    looks: list[float] = field(default_factory=list)
+    descriptions: list[float] = field(default_factory=list)
 
     def _sleep(self, seconds: float) -> None:
         self.now += seconds
 
-    def _look(self) -> CustomKeyStore:
-        self.looks.append(self.now)
+    def _describe(self) -> CustomKeyStore:
+        self.descriptions.append(self.now)
         return a_store(self.state_at(self.now))
 
     def wait(self, target: ConnectionState, *seen_before: ConnectionState) -> End:
         clock = Clock(monotonic=lambda: self.now, sleep=self._sleep, random=lambda: self.jitter)
         deadline = Deadline(clock, self.timeout)
-        return wait_for(target, describe=self._look, seen_before=seen_before, clock=clock, deadline=deadline)
+        return wait_for(target, describe=self._describe, seen_before=seen_before, clock=clock, deadline=deadline)
 
 
 def connecting_for(seconds: float, *, then: str = "CONNECTED") -> Callable[[float], str]:
@@ -70,14 +70,14 @@ def test_the_end_is_noticed_in_time(seconds: float, jitter: float) -> None:
 def test_half_an_hour_takes_less_than_170_requests(jitter: float) -> None:
     scene = Scene(connecting_for(1800.0), jitter, timeout=2000)
     scene.wait(CONNECTED, DISCONNECTED)
-    assert 100 < len(scene.looks) < 170
+    assert 100 < len(scene.descriptions) < 170
 
 
 def test_the_deadline_gets_a_last_look_and_a_message() -> None:
     scene = Scene(connecting_for(1e9), timeout=60)
     with pytest.raises(WaitTimeout) as timeout:
         scene.wait(CONNECTED, DISCONNECTED)
-    assert scene.looks[-1] == pytest.approx(60)
+    assert scene.descriptions[-1] == pytest.approx(60)
     assert timeout.value.message == (
         'The custom key store cks-1234567890abcdef0 ("payments") was still CONNECTING after 60 seconds (wait_timeout=60), on its'
         " way to CONNECTED. KMS goes on with it: run the task again to join the wait, with a longer wait_timeout if need be."

@@ -61,12 +61,12 @@ class Bench:
     folder: Path
     monkeypatch: pytest.MonkeyPatch
 
-    def look(self, *, checked_with: ProxyCredential | None = CREDENTIAL, **options: Any) -> dict[str, Check]:
+    def serve_and_probe(self, *, checked_with: ProxyCredential | None = CREDENTIAL, **options: Any) -> dict[str, Check]:
         looking = {name: options.pop(name) for name in ("connectivity", "now", "limits") if name in options}
         with proxy(self.folder, **{"credential": KEYS, **options}) as running:
-            return self.look_at(running, checked_with, **looking)
+            return self.probe(running, checked_with, **looking)
 
-    def look_at(
+    def probe(
         self,
         running: Proxy,
         checked_with: ProxyCredential | None = CREDENTIAL,
@@ -115,7 +115,7 @@ def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
 
 def test_all_is_well(bench: Bench) -> None:
     with proxy(bench.folder, credential=KEYS, health=["ACTIVE", "ACTIVE"]) as running:
-        checks = bench.look_at(running)
+        checks = bench.probe(running)
     assert {check.outcome for check in checks.values()} == {Outcome.PASSED}
     assert list(checks) == [
         "Connection to the proxy",
@@ -140,7 +140,7 @@ def test_all_is_well(bench: Bench) -> None:
 
 def test_request_is_as_of_kms(bench: Bench) -> None:
     with proxy(bench.folder, credential=KEYS) as running:
-        bench.look_at(running)
+        bench.probe(running)
     request = running.requests[0]
     assert (request.method, request.path) == ("POST", "/kms/xks/v1/health")
     metadata = json.loads(request.body)["requestMetadata"]
@@ -168,7 +168,7 @@ def test_port_443_is_not_named_in_what_is_signed(bench: Bench) -> None:
 def test_path_with_prefix_and_capitals_of_host(bench: Bench) -> None:
     with proxy(bench.folder, host="localhost", path="/stores/One_2/kms/xks/v1", credential=KEYS) as running:
         running.host = "LocalHost"
-        checks = bench.look_at(running)
+        checks = bench.probe(running)
     assert {check.outcome for check in checks.values()} == {Outcome.PASSED}
 
 
@@ -180,7 +180,7 @@ def closed_port() -> int:
         return int(server.getsockname()[1])
 
 
-def look_at_nothing(endpoint: str, port: int, *, connectivity: str = "PUBLIC_ENDPOINT", **limits: float) -> list[Check]:
+def probe_nothing(endpoint: str, port: int, *, connectivity: str = "PUBLIC_ENDPOINT", **limits: float) -> list[Check]:
     configuration = {"Connectivity": connectivity, "UriEndpoint": endpoint, "UriPath": "/kms/xks/v1"}
     checks = check_proxy(
         configuration, CREDENTIAL, region=REGION, now=utc_now, port=port, limits=Limits(**limits) if limits else None
@@ -190,7 +190,7 @@ def look_at_nothing(endpoint: str, port: int, *, connectivity: str = "PUBLIC_END
 
 def test_nothing_listens() -> None:
     port = closed_port()
-    (check,) = look_at_nothing("https://127.0.0.1", port)
+    (check,) = probe_nothing("https://127.0.0.1", port)
     assert (check.outcome, check.code) == (Outcome.FAILED, "XKS_PROXY_NOT_REACHABLE")
     assert check.text == (
         f"This host cannot connect to 127.0.0.1, port {port} (Connection refused). Check that the proxy runs, and what a firewall"
@@ -199,7 +199,7 @@ def test_nothing_listens() -> None:
 
 
 def test_nothing_listens_behind_a_vpc_endpoint_service() -> None:
-    (check,) = look_at_nothing("https://127.0.0.1", closed_port(), connectivity=VPC)
+    (check,) = probe_nothing("https://127.0.0.1", closed_port(), connectivity=VPC)
     assert check.outcome is Outcome.UNKNOWN
     assert "(Connection refused). It need not: KMS connects through the VPC endpoint service." in check.text
 
@@ -209,13 +209,13 @@ def test_name_is_unknown(monkeypatch: pytest.MonkeyPatch) -> None:
         raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
 
     monkeypatch.setattr(socket, "getaddrinfo", fail)
-    (check,) = look_at_nothing("https://xks.example.com", 443)
+    (check,) = probe_nothing("https://xks.example.com", 443)
     assert check.outcome is Outcome.UNKNOWN
     assert check.text == (
         "This host cannot resolve the name xks.example.com (Name or service not known). So nothing is known of the proxy. Check"
         " the URI endpoint of the store, and the DNS entry of the proxy."
     )
-    (check,) = look_at_nothing("https://xks.example.com", 443, connectivity=VPC)
+    (check,) = probe_nothing("https://xks.example.com", 443, connectivity=VPC)
     assert check.outcome is Outcome.UNKNOWN
     assert "do the check on a host that resolves the name and reaches the proxy, such as one in its VPC." in check.text
 
@@ -225,7 +225,7 @@ def test_connection_gets_no_answer(monkeypatch: pytest.MonkeyPatch) -> None:
         raise socket.timeout("timed out")
 
     monkeypatch.setattr(xks_probe, "_connect", drop)
-    (check,) = look_at_nothing("https://127.0.0.1", 443)
+    (check,) = probe_nothing("https://127.0.0.1", 443)
     assert check.outcome is Outcome.UNKNOWN
     assert check.text.startswith(
         "This host cannot connect to 127.0.0.1, port 443 (timed out). So nothing is known of the proxy."
@@ -235,14 +235,14 @@ def test_connection_gets_no_answer(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_resolver_hangs(monkeypatch: pytest.MonkeyPatch) -> None:
     done = threading.Event()
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_arguments, **_more: done.wait(10))
-    (check,) = look_at_nothing("https://xks.example.com", 443, resolve=0.05)
+    (check,) = probe_nothing("https://xks.example.com", 443, resolve=0.05)
     done.set()
     assert "cannot resolve the name xks.example.com (timed out)." in check.text
 
 
 @pytest.mark.parametrize("host", [".", "..", "a..b", ".x", "-", "x" * 300, "1", "256.256.256.256", "a" * 64 + ".b"])
 def test_odd_host(host: str) -> None:
-    (check,) = look_at_nothing(f"https://{host}", closed_port(), resolve=0.2, connect=0.2)
+    (check,) = probe_nothing(f"https://{host}", closed_port(), resolve=0.2, connect=0.2)
     assert check.outcome is Outcome.UNKNOWN
     assert "So nothing is known of the proxy." in check.text
 
@@ -252,7 +252,7 @@ def test_odd_host(host: str) -> None:
     [None, "", "xks.example.com", "http://a.b", "https://", "https://a:1", "https://a b", "https://ü", "https://[", 7],
 )
 def test_endpoint_is_none(endpoint: Any) -> None:
-    (check,) = look_at_nothing(endpoint, 443)
+    (check,) = probe_nothing(endpoint, 443)
     assert check.code == "XKS_PROXY_NOT_REACHABLE"
     assert check.text.startswith("The URI endpoint of the store is not https:// and a host name.")
 
@@ -302,7 +302,7 @@ def test_path_is_none(path: Any) -> None:
     ],
 )
 def test_certificate_is_refused(bench: Bench, fault: Certificate, host: str, text: str) -> None:
-    checks = bench.look(certificate=fault, host=host)
+    checks = bench.serve_and_probe(certificate=fault, host=host)
     check = failed(checks)
     assert (check.name, check.code) == ("Certificate of the proxy", "XKS_PROXY_INVALID_TLS_CONFIGURATION")
     assert check.text.startswith(text)
@@ -313,7 +313,7 @@ def test_certificate_is_refused(bench: Bench, fault: Certificate, host: str, tex
 
 def test_dates_of_an_expired_certificate(bench: Bench) -> None:
     day = (utc_now() - timedelta(days=2)).date()
-    assert f" to {day.isoformat()}, names" in failed(bench.look(certificate=Certificate.EXPIRED)).text
+    assert f" to {day.isoformat()}, names" in failed(bench.serve_and_probe(certificate=Certificate.EXPIRED)).text
 
 
 def test_certificate_is_refused_and_cryptography_is_missing(bench: Bench) -> None:
@@ -326,7 +326,7 @@ def test_certificate_is_refused_and_cryptography_is_missing(bench: Bench) -> Non
 
     with proxy(bench.folder, certificate=Certificate.EXPIRED) as running:
         bench.monkeypatch.setattr(builtins, "__import__", without)
-        check = failed(bench.look_at(running))
+        check = failed(bench.probe(running))
     assert check.text.endswith(
         "To see the dates and names in it, install the Python library cryptography on this host."
     )
@@ -334,12 +334,12 @@ def test_certificate_is_refused_and_cryptography_is_missing(bench: Bench) -> Non
 
 def test_certificate_is_refused_and_then_cannot_be_read(bench: Bench) -> None:
     bench.monkeypatch.setattr(socket, "create_connection", lambda *_arguments, **_more: 1 / 0)
-    check = failed(bench.look(certificate=Certificate.EXPIRED))
+    check = failed(bench.serve_and_probe(certificate=Certificate.EXPIRED))
     assert check.text.endswith("The dates and names in it could not be read.")
 
 
 def test_certificate_expires_soon(bench: Bench) -> None:
-    check = bench.look(certificate=Certificate.EXPIRES_SOON)["Certificate of the proxy"]
+    check = bench.serve_and_probe(certificate=Certificate.EXPIRES_SOON)["Certificate of the proxy"]
     day = (utc_now() + timedelta(days=10, hours=1)).date().isoformat()
     assert check.outcome is Outcome.WARNING
     assert check.text == (
@@ -358,14 +358,16 @@ def test_certificate_expires_soon(bench: Bench) -> None:
     ],
 )
 def test_days_are_counted_from_the_time_that_is_passed_in(bench: Bench, days: int, outcome: Outcome, text: str) -> None:
-    check = bench.look(days=100, now=lambda: utc_now() + timedelta(days=100 - days))["Certificate of the proxy"]
+    check = bench.serve_and_probe(days=100, now=lambda: utc_now() + timedelta(days=100 - days))[
+        "Certificate of the proxy"
+    ]
     assert check.outcome is outcome
     assert text in check.text
     assert check.code == ("XKS_PROXY_INVALID_TLS_CONFIGURATION" if outcome is Outcome.FAILED else "")
 
 
 def test_tls_is_too_old(bench: Bench) -> None:
-    check = failed(bench.look(highest=ssl.TLSVersion.TLSv1_1))
+    check = failed(bench.serve_and_probe(highest=ssl.TLSVersion.TLSv1_1))
     assert (check.name, check.code) == ("TLS of the proxy", "XKS_PROXY_INVALID_TLS_CONFIGURATION")
     assert check.text.startswith(
         "The proxy speaks no TLS 1.2 or 1.3, and KMS speaks nothing older. Turn TLS 1.2 or 1.3 on"
@@ -374,17 +376,19 @@ def test_tls_is_too_old(bench: Bench) -> None:
 
 def test_tls_is_too_old_for_openssl_of_the_proxy(bench: Bench) -> None:
     bench.monkeypatch.setattr(ssl, "HAS_TLSv1_1", False)
-    assert failed(bench.look(highest=ssl.TLSVersion.TLSv1_1)).text.startswith("The proxy speaks no TLS 1.2 or 1.3,")
+    assert failed(bench.serve_and_probe(highest=ssl.TLSVersion.TLSv1_1)).text.startswith(
+        "The proxy speaks no TLS 1.2 or 1.3,"
+    )
 
 
 def test_tls_1_2_is_enough(bench: Bench) -> None:
-    checks = bench.look(highest=ssl.TLSVersion.TLSv1_2)
+    checks = bench.serve_and_probe(highest=ssl.TLSVersion.TLSv1_2)
     assert checks["TLS of the proxy"].text == "The proxy speaks TLSv1.2."
     assert {check.outcome for check in checks.values()} == {Outcome.PASSED}
 
 
 def test_no_tls(bench: Bench) -> None:
-    check = failed(bench.look(certificate=Certificate.NONE))
+    check = failed(bench.serve_and_probe(certificate=Certificate.NONE))
     assert check.code == "XKS_PROXY_INVALID_TLS_CONFIGURATION"
     assert "does not speak TLS" in check.text
 
@@ -392,7 +396,7 @@ def test_no_tls(bench: Bench) -> None:
 @pytest.mark.parametrize("highest", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
 def test_client_certificate_is_asked_for(bench: Bench, highest: ssl.TLSVersion) -> None:
     """Only KMS has it, so nothing has failed."""
-    checks = bench.look(highest=highest, mutual=True)
+    checks = bench.serve_and_probe(highest=highest, mutual=True)
     check = list(checks.values())[-1]
     assert check.outcome is Outcome.UNKNOWN
     assert "It may ask for a client certificate, which only KMS has" in check.text
@@ -401,7 +405,7 @@ def test_client_certificate_is_asked_for(bench: Bench, highest: ssl.TLSVersion) 
 
 def test_handshake_hangs() -> None:
     with listener() as port:
-        (check,) = look_at_nothing("https://127.0.0.1", port, handshake=0.1)
+        (check,) = probe_nothing("https://127.0.0.1", port, handshake=0.1)
     assert check.code == "XKS_PROXY_TIMED_OUT"
     assert check.text.startswith("127.0.0.1 accepts connections, but closes them during the TLS handshake (timed out).")
 
@@ -409,7 +413,7 @@ def test_handshake_hangs() -> None:
 @pytest.mark.parametrize("connectivity", ["PUBLIC_ENDPOINT", VPC])
 def test_handshake_is_broken_off(connectivity: str) -> None:
     with listener(reads=True) as port:
-        (check,) = look_at_nothing("https://127.0.0.1", port, connectivity=connectivity)
+        (check,) = probe_nothing("https://127.0.0.1", port, connectivity=connectivity)
     assert "closes them during the TLS handshake (" in check.text
     if connectivity == VPC:
         assert check.outcome is Outcome.UNKNOWN
@@ -419,7 +423,7 @@ def test_handshake_is_broken_off(connectivity: str) -> None:
 
 
 def test_failure_behind_a_vpc_endpoint_service_says_what_kms_sees(bench: Bench) -> None:
-    assert failed(bench.look(certificate=Certificate.EXPIRED, connectivity=VPC)).text.endswith(SUFFIX)
+    assert failed(bench.serve_and_probe(certificate=Certificate.EXPIRED, connectivity=VPC)).text.endswith(SUFFIX)
 
 
 # Time
@@ -427,7 +431,7 @@ def test_failure_behind_a_vpc_endpoint_service_says_what_kms_sees(bench: Bench) 
 
 def test_slow_proxy(bench: Bench) -> None:
     with proxy(bench.folder, credential=KEYS, seconds=0.45) as running:
-        checks = bench.look_at(running)
+        checks = bench.probe(running)
     check = failed(checks)
     assert (check.name, check.code) == ("Time of the proxy", "XKS_PROXY_TIMED_OUT")
     assert (
@@ -461,7 +465,7 @@ def test_limits_of_time(shortest: float, handshake: float, outcome: Outcome) -> 
 
 
 def test_no_answer(bench: Bench) -> None:
-    check = failed(bench.look(seconds=0.5, limits=Limits(answer=0.2)))
+    check = failed(bench.serve_and_probe(seconds=0.5, limits=Limits(answer=0.2)))
     assert (check.name, check.code) == ("Time of the proxy", "XKS_PROXY_TIMED_OUT")
     assert check.text == (
         "The proxy gave no answer within 0.2 seconds; KMS waits 250 milliseconds. Find out what slows it down; ask its vendor."
@@ -486,7 +490,7 @@ def test_all_limits_together_are_bounded() -> None:
 
 def test_secret_is_wrong(bench: Bench) -> None:
     wrong = ProxyCredential(KEYS.access_key_id, "x" * 43)
-    check = failed(bench.look(checked_with=wrong))
+    check = failed(bench.serve_and_probe(checked_with=wrong))
     assert (check.name, check.code) == ("Credential of the proxy", "INVALID_CREDENTIALS")
     assert check.text == (
         "The proxy refuses the signature that was made with the credential for the Region eu-central-1 (401"
@@ -496,13 +500,13 @@ def test_secret_is_wrong(bench: Bench) -> None:
 
 
 def test_access_key_id_is_wrong(bench: Bench) -> None:
-    assert failed(bench.look(checked_with=ProxyCredential("B" * 20, SECRET))).code == "INVALID_CREDENTIALS"
+    assert failed(bench.serve_and_probe(checked_with=ProxyCredential("B" * 20, SECRET))).code == "INVALID_CREDENTIALS"
 
 
 def test_clocks_differ(bench: Bench) -> None:
     """The proxy is right to refuse, whatever the credential is."""
     status, body = error(401, "AuthenticationFailedException")
-    checks = bench.look(status=status, body=body, headers={"Date": "Mon, 06 Jul 2020 10:00:00 GMT"})
+    checks = bench.serve_and_probe(status=status, body=body, headers={"Date": "Mon, 06 Jul 2020 10:00:00 GMT"})
     check = checks["Credential of the proxy"]
     assert check.outcome is Outcome.UNKNOWN
     assert "its clock and that of this host are" in check.text
@@ -510,12 +514,12 @@ def test_clocks_differ(bench: Bench) -> None:
 
 @pytest.mark.parametrize("secret", ["", None, 5, "ü", "\ud800"])
 def test_secret_that_can_be_none(bench: Bench, secret: Any) -> None:
-    checks = bench.look(checked_with=ProxyCredential(KEYS.access_key_id, secret))
+    checks = bench.serve_and_probe(checked_with=ProxyCredential(KEYS.access_key_id, secret))
     assert checks["Credential of the proxy"].outcome in (Outcome.UNKNOWN, Outcome.FAILED)
 
 
 def test_secret_is_not_told(bench: Bench) -> None:
-    checks = bench.look(checked_with=None)
+    checks = bench.serve_and_probe(checked_with=None)
     assert not [check for check in checks.values() if check.outcome is Outcome.FAILED]
     assert checks["URI path of the proxy"].outcome is Outcome.PASSED
     assert checks["Credential of the proxy"].outcome is Outcome.UNKNOWN
@@ -528,7 +532,7 @@ def test_secret_is_not_told(bench: Bench) -> None:
 
 
 def test_proxy_takes_what_nobody_signed(bench: Bench) -> None:
-    check = bench.look(checked_with=None, credential=None)["Credential of the proxy"]
+    check = bench.serve_and_probe(checked_with=None, credential=None)["Credential of the proxy"]
     assert check.outcome is Outcome.WARNING
     assert check.text.startswith(
         "The proxy answers a request without a signature, so anyone who reaches it can use it."
@@ -550,14 +554,14 @@ def test_path_is_wrong(bench: Bench, checked_with: ProxyCredential | None) -> No
 
 
 def test_not_found_without_a_name(bench: Bench) -> None:
-    check = failed(bench.look(status=404, body=b"<html>Not found"))
+    check = failed(bench.serve_and_probe(status=404, body=b"<html>Not found"))
     assert check.code == "XKS_PROXY_INVALID_CONFIGURATION"
     assert "(404, without an errorName)" in check.text
     assert check.text.endswith("Without an errorName, KMS may call it XKS_PROXY_INVALID_RESPONSE.")
 
 
 def test_access_is_denied(bench: Bench) -> None:
-    check = failed(bench.look(denied=True))
+    check = failed(bench.serve_and_probe(denied=True))
     assert (check.name, check.code) == ("Authorization at the proxy", "XKS_PROXY_ACCESS_DENIED")
     assert check.text == (
         "The proxy does not allow the request (403 AccessDeniedException). In the proxy, check the authorization rules for KMS"
@@ -596,7 +600,7 @@ def test_access_is_denied(bench: Bench) -> None:
 )
 def test_error(bench: Bench, status: int, name: str, code: str, text: str) -> None:
     body = error(status, name, "Ask the operator")[1].replace(b"{status}", b"[status]")
-    check = failed(bench.look(status=status, body=body))
+    check = failed(bench.serve_and_probe(status=status, body=body))
     assert check.code == code
     assert text in check.text
     assert check.text.endswith(' It says: "Ask the operator".')
@@ -605,7 +609,7 @@ def test_error(bench: Bench, status: int, name: str, code: str, text: str) -> No
 @pytest.mark.parametrize("status", [500, 502, 503, 429, 400, 201, 204])
 def test_error_without_a_name(bench: Bench, status: int) -> None:
     """KMS cannot interpret it: it often is of a load balancer that reaches no proxy."""
-    checks = bench.look(status=status, body=b"<html>Sorry" if status != 204 else b"")
+    checks = bench.serve_and_probe(status=status, body=b"<html>Sorry" if status != 204 else b"")
     check = failed(checks)
     assert check.code == "XKS_PROXY_INVALID_RESPONSE"
     assert f"({status}, without an errorName)" in check.text
@@ -643,7 +647,7 @@ def check_with(running: Proxy, bench: Bench) -> dict[str, Check]:
     ],
 )
 def test_answer_is_no_json(bench: Bench, body: bytes, text: str) -> None:
-    check = failed(bench.look(status=200, body=body))
+    check = failed(bench.serve_and_probe(status=200, body=body))
     assert (check.name, check.code) == ("Answer of the proxy", "XKS_PROXY_INVALID_RESPONSE")
     assert check.text == f"KMS cannot use what the proxy answers: {text}. Report it to the vendor of the proxy."
 
@@ -674,7 +678,7 @@ MANAGER = {"id": "a", "model": "b", "healthStatus": "ACTIVE"}
     ],
 )
 def test_answer_lacks_something(bench: Bench, change: dict[str, Any], text: str) -> None:
-    check = failed(bench.look(status=200, body=json.dumps({**health_of(["ACTIVE"]), **change}).encode()))
+    check = failed(bench.serve_and_probe(status=200, body=json.dumps({**health_of(["ACTIVE"]), **change}).encode()))
     assert check.code == "XKS_PROXY_INVALID_RESPONSE"
     assert f"KMS cannot use what the proxy answers: {text}" in check.text
 
@@ -721,7 +725,7 @@ def raw(bench: Bench, answer: bytes) -> Iterator[int]:
 def test_answer_is_no_http(bench: Bench, answer: bytes, code: str, text: str) -> None:
     """The last one comes byte by byte, so that no single byte is late."""
     with raw(bench, answer) as port:
-        check = look_at_nothing("https://127.0.0.1", port, answer=0.2 if answer.startswith(b"HTTP") else 5)[-1]
+        check = probe_nothing("https://127.0.0.1", port, answer=0.2 if answer.startswith(b"HTTP") else 5)[-1]
     assert check.code == code
     assert check.text.startswith(text)
 
@@ -730,7 +734,7 @@ def test_answer_is_no_http(bench: Bench, answer: bytes, code: str, text: str) ->
 
 
 def test_no_key_manager_is_available(bench: Bench) -> None:
-    check = failed(bench.look(health=["UNAVAILABLE", "UNAVAILABLE"]))
+    check = failed(bench.serve_and_probe(health=["UNAVAILABLE", "UNAVAILABLE"]))
     assert (check.name, check.code) == ("External key managers", "XKS_PROXY_NOT_REACHABLE")
     assert check.text == (
         "The proxy reaches none of its 2 external key managers: manager-1 is UNAVAILABLE, manager-2 is UNAVAILABLE. Check that"
@@ -740,7 +744,7 @@ def test_no_key_manager_is_available(bench: Bench) -> None:
 
 @pytest.mark.parametrize("state", ["UNAVAILABLE", "DEGRADED"])
 def test_some_key_managers_ail(bench: Bench, state: str) -> None:
-    check = bench.look(health=["ACTIVE", state])["External key managers"]
+    check = bench.serve_and_probe(health=["ACTIVE", state])["External key managers"]
     assert check.outcome is Outcome.WARNING
     assert check.text == (
         f"Of 2 external key managers, not all are healthy: manager-2 is {state}. Check that they run, and that the proxy reaches"
@@ -749,7 +753,7 @@ def test_some_key_managers_ail(bench: Bench, state: str) -> None:
 
 
 def test_all_key_managers_are_degraded(bench: Bench) -> None:
-    check = bench.look(health=["DEGRADED"])["External key managers"]
+    check = bench.serve_and_probe(health=["DEGRADED"])["External key managers"]
     assert check.outcome is Outcome.WARNING
 
 
@@ -765,7 +769,7 @@ def test_proxy_that_tells_the_secret(bench: Bench) -> None:
         error(500, "InternalException", "x" * 180 + SECRET),
         error(500, SECRET),
     ]:
-        checks = bench.look(status=status, body=body)
+        checks = bench.serve_and_probe(status=status, body=body)
         assert SECRET[:12] not in str(checks)
 
 
