@@ -44,8 +44,8 @@ NOT_BEGUN = (
 )
 
 NOT_ENDED = (
-    "Nothing was disconnected. With --skip-tags reconnect the key stores would not be connected at the end, so leave"
-    " that out."
+    "Nothing was disconnected. With --skip-tags reconnect, the play would not reconnect the key stores. Run it without"
+    " --skip-tags reconnect."
 )
 
 

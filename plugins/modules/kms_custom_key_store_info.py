@@ -246,7 +246,7 @@ custom_key_stores:
           elements: str
           sample:
             - Wait a few minutes.
-            - Connect the custom key store again (state=connected); from FAILED that disconnects it first.
+            - Connect the custom key store again (state=connected). If it is FAILED, the task disconnects it first.
         guide:
           description: The address of the runbook for this code, with commands for the diagnosis and for what to do.
           returned: always

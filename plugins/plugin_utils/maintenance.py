@@ -350,7 +350,8 @@ def _reports(store: Store, found: str, note: Optional[Mapping[str, str]]) -> lis
     reports = [] if report is None else [str(Report(**report))]
     if note is not None:
         reports.append(
-            f"It was in service until {note['time']}, when a window began that has not brought it back: this one will."
+            f"It was in service until {note['time']}. Then a window began that did not reconnect it. This window reconnects it at"
+            " its end."
         )
     elif found in IN_TRANSITION:
         ends = "connected" if found == "CONNECTING" else "left disconnected"

@@ -290,7 +290,7 @@ class Hosts:
         while job.result not in self._results:
             if not process.is_alive:
                 # Without changed, as what it has changed is not known.
-                return {"failed": True, "msg": "The task was ended before it was done."}
+                return {"failed": True, "msg": "The task was ended early."}
             self.sim.doze()
         return self._results.pop(job.result)
 

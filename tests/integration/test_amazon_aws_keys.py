@@ -219,7 +219,10 @@ def test_enabling_and_deleting(ansible: Ansible, store_type: str) -> None:
     assert results["tag"]["key_state"] == "Enabled"
     assert results["delete"]["key_state"] == "PendingDeletion"
     assert "deletion_date" in results["delete"]
-    assert "To keep it, cancel its deletion (amazon.aws.kms_key with that key_id and" in results["own module"]["msg"]
+    assert (
+        "To keep the key, cancel its deletion (amazon.aws.kms_key with that key_id and state=present)."
+        in results["own module"]["msg"]
+    )
     # Any task with state=present does that, such as one that is about tags. It enables the key as well.
     assert results["rescue"]["key_state"] == "Enabled"
     assert changes(ansible) == [

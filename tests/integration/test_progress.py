@@ -257,7 +257,7 @@ def test_a_module_that_is_killed_is_noticed(ansible: Ansible) -> None:
     killer.join()
     assert result["failed"] is True
     assert result["msg"] == (
-        "The task was ended before it was done. What it had begun goes on in KMS: run the task again; it continues from the"
+        "The task was ended early. KMS continues the operations that it has accepted. Run the task again: it continues from the"
         " current state."
     )
     assert jobs(ansible) == []

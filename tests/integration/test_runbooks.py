@@ -132,7 +132,7 @@ class Scene:
         return self._wait(name, "CONNECTING")
 
     def _wait(self, name: str, state: str) -> dict[str, Any]:
-        for _describe in range(200):
+        for _turn in range(200):
             store = self.store(name)
             if store["ConnectionState"] != state:
                 return store

@@ -197,7 +197,7 @@ def test_a_connect_that_fails_tells_cause_and_remedy(ansible: Ansible) -> None:
         "cause": "The CloudHSM cluster has no active HSM; to connect, it needs at least one.",
         "remedy": [
             "Add at least one HSM to the cluster and wait until it is ACTIVE.",
-            "Connect the custom key store again (state=connected); from FAILED that disconnects it first.",
+            "Connect the custom key store again (state=connected). If it is FAILED, the task disconnects it first.",
         ],
         "guide": f"{DOCUMENTATION_URL}/docsite/runbook_insufficient_cloudhsm_hsms.html",
     }

@@ -344,7 +344,7 @@ def test_a_window_that_begins_just_then_keeps_its_store(place: Place) -> None:
     place.ansible.control.add_fault("ListSchedules", error="AccessDeniedException", skip=1, times=None)
     done = watch(place, *RECONNECT)
     assert done.exit_code == 2
-    assert "It was not connected: a window has it by now, or that could not be seen." in done.output
+    assert "It was not connected, because a window has it now, or because the leases could not be read." in done.output
     assert CONNECT not in operations(place)
     assert place.state() == "DISCONNECTED"
 

@@ -359,7 +359,7 @@ def test_preflight_alone_and_a_window_that_would_not_be_ended(window: Window) ->
     assert window.changes() == []
     cut = window("--skip-tags", "reconnect")
     assert cut.exit_code == 2
-    assert "With --skip-tags reconnect the key stores would not be connected at the end" in cut.output
+    assert "With --skip-tags reconnect, the play would not reconnect the key stores." in cut.output
     assert window.changes() == []
 
 

@@ -45,7 +45,7 @@ RESULT_KEY = "keyops_aws_job"
 """The key of the C(Job) in the module's result, if there is one."""
 
 KILLED = (
-    "The task was ended before it was done. What it had begun goes on in KMS: run the task again; it continues from the"
+    "The task was ended early. KMS continues the operations that it has accepted. Run the task again: it continues from the"
     " current state."
 )
 

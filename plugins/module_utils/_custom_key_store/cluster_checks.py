@@ -132,8 +132,9 @@ def _hsms(cluster: Cluster) -> Check:
     return Check(
         _HSMS,
         Outcome.WARNING,
-        f"{name} has {has}. It connects with that; but if {what} fails, it does not. To create or change a key store, and to"
-        " create a KMS key in it, KMS needs two in different Availability Zones. Add an HSM in another zone.",
+        f"{name} has {has}. That is enough to connect. If {what} fails, KMS can no longer connect. To create or change a key"
+        " store, or to create a KMS key in it, KMS needs two active HSMs in different Availability Zones. Add an HSM in another"
+        " zone.",
     )
 
 
@@ -151,10 +152,10 @@ def _rollback(cluster: Cluster, now: datetime) -> list[Check]:
         return [Check(_ROLLBACK, Outcome.WARNING, text)]
     at = until.astimezone(timezone.utc).strftime("%Y-%m-%d %H:%M UTC")
     text = (
-        f"Until {at}, {_named(cluster)} can be rolled back to the HSM type that it had. A connect changes the password of"
-        " kmsuser, and a rollback after that brings the earlier one back: the next connect would end with INVALID_CREDENTIALS."
-        " AWS's documents do not state this plainly; they say that keys and users made since the change are lost."
-        f" Connect after that time; or after a rollback, {_REMEDY_PASSWORD}."
+        f"Until {at}, you can roll back {_named(cluster)} to its earlier HSM type. A connect changes the password of kmsuser. A"
+        " rollback after that probably restores the earlier password, and then the next connect fails with INVALID_CREDENTIALS."
+        " AWS's documents do not state this plainly. They say only that keys and users created since the change are lost."
+        f" Connect after that time. If you have rolled back the cluster, {_REMEDY_PASSWORD}."
     )
     return [Check(_ROLLBACK, Outcome.WARNING, text)]
 
@@ -163,8 +164,8 @@ def _type(cluster: Cluster) -> list[Check]:
     if cluster.hsm_type != OLD_TYPE:
         return []
     text = (
-        f"{_named(cluster, 'The')} has HSMs of the type {OLD_TYPE}. Its support ends: on 31 March 2026, or on 1 December 2025:"
-        " AWS's documents disagree. Change the type; see the guide to the HSM type of a cluster."
+        f"{_named(cluster, 'The')} has HSMs of the type {OLD_TYPE}. AWS's documents disagree on the end of its support: 1"
+        " December 2025 or 31 March 2026. Change the type: see the guide to the HSM type of a cluster."
     )
     return [Check(_TYPE, Outcome.WARNING, text)]
 

@@ -23,7 +23,7 @@ from .version import DOCUMENTATION_URL
 
 _DISCONNECT = "Disconnect the custom key store (state=disconnected)."
 _CONNECT = "Connect the custom key store (state=connected)."
-_RECONNECT = "Connect the custom key store again (state=connected); from FAILED that disconnects it first."
+_RECONNECT = "Connect the custom key store again (state=connected). If it is FAILED, the task disconnects it first."
 _TELL_KMS = "Tell KMS that password (key_store_password with update_credentials=always)."
 _TELL_CLUSTER = "Tell KMS the id of that cluster (cloud_hsm_cluster_id)."
 _SET_PASSWORD = "As an admin of the cluster, set a new password for kmsuser (cloudhsm-cli user change-password)"  # noqa: S105
@@ -269,20 +269,20 @@ _KEY_POLICY = (
 )
 
 _NEW_CREDENTIALS = (
-    "Get new credentials, and run the task again: KMS goes on with what was begun, and the task goes on from there. After a"
-    " maintenance window that was cut short, run its play with --tags reconnect: that brings the stores back."
+    "Get new credentials, and run the task again. KMS continues the operations that it has accepted, and the task continues from"
+    " the current state. If a maintenance window was cut short, run its play with --tags reconnect to reconnect the key stores."
 )
 
 _DEAD_CLUSTER = (
-    "KMS gives this answer where it has a fault of its own, and also where the cluster behind the custom key store does not"
-    " answer, although the store is CONNECTED. Check that the cluster is ACTIVE and has active HSMs, and that its security group"
-    " lets TCP 2223 to 2225 through to itself. If all is well, look at AWS's health dashboard."
+    "KMS returns this error if KMS has a fault. It also returns it if the cluster behind the custom key store does not answer,"
+    " although the store is CONNECTED. Check that the cluster is ACTIVE and has active HSMs, and that its security group"
+    " lets TCP 2223 to 2225 through to itself. If all is well, see the AWS Health Dashboard."
 )
 
 _DEAD_PROXY = (
-    "KMS gives this answer where the external key store proxy or its key manager does not answer, or the external key is gone or"
-    " disabled, although the store is CONNECTED; and where KMS has a fault of its own. Check that the proxy and the key manager"
-    " run, and that the external key is enabled. If so, see AWS's health dashboard."
+    "KMS returns this error if the external key store proxy or its key manager does not answer, or if the external key is deleted"
+    " or disabled, although the store is CONNECTED. It also returns it if KMS has a fault. Check that the proxy and the key"
+    " manager run, and that the external key is enabled. If all is well, see the AWS Health Dashboard."
 )
 
 _EXCEPTIONS: Mapping[str, str] = {
@@ -304,8 +304,8 @@ _EXCEPTIONS: Mapping[str, str] = {
         "There is no CloudHSM cluster with this id in the account and Region of the task. Correct cloud_hsm_cluster_id."
     ),
     "CloudHsmClusterNotRelatedException": (
-        "The CloudHSM cluster has another certificate than the one that the keys of the custom key store are in."
-        " Give a cluster in cloud_hsm_cluster_id that was made from a backup of the old one."
+        "The CloudHSM cluster has another certificate than the cluster that holds the keys of the custom key store."
+        " In cloud_hsm_cluster_id, give a cluster that was created from a backup of the old cluster."
     ),
     "CustomKeyStoreHasCMKsException": (
         "The custom key store still holds KMS keys, those whose deletion is pending included. Schedule the deletion of those"

@@ -67,8 +67,8 @@ class LeaseLost(CustomKeyStoreError):
 
     def __init__(self, lease: Lease) -> None:
         super().__init__(
-            f"The lease in AWS of this window, the schedule {schedule_name(lease.custom_key_store_id)}, is over or belongs to"
-            " another window, so this task disconnects the store no more. Run the window again."
+            f"The lease in AWS of this window, the schedule {schedule_name(lease.custom_key_store_id)}, has ended or belongs to"
+            " another window. Therefore, this task does not disconnect the key store. Run the window again."
         )
 
 
@@ -509,9 +509,9 @@ class StoreTask:
             self._lease_report = end_report(ended, self._seen.lease, at=leases.now())
         except CustomKeyStoreError as error:
             return CustomKeyStoreError(
-                f"The custom key store {store} is CONNECTED, but its lease in AWS could not be deleted. {error.message} It would"
-                f" connect the store at its end, also if somebody has disconnected it on purpose by then. Delete the schedule"
-                f" {schedule_name(store.id)} of EventBridge Scheduler in {self._member.region}, or run this again.",
+                f"The custom key store {store} is CONNECTED, but its lease in AWS could not be deleted. {error.message} At its"
+                " end, the lease would connect the key store even if somebody has disconnected it on purpose. Delete the schedule"
+                f" {schedule_name(store.id)} of EventBridge Scheduler in {self._member.region}, or run the task again.",
                 error=error.error,
             )
         return None

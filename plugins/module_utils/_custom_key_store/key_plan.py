@@ -259,7 +259,7 @@ def _check_belonging(key: Key, found: Found, desired: DesiredKey) -> None:
     if has != wanted:
         where = f"in the custom key store {has}" if has else "in no custom key store"
         raise CustomKeyStoreError(
-            f"{desired.alias} stands for the KMS key {key.id}, which is {where}, and not in {wanted}. Users of the alias"
+            f"{desired.alias} refers to the KMS key {key.id}, which is {where}, and not in {wanted}. Users of the alias"
             " would get another key, so this module does not move it. Give another alias, or move this one yourself."
         )
     if key.xks_key_id is None and desired.xks_key_id is not None:
@@ -272,9 +272,9 @@ _NOT_EXTERNAL = "xks_key_id is for external key stores, and {} is in AWS CloudHS
 def _refuse_pending(key: Key, desired: DesiredKey) -> None:
     if key.metadata["KeyState"] == PENDING_DELETION:
         raise CustomKeyStoreError(
-            f"{desired.alias} stands for the KMS key {key.id}, which will be deleted on"
-            f" {plain(key.metadata.get('DeletionDate'))}. To keep it, cancel its deletion (amazon.aws.kms_key with that key_id"
-            " and state=present does); for a new key, delete the alias or give another one."
+            f"{desired.alias} refers to the KMS key {key.id}, which will be deleted on"
+            f" {plain(key.metadata.get('DeletionDate'))}. To keep the key, cancel its deletion (amazon.aws.kms_key with that"
+            " key_id and state=present). To create a new key, delete the alias, or give another alias."
         )
 
 
@@ -287,7 +287,7 @@ def _is_due(key: Key, now: datetime.datetime, desired: DesiredKey) -> bool:
     another = desired.xks_key_id is not None and key.xks_key_id is not None and key.xks_key_id != desired.xks_key_id
     if another and not desired.rotate:
         raise CustomKeyStoreError(
-            f"{desired.alias} stands for the KMS key {key.id} with the external key {key.xks_key_id}, and xks_key_id is"
+            f"{desired.alias} refers to the KMS key {key.id} with the external key {key.xks_key_id}, and xks_key_id is"
             f" {desired.xks_key_id}. A KMS key never gets another external key: give rotate, so that a new one takes its place."
         )
     if key.xks_key_id is None:
@@ -384,8 +384,8 @@ def with_spare(
         if aliases or key.metadata["KeyState"] != ENABLED:
             named = f" ({', '.join(aliases)})" if aliases else ""
             raise CustomKeyStoreError(
-                f"The external key {desired.xks_key_id} has the KMS key {key}{named} in the custom key store {plan.store}"
-                " already, and can have one only. Give another external key in xks_key_id, or that alias."
+                f"The external key {desired.xks_key_id} already has the KMS key {key}{named} in the custom key store"
+                f" {plan.store}, and can have only one. Give another external key in xks_key_id, or use that alias."
             )
     spares = [key for key, aliases in keys.values() if not aliases and _is_spare(key, desired, found)]
     if not spares:

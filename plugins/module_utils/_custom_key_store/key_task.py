@@ -338,8 +338,8 @@ class KeyTask:
         end = self._deadline_within(rest)
         if not wait_until(self._has_candidate, clock=self._clock, deadline=end) and end.seconds < rest:
             raise CustomKeyStoreError(
-                f"Another task on this host was about to create a KMS key for {self._desired.alias} {passed:.0f} seconds before"
-                " this one, and KMS does not show yet what became of it. Run the task again, with a wait_timeout of"
+                f"Another task on this host tried to create a KMS key for {self._desired.alias} {passed:.0f} seconds before"
+                " this one, and KMS does not yet show whether the key exists. Run the task again, with a wait_timeout of"
                 f" {rest:.0f} or more."
             )
 
@@ -485,7 +485,7 @@ class KeyTask:
         """
         if current.metadata.get("CustomKeyStoreId") != key.custom_key_store_id:
             raise CustomKeyStoreError(
-                f"Meanwhile somebody else has created {self._desired.alias}, which stands for the KMS key {current.id} now."
+                f"Meanwhile somebody else has created {self._desired.alias}, which refers to the KMS key {current.id} now."
                 " Give another alias, or find out who it was."
             )
         self._accept(current)
@@ -525,7 +525,7 @@ class KeyTask:
         else:
             state = "not shown yet" if current is None or current.id != key.id else current.metadata["KeyState"]
             raise CustomKeyStoreError(
-                f"The KMS key {key.id} is there, and {self._desired.alias} stands for it, but after"
+                f"The KMS key {key.id} exists, and {self._desired.alias} refers to it, but after"
                 f" {self._deadline.elapsed():.0f} seconds it is {state} (wait_timeout={self._deadline.seconds:.0f}). If it is"
                 " Unavailable, its custom key store was disconnected meanwhile: connect it."
             )

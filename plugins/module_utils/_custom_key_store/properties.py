@@ -194,9 +194,9 @@ def refuse_two_identities(params: Mapping[str, Any]) -> None:
     if not params.get("profile") or not credentials:
         return
     raise CustomKeyStoreError(
-        f"A profile and credentials are there, and amazon.aws does not choose between them: {params['profile']} by"
-        f" {_origin('profile', params, _PROFILE)}, and credentials by {_list(credentials)}. Leave one of the two out; set an"
-        " environment variable to an empty text where it is not meant for this task (environment, of the task)."
+        f"The task has a profile and credentials, and amazon.aws does not choose between them: {params['profile']} by"
+        f" {_origin('profile', params, _PROFILE)}, and credentials by {_list(credentials)}. Remove one of the two. If an"
+        " environment variable is not meant for this task, set it to an empty string in the environment of the task."
     )
 
 
@@ -377,9 +377,9 @@ def _of_another_cluster(store: CustomKeyStore, given: Mapping[str, Any]) -> str:
     if cluster_id in (None, present):
         return ""
     return (
-        f" Its cluster is {present} and not {cluster_id}, too: it may be the store of an earlier cluster, whose keys need it. To"
-        f" have a store for {cluster_id}, give that another name, or rename this one (custom_key_store_id and another name), or"
-        " delete this one (state=absent) when its KMS keys are gone."
+        f" It also has another cluster: {present}, not {cluster_id}. It may be the key store of an earlier cluster, and its keys"
+        f" may need that cluster. To create a key store for {cluster_id}, give it another name. Or rename this key store"
+        " (custom_key_store_id and another name). Or delete this key store (state=absent) after its KMS keys are deleted."
     )
 
 

@@ -305,13 +305,13 @@ class _Probe:
             self._record(
                 CONNECTION,
                 Outcome.UNKNOWN,
-                f"{fault} It need not: KMS connects through the VPC endpoint service. So nothing is known of the proxy."
-                " To know more, do the check on a host that resolves the name and reaches the proxy, such as one in its VPC.",
+                f"{fault} This alone is not an error: KMS connects through the VPC endpoint service. The proxy was not checked."
+                " To check it, run the check on a host that resolves the name and reaches the proxy, such as a host in its VPC.",
             )
         elif is_of_proxy:
             self._fail(CONNECTION, code, f"{fault} {remedy}")
         else:
-            self._record(CONNECTION, Outcome.UNKNOWN, f"{fault} So nothing is known of the proxy. {remedy}")
+            self._record(CONNECTION, Outcome.UNKNOWN, f"{fault} The proxy was not checked. {remedy}")
 
     # 2. TLS
 
@@ -936,9 +936,9 @@ def _missing_service(name: str, other: str) -> Check:
         return Check(VPC_SERVICE, Outcome.UNKNOWN, text)
     # AWS's documents do not say whether EC2 shows a service that allows only KMS to its own account.
     text = (
-        f"EC2 shows the caller no VPC endpoint service {name} in this Region. If there is none, a connect ends with"
-        f" {SERVICE_NOT_FOUND}: create one, or give the store the name of the one that its proxy has. If there is one, it does"
-        " not show itself to the caller, and that is enough."
+        f"EC2 does not return the VPC endpoint service {name} to this caller. If there is no such service in this Region, a"
+        f" connect fails with {SERVICE_NOT_FOUND}: create the service, or give the key store the name of the service of its"
+        " proxy. If there is such a service, and only this caller cannot see it, nothing is wrong."
     )
     return Check(VPC_SERVICE, Outcome.UNKNOWN, text)
 

@@ -158,8 +158,8 @@ def test_a_cluster_that_is_not_active(state: str, types: dict[str, int], words: 
 
 
 AND_SO = (
-    " To create or change a key store, and to create a KMS key in it, KMS needs two in different Availability Zones. Add an HSM"
-    " in another zone."
+    " To create or change a key store, or to create a KMS key in it, KMS needs two active HSMs in different Availability Zones."
+    " Add an HSM in another zone."
 )
 
 
@@ -176,13 +176,13 @@ AND_SO = (
             {"us-east-1a": 1},
             Outcome.WARNING,
             "",
-            f"has 1 active HSM. It connects with that; but if that HSM fails, it does not.{AND_SO}",
+            f"has 1 active HSM. That is enough to connect. If that HSM fails, KMS can no longer connect.{AND_SO}",
         ),
         (
             {"us-east-1a": 3},
             Outcome.WARNING,
             "",
-            "has 3 active HSMs, all in us-east-1a. It connects with that; but if that zone fails, it does not."
+            "has 3 active HSMs, all in us-east-1a. That is enough to connect. If that zone fails, KMS can no longer connect."
             + AND_SO,
         ),
     ],
@@ -198,11 +198,11 @@ def test_a_change_of_the_type_that_can_be_rolled_back() -> None:
     check = named(check_cluster(cluster(rollback_until=SOON), None, now=NOW), "Rollback of the HSM type")
     assert brief(check) == (Outcome.WARNING, "")
     assert check.text == (
-        f"Until 2026-03-01 17:00 UTC, the CloudHSM cluster {ID} can be rolled back to the HSM type that it had. A connect changes"
-        " the password of kmsuser, and a rollback after that brings the earlier one back: the next connect would end with"
-        " INVALID_CREDENTIALS. AWS's documents do not state this plainly; they say that keys and users made since the change are"
-        " lost. Connect after that time; or after a rollback, set the password of kmsuser in the cluster and tell it to KMS"
-        " before you connect (the playbook keyops.aws.rotate_kmsuser_password)."
+        f"Until 2026-03-01 17:00 UTC, you can roll back the CloudHSM cluster {ID} to its earlier HSM type. A connect changes the"
+        " password of kmsuser. A rollback after that probably restores the earlier password, and then the next connect fails with"
+        " INVALID_CREDENTIALS. AWS's documents do not state this plainly. They say only that keys and users created since the"
+        " change are lost. Connect after that time. If you have rolled back the cluster, set the password of kmsuser in the"
+        " cluster and tell it to KMS before you connect (the playbook keyops.aws.rotate_kmsuser_password)."
     )
 
 
@@ -230,8 +230,8 @@ def test_nothing_to_say_of_a_rollback(other: dict[str, Any]) -> None:
         (
             {"hsm_type": "hsm1.medium"},
             "HSM type of the cluster",
-            f"The CloudHSM cluster {ID} has HSMs of the type hsm1.medium. Its support ends: on 31 March 2026, or on 1 December"
-            " 2025: AWS's documents disagree. Change the type; see the guide to the HSM type of a cluster.",
+            f"The CloudHSM cluster {ID} has HSMs of the type hsm1.medium. AWS's documents disagree on the end of its support: 1"
+            " December 2025 or 31 March 2026. Change the type: see the guide to the HSM type of a cluster.",
         ),
         (
             {"network_type": "DUALSTACK"},

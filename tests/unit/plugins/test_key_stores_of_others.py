@@ -190,8 +190,7 @@ def test_a_store_that_does_not_work_is_told_within_about_a_minute(run: ModuleRun
     result = run(state="connected", stores=[{"name": "payments"}], verify=True)
     assert '("payments") is CONNECTED, but does not work. GenerateRandom of cks-' in result["msg"]
     assert (
-        "where the cluster behind the custom key store does not answer, although the store is CONNECTED"
-        in result["msg"]
+        "if the cluster behind the custom key store does not answer, although the store is CONNECTED" in result["msg"]
     )
     assert VERIFY_SECONDS <= run.time.now <= VERIFY_SECONDS + 15
 
@@ -515,9 +514,9 @@ def test_the_store_of_an_earlier_cluster_is_not_touched(run: ModuleRunner, state
     assert run.calls == [DESCRIBE]
     assert "has another trust_anchor_certificate, which can never change" in result["msg"]
     assert result["msg"].endswith(
-        f" Its cluster is {CLUSTER} and not {OTHER_CLUSTER}, too: it may be the store of an earlier cluster, whose keys need it."
-        f" To have a store for {OTHER_CLUSTER}, give that another name, or rename this one (custom_key_store_id and another"
-        " name), or delete this one (state=absent) when its KMS keys are gone."
+        f" It also has another cluster: {CLUSTER}, not {OTHER_CLUSTER}. It may be the key store of an earlier cluster, and its"
+        f" keys may need that cluster. To create a key store for {OTHER_CLUSTER}, give it another name. Or rename this key store"
+        " (custom_key_store_id and another name). Or delete this key store (state=absent) after its KMS keys are deleted."
     )
 
 
@@ -532,8 +531,11 @@ def test_credentials_that_expire_in_the_middle(run: ModuleRunner, code: str) -> 
     result = run(name="payments", state="connected")
     assert result["operations"] == ["ConnectCustomKeyStore"]
     assert "he session token has expired" in result["msg"]
-    assert "Get new credentials, and run the task again: KMS goes on with what was begun" in result["msg"]
-    assert "run its play with --tags reconnect: that brings the stores back" in result["msg"]
+    assert (
+        "Get new credentials, and run the task again. KMS continues the operations that it has accepted"
+        in result["msg"]
+    )
+    assert "run its play with --tags reconnect to reconnect the key stores." in result["msg"]
 
 
 MODULES: dict[ModuleType, dict[str, Any]] = {

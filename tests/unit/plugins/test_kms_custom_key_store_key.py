@@ -303,7 +303,7 @@ def test_an_alias_of_a_key_elsewhere_is_not_moved(run_key: ModuleRunner, kms: An
     kms.create_alias(AliasName="alias/payments", TargetKeyId=outside)
     for state in ("present", "absent"):
         message = refused(run_key, **OPTIONS[HSM], state=state)
-        assert f"stands for the KMS key {outside}, which is in no custom key store, and not in {hsm}" in message
+        assert f"refers to the KMS key {outside}, which is in no custom key store, and not in {hsm}" in message
     run_key(**OPTIONS[EXTERNAL])
     message = refused(run_key, alias="invoices", custom_key_store_id=hsm)
     assert f"which is in the custom key store {external}, and not in {hsm}" in message
@@ -313,16 +313,16 @@ def test_a_key_that_will_be_deleted_is_not_brought_back(run_key: ModuleRunner, h
     run_key(**OPTIONS[HSM])
     key = run_key(**OPTIONS[HSM], state="absent")["key"]
     message = refused(run_key, **OPTIONS[HSM])
-    assert f"stands for the KMS key {key['key_id']}, which will be deleted on {key['deletion_date']}." in message
-    assert "amazon.aws.kms_key with that key_id and state=present does" in message
+    assert f"refers to the KMS key {key['key_id']}, which will be deleted on {key['deletion_date']}." in message
+    assert "amazon.aws.kms_key with that key_id and state=present)" in message
 
 
 def test_an_external_key_that_is_in_use(run_key: ModuleRunner, kms: Any, external: str) -> None:
     first = run_key(**OPTIONS[EXTERNAL])["key"]["key_id"]
     message = refused(run_key, **{**OPTIONS[EXTERNAL], "alias": "other"})
     assert message == (
-        f'The external key one has the KMS key {first} (Enabled) (alias/invoices) in the custom key store {external} ("invoices")'
-        " already, and can have one only. Give another external key in xks_key_id, or that alias."
+        f"The external key one already has the KMS key {first} (Enabled) (alias/invoices) in the custom key store"
+        f' {external} ("invoices"), and can have only one. Give another external key in xks_key_id, or use that alias.'
     )
 
 
@@ -539,7 +539,7 @@ def test_a_store_that_is_disconnected_after_the_key_is_created(run_key: ModuleRu
     result = run_key(**OPTIONS[HSM])
     (key,) = keys_of(kms, hsm)
     assert (result["failed"], result["operations"]) == (True, ["CreateKey", "CreateAlias"])
-    assert f"The KMS key {key['KeyId']} is there, and alias/payments stands for it, but after" in result["msg"]
+    assert f"The KMS key {key['KeyId']} exists, and alias/payments refers to it, but after" in result["msg"]
     assert "it is Unavailable" in result["msg"]
     assert run_key(**OPTIONS[HSM])["changed"] is False
 
@@ -595,7 +595,7 @@ def test_an_alias_that_somebody_else_creates_meanwhile_for_a_key_elsewhere(
     result = run_key(**OPTIONS[HSM])
     (mine,) = [key["KeyId"] for key in keys_of(kms, hsm)]
     assert result["failed"]
-    assert f"somebody else has created alias/payments, which stands for the KMS key {theirs} now" in result["msg"]
+    assert f"somebody else has created alias/payments, which refers to the KMS key {theirs} now" in result["msg"]
     assert f"This task has created the KMS key {mine}" in result["msg"]
 
 
@@ -754,7 +754,7 @@ def test_a_killed_run_and_the_next_with_little_time(
     run_key.control.set_visibility_delay(60)
     be_killed_after_creating_a_key(run_key, monkeypatch)
     message = run_key(**OPTIONS[HSM], wait_timeout=30)["msg"]
-    assert "Another task on this host was about to create a KMS key for alias/payments" in message
+    assert "Another task on this host tried to create a KMS key for alias/payments" in message
     assert number_of_keys(run_key, kms) == 1
 
 

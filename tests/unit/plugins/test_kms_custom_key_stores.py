@@ -182,7 +182,7 @@ def test_a_profile_beside_credentials_is_refused_unless_no_store_uses_them(
     monkeypatch.setenv("AWS_PROFILE", "archive")
     result = run_stores(check=True, state="connected", stores=[{"name": "payments"}])
     assert (
-        "A profile and credentials are there, and amazon.aws does not choose between them: archive by the"
+        "The task has a profile and credentials, and amazon.aws does not choose between them: archive by the"
         in result["msg"]
     )
     assert "environment variable AWS_PROFILE" in result["msg"]

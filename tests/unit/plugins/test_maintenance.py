@@ -70,7 +70,8 @@ def test_what_an_earlier_window_has_left_is_brought_back(state: str) -> None:
     assert store["connects"] is True
     assert store["unavailable_from"] == NOTE["time"]
     assert store["reports"][0] == (
-        "It was in service until 2026-01-31T21:00:00+00:00, when a window began that has not brought it back: this one will."
+        "It was in service until 2026-01-31T21:00:00+00:00. Then a window began that did not reconnect it. This window reconnects"
+        " it at its end."
     )
 
 

@@ -256,7 +256,7 @@ NO_ANSWER = [
 @pytest.mark.parametrize("answer", NO_ANSWER, ids=["-13", "255", "137", "another shell", "exception"])
 def test_only_the_host_can_say_what_became_of_a_job(answer: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     host = Host(answer, "Welcome!\nkeyops-aws:killed\n", "")
-    assert waited(host, monkeypatch)["msg"].startswith("The task was ended before it was done.")
+    assert waited(host, monkeypatch)["msg"].startswith("The task was ended early.")
     assert len(host.commands) == 3  # the third removes its files
 
 
@@ -305,7 +305,7 @@ def test_a_module_that_was_killed() -> None:
     made._low_level_execute_command = Host()
     assert made._result(Job.at("/jobs/j1", 1), "killed", "", "Killed") == {
         "failed": True,
-        "msg": "The task was ended before it was done. What it had begun goes on in KMS: run the task again; it continues from"
-        " the current state.",
+        "msg": "The task was ended early. KMS continues the operations that it has accepted. Run the task again: it continues"
+        " from the current state.",
         "module_stderr": "Killed",
     }

@@ -271,8 +271,8 @@ def test_without_its_lease_in_aws_a_window_disconnects_nothing(
     windows.just_before("run", lambda: lost(windows.control))
     result = windows.task("disconnected", **in_aws)
     assert result["msg"].endswith(
-        f"The lease in AWS of this window, the schedule keyops-aws-{store_id}, is over or belongs to another window, so this task"
-        " disconnects the store no more. Run the window again."
+        f"The lease in AWS of this window, the schedule keyops-aws-{store_id}, has ended or belongs to another window."
+        " Therefore, this task does not disconnect the key store. Run the window again."
     )
     assert windows.changes == []
 

@@ -80,7 +80,7 @@ def test_one_after_the_other_each_gets_a_look_of_its_own_not_too_soon() -> None:
     kms, time = FakeKms(), FakeTime()
     time.everybody_has_asked.set()
     shared = shared_looks(kms, time)
-    assert [describe(shared, 0)["look"] for _describe in range(3)] == [1, 2, 3]
+    assert [describe(shared, 0)["look"] for _turn in range(3)] == [1, 2, 3]
     assert time.sleeps == [SPACING, SPACING]
 
 

@@ -201,7 +201,9 @@ def test_nothing_listens() -> None:
 def test_nothing_listens_behind_a_vpc_endpoint_service() -> None:
     (check,) = probe_nothing("https://127.0.0.1", closed_port(), connectivity=VPC)
     assert check.outcome is Outcome.UNKNOWN
-    assert "(Connection refused). It need not: KMS connects through the VPC endpoint service." in check.text
+    assert (
+        "(Connection refused). This alone is not an error: KMS connects through the VPC endpoint service." in check.text
+    )
 
 
 def test_name_is_unknown(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -212,12 +214,14 @@ def test_name_is_unknown(monkeypatch: pytest.MonkeyPatch) -> None:
     (check,) = probe_nothing("https://xks.example.com", 443)
     assert check.outcome is Outcome.UNKNOWN
     assert check.text == (
-        "This host cannot resolve the name xks.example.com (Name or service not known). So nothing is known of the proxy. Check"
+        "This host cannot resolve the name xks.example.com (Name or service not known). The proxy was not checked. Check"
         " the URI endpoint of the store, and the DNS entry of the proxy."
     )
     (check,) = probe_nothing("https://xks.example.com", 443, connectivity=VPC)
     assert check.outcome is Outcome.UNKNOWN
-    assert "do the check on a host that resolves the name and reaches the proxy, such as one in its VPC." in check.text
+    assert (
+        "run the check on a host that resolves the name and reaches the proxy, such as a host in its VPC." in check.text
+    )
 
 
 def test_connection_gets_no_answer(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -228,7 +232,7 @@ def test_connection_gets_no_answer(monkeypatch: pytest.MonkeyPatch) -> None:
     (check,) = probe_nothing("https://127.0.0.1", 443)
     assert check.outcome is Outcome.UNKNOWN
     assert check.text.startswith(
-        "This host cannot connect to 127.0.0.1, port 443 (timed out). So nothing is known of the proxy."
+        "This host cannot connect to 127.0.0.1, port 443 (timed out). The proxy was not checked."
     )
 
 
@@ -244,7 +248,7 @@ def test_resolver_hangs(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_odd_host(host: str) -> None:
     (check,) = probe_nothing(f"https://{host}", closed_port(), resolve=0.2, connect=0.2)
     assert check.outcome is Outcome.UNKNOWN
-    assert "So nothing is known of the proxy." in check.text
+    assert "The proxy was not checked." in check.text
 
 
 @pytest.mark.parametrize(
@@ -864,9 +868,9 @@ def test_service_is_missing(answer: dict[str, Any]) -> None:
     check = ask_ec2(**answer)
     assert check.outcome is Outcome.UNKNOWN
     assert check.text == (
-        f"EC2 shows the caller no VPC endpoint service {SERVICE} in this Region. If there is none, a connect ends with"
-        " XKS_VPC_ENDPOINT_SERVICE_NOT_FOUND: create one, or give the store the name of the one that its proxy has. If there is"
-        " one, it does not show itself to the caller, and that is enough."
+        f"EC2 does not return the VPC endpoint service {SERVICE} to this caller. If there is no such service in this Region, a"
+        " connect fails with XKS_VPC_ENDPOINT_SERVICE_NOT_FOUND: create the service, or give the key store the name of the"
+        " service of its proxy. If there is such a service, and only this caller cannot see it, nothing is wrong."
     )
 
 
