@@ -18,9 +18,9 @@ description:
   - The module sends only properties that differ. Some properties can change only while the key store is disconnected. With
     O(allow_disconnect=true), the module disconnects the key store, changes it, and connects it again. If KMS refuses the change,
     the module connects the key store again with its old settings, and the task fails with the reason.
-  - Before such a disconnect, the module writes a lease to the folder C(~/.keyops-aws) on the managed host. The lease records
-    that the key store was in service. If the task is killed or reaches its timeout, run it again within a day. The task then
-    connects the key store, even with O(state=present), and warns you.
+  - With O(state=present), the module writes a lease before such a disconnect, to the folder C(~/.keyops-aws) on the managed host.
+    The lease records that the key store was in service. If the task is killed or reaches its timeout, run it again within a day.
+    The task then connects the key store, and warns you.
   - On one host, the task that starts last owns the key store. If the Ansible run of an earlier task was interrupted, that task
     may still run in the background, but it makes no more changes to the key store.
   - If the requested transition is already in progress, the task joins it and does not start it again. It does not matter who
@@ -168,6 +168,8 @@ options:
         disconnect. If O(cloud_hsm_cluster_id) names a new cluster, the task checks the new cluster instead. If the cluster is
         not C(ACTIVE), or has too few active HSMs, the task fails and the key store stays in service. If the caller may not
         describe the cluster, the task warns and continues.
+      - Before it disconnects an external key store, the task checks the proxy. If KMS could not use the proxy, the task fails and
+        the key store stays in service.
     type: bool
     default: false
   wait:

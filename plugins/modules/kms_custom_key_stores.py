@@ -420,8 +420,8 @@ left_alone:
     - The key stores with a lease that the task did not connect, because a window is still working on them. Each has
       C(custom_key_store_id), C(name), C(host), C(time), and C(until). Unknown values are V(null).
     - C(host) is the host of that window, C(time) is when the window started, and C(until) is when its lease ends.
-    - If a window on another machine is lost, its lease in AWS shows the loss five minutes later. Until then, its key stores are
-      in this list.
+    - If a window on another machine is lost, its lease in AWS shows the loss five minutes later. If the window had no keeper, the
+      lease shows the loss only when it ends. Until then, its key stores are in this list.
   returned: with O(leased=true)
   type: list
   elements: dict

@@ -401,7 +401,9 @@ def test_grants_without_a_name(ansible: Ansible, store_type: str) -> None:
     )
     # Wrong: the module fails on each such key, with the message 'name' (a KeyError), whatever the task is about.
     assert outcomes(results) == {"tag": "failed", "tag again": "failed", "look": "ok"}
-    assert results["tag again"]["msg"].endswith("'name'")
+    failed = results["tag again"]
+    # Before ansible-core 2.19, the message says only where to read on.
+    assert any(text.rstrip().endswith("'name'") for text in (failed["msg"], failed.get("module_stderr", "")))
     # What comes before the grants is done: description, tags and policy.
     assert results["look"]["kms_keys"][0]["tags"]["owner"] == "payments"
     assert changes(ansible) == ["TagResource"]
