@@ -60,6 +60,12 @@ def failures(world: WindowWorld, since: float) -> list[str]:
     return told + [line for when, line in world.logs if when >= since and "failed" in line]
 
 
+def _reports(world: WindowWorld, since: float) -> list[str]:
+    """What the summaries of windows report of their stores."""
+    results = [result for play in world.plays for when, _step, result in play.results if when >= since]
+    return [report for result in results for row in result.get("summary", []) for report in row["reports"]]
+
+
 def _is_told(world: WindowWorld, store_id: str, since: float) -> bool:
     return any(store_id in text for text in failures(world, since))
 
@@ -110,6 +116,8 @@ def _was_to_be_found(world: WindowWorld, store_id: str, since: float) -> bool:
     for play in world.plays:
         if play.kind not in ("tags", "leased") or not play.is_over or play.began < since:
             continue
+        if any(job.was_killed for job in play.jobs) and any(result.get("failed") for _w, _s, result in play.results):
+            continue  # it has said that it was ended early
         left = [each["custom_key_store_id"] for _w, _s, result in play.results for each in result.get("left_alone", [])]
         named = play.kind == "leased" or any(each.get("id") == store_id for each in play.options["stores"])
         if named and store_id in play.could_see and store_id not in left:
@@ -161,8 +169,10 @@ def no_schedule_is_left(world: WindowWorld) -> None:
         if world.due(store_id) is None or world.state(store_id) != "CONNECTED" or name not in world.writers:
             continue
         when, play = world.writers[name]
-        told = failures(world, when)
-        is_told = any(name in text for text in told) or any(job.was_killed for job in play.jobs)
+        told = [*failures(world, when), *_reports(world, when)]
+        # Whoever kills a play reads no more of it: what it has said of the store by then must do.
+        wanted = store_id if play.process.was_killed else name
+        is_told = any(wanted in text for text in told) or any(job.was_killed for job in play.jobs)
         # known: F5, who takes a store over from a window with a lease in AWS, and has no role, leaves that lease
         others = [each for each in world.changes if each.store_id == store_id and each.when >= when]
         unaware = any(each.play is not play and each.play and not each.play.knows_of_aws for each in others)
