@@ -89,7 +89,7 @@ class WindowWorld:
         self.backend = backends()["123456789012"][CREDENTIALS["region"]]
         self.role_arn = control.create_schedule_role()
         self._begin = EPOCH + offset
-        self.sim = Simulation(self.backend.agenda.advance)
+        self.sim = Simulation(self.control.advance)
         self.hosts = Hosts(self.sim, self.backend.clock.date, self._client, self._logged, self._crashed)
         self._folder = tempfile.TemporaryDirectory(prefix="keyops-windows-", dir=_memory())
         self.machines = [
