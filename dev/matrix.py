@@ -162,7 +162,8 @@ def write(outcomes: list[Outcome]) -> None:
 
 
 def main(arguments: list[str]) -> int:
-    """Run the tests in the environments with these names. Returns the exit code."""
+    """Run the tests that the arguments choose, see above. Returns the exit code."""
+    chosen = "" if "--all" in arguments else CHOSEN
     names = [argument for argument in arguments if argument != "--all"]
     unknown = sorted(set(names) - set(MATRIX))
     if unknown:
@@ -170,7 +171,7 @@ def main(arguments: list[str]) -> int:
         return 2
     failed = 0
     for name in names or MATRIX:
-        run(name, CHOSEN if names == arguments else "")
+        run(name, chosen)
         done = outcome(name)
         failed += done.failed
         print(f"{name}: {done.text}", flush=True)

@@ -117,6 +117,53 @@ IMPORT = {"WrappingAlgorithm": "RSAES_OAEP_SHA_256", "WrappingKeySpec": "RSA_204
 GRANTEE = "arn:aws:iam::123456789012:role/user"
 
 
+@dataclass(frozen=True)
+class Scene:
+    """A key in some state, what was made with it before, and another key, of no store, that is fine."""
+
+    arn: str
+    other: str
+    ciphertext: str
+    ciphertext_of_other: str
+    grant_id: str
+
+
+Members = dict[str, Any]
+
+REQUESTS: dict[str, Callable[[Scene], Members]] = {
+    "CreateAlias": lambda scene: {"AliasName": "alias/new", "TargetKeyId": scene.arn},
+    "CreateGrant": lambda scene: {"KeyId": scene.arn, "GranteePrincipal": GRANTEE, "Operations": ["Decrypt"]},
+    "Decrypt": lambda scene: {"CiphertextBlob": scene.ciphertext},
+    "DeleteAlias": lambda scene: {"AliasName": "alias/old"},
+    "DeriveSharedSecret": lambda scene: {"KeyId": scene.arn, "KeyAgreementAlgorithm": "ECDH", "PublicKey": BLOB},
+    "Encrypt": lambda scene: {"KeyId": scene.arn, "Plaintext": BLOB},
+    "GenerateDataKey": lambda scene: {"KeyId": scene.arn, "KeySpec": "AES_256"},
+    "GenerateDataKeyPair": lambda scene: {"KeyId": scene.arn, **PAIR},
+    "GenerateDataKeyPairWithoutPlaintext": lambda scene: {"KeyId": scene.arn, **PAIR},
+    "GenerateDataKeyWithoutPlaintext": lambda scene: {"KeyId": scene.arn, "KeySpec": "AES_256"},
+    "GenerateMac": lambda scene: {"KeyId": scene.arn, **MAC},
+    "GetParametersForImport": lambda scene: {"KeyId": scene.arn, **IMPORT},
+    "ImportKeyMaterial": lambda scene: {"KeyId": scene.arn, "ImportToken": BLOB, "EncryptedKeyMaterial": BLOB},
+    "GetKeyPolicy": lambda scene: {"KeyId": scene.arn, "PolicyName": "default"},
+    "PutKeyPolicy": lambda scene: {"KeyId": scene.arn, "PolicyName": "default", "Policy": '{"Statement": []}'},
+    "ReEncrypt-from": lambda scene: {"CiphertextBlob": scene.ciphertext, "DestinationKeyId": scene.other},
+    "ReEncrypt-to": lambda scene: {"CiphertextBlob": scene.ciphertext_of_other, "DestinationKeyId": scene.arn},
+    "ReplicateKey": lambda scene: {"KeyId": scene.arn, "ReplicaRegion": "eu-west-1"},
+    "RetireGrant": lambda scene: {"KeyId": scene.arn, "GrantId": scene.grant_id},
+    "RevokeGrant": lambda scene: {"KeyId": scene.arn, "GrantId": scene.grant_id},
+    "Sign": lambda scene: {"KeyId": scene.arn, **SIGNING},
+    "TagResource": lambda scene: {"KeyId": scene.arn, "Tags": [{"TagKey": "new", "TagValue": "1"}]},
+    "UntagResource": lambda scene: {"KeyId": scene.arn, "TagKeys": ["old"]},
+    "UpdateAlias-from": lambda scene: {"AliasName": "alias/old", "TargetKeyId": scene.other},
+    "UpdateAlias-to": lambda scene: {"AliasName": "alias/other", "TargetKeyId": scene.arn},
+    "UpdateKeyDescription": lambda scene: {"KeyId": scene.arn, "Description": "new"},
+    "UpdatePrimaryRegion": lambda scene: {"KeyId": scene.arn, "PrimaryRegion": "eu-west-1"},
+    "Verify": lambda scene: {"KeyId": scene.arn, "Signature": BLOB, **SIGNING},
+    "VerifyMac": lambda scene: {"KeyId": scene.arn, "Mac": BLOB, **MAC},
+}
+"""The members of each operation's request, where it needs more than KeyId."""
+
+
 class Kms:
     """KMS over HTTP, without an SDK, as an old one lacks some of the operations."""
 
@@ -137,86 +184,23 @@ class Kms:
         return answer
 
 
-@dataclass
-class Scene:
-    """A key, and what a request needs that is made with it while it is usable.
-
-    Attributes:
-        kms: makes it.
-        arn: of the key.
-        other: another key, of no store, that is fine.
-    """
-
-    kms: Kms
-    arn: str
-    other: str
-
-    def alias(self) -> str:
-        """An alias of the key."""
-        return self._alias("alias/old", self.arn)
-
-    def alias_of_other(self) -> str:
-        return self._alias("alias/other", self.other)
-
-    def _alias(self, name: str, key_id: str) -> str:
-        self.kms.do("CreateAlias", AliasName=name, TargetKeyId=key_id)
-        return name
-
-    def tag(self) -> str:
-        """The key of a tag of the key."""
-        self.kms.do("TagResource", KeyId=self.arn, Tags=[{"TagKey": "old", "TagValue": "0"}])
-        return "old"
-
-    def ciphertext(self) -> str:
-        return str(self.kms.do("Encrypt", KeyId=self.arn, Plaintext=BLOB)["CiphertextBlob"])
-
-    def ciphertext_of_other(self) -> str:
-        return str(self.kms.do("Encrypt", KeyId=self.other, Plaintext=BLOB)["CiphertextBlob"])
-
-    def grant_id(self) -> str:
-        grant = {"GranteePrincipal": GRANTEE, "Operations": ["Decrypt"]}
-        return str(self.kms.do("CreateGrant", KeyId=self.arn, **grant)["GrantId"])
-
-
-Members = dict[str, Any]
-
-REQUESTS: dict[str, Callable[[Scene], Members]] = {
-    "CreateAlias": lambda scene: {"AliasName": "alias/new", "TargetKeyId": scene.arn},
-    "CreateGrant": lambda scene: {"KeyId": scene.arn, "GranteePrincipal": GRANTEE, "Operations": ["Decrypt"]},
-    "Decrypt": lambda scene: {"CiphertextBlob": scene.ciphertext()},
-    "DeleteAlias": lambda scene: {"AliasName": scene.alias()},
-    "DeriveSharedSecret": lambda scene: {"KeyId": scene.arn, "KeyAgreementAlgorithm": "ECDH", "PublicKey": BLOB},
-    "Encrypt": lambda scene: {"KeyId": scene.arn, "Plaintext": BLOB},
-    "GenerateDataKey": lambda scene: {"KeyId": scene.arn, "KeySpec": "AES_256"},
-    "GenerateDataKeyPair": lambda scene: {"KeyId": scene.arn, **PAIR},
-    "GenerateDataKeyPairWithoutPlaintext": lambda scene: {"KeyId": scene.arn, **PAIR},
-    "GenerateDataKeyWithoutPlaintext": lambda scene: {"KeyId": scene.arn, "KeySpec": "AES_256"},
-    "GenerateMac": lambda scene: {"KeyId": scene.arn, **MAC},
-    "GetParametersForImport": lambda scene: {"KeyId": scene.arn, **IMPORT},
-    "ImportKeyMaterial": lambda scene: {"KeyId": scene.arn, "ImportToken": BLOB, "EncryptedKeyMaterial": BLOB},
-    "GetKeyPolicy": lambda scene: {"KeyId": scene.arn, "PolicyName": "default"},
-    "PutKeyPolicy": lambda scene: {"KeyId": scene.arn, "PolicyName": "default", "Policy": '{"Statement": []}'},
-    "ReEncrypt-from": lambda scene: {"CiphertextBlob": scene.ciphertext(), "DestinationKeyId": scene.other},
-    "ReEncrypt-to": lambda scene: {"CiphertextBlob": scene.ciphertext_of_other(), "DestinationKeyId": scene.arn},
-    "ReplicateKey": lambda scene: {"KeyId": scene.arn, "ReplicaRegion": "eu-west-1"},
-    "RetireGrant": lambda scene: {"KeyId": scene.arn, "GrantId": scene.grant_id()},
-    "RevokeGrant": lambda scene: {"KeyId": scene.arn, "GrantId": scene.grant_id()},
-    "Sign": lambda scene: {"KeyId": scene.arn, **SIGNING},
-    "TagResource": lambda scene: {"KeyId": scene.arn, "Tags": [{"TagKey": "new", "TagValue": "1"}]},
-    "UntagResource": lambda scene: {"KeyId": scene.arn, "TagKeys": [scene.tag()]},
-    "UpdateAlias-from": lambda scene: {"AliasName": scene.alias(), "TargetKeyId": scene.other},
-    "UpdateAlias-to": lambda scene: {"AliasName": scene.alias_of_other(), "TargetKeyId": scene.arn},
-    "UpdateKeyDescription": lambda scene: {"KeyId": scene.arn, "Description": "new"},
-    "UpdatePrimaryRegion": lambda scene: {"KeyId": scene.arn, "PrimaryRegion": "eu-west-1"},
-    "Verify": lambda scene: {"KeyId": scene.arn, "Signature": BLOB, **SIGNING},
-    "VerifyMac": lambda scene: {"KeyId": scene.arn, "Mac": BLOB, **MAC},
-}
-"""The members of each operation's request, where it needs more than KeyId. They are made while the key is usable."""
-
-
 @pytest.fixture
 def kms(emulator_server: EmulatorServer) -> Kms:
     return Kms(emulator_server.url)
+
+
+def prepared(kms: Kms, arn: str, other: str) -> Scene:
+    """What is made with a key while it is usable."""
+    for number, (name, key) in enumerate((("alias/old", arn), ("alias/other", other))):
+        kms.do("CreateAlias", AliasName=name, TargetKeyId=key)
+        kms.do("TagResource", KeyId=key, Tags=[{"TagKey": "old", "TagValue": str(number)}])
+    return Scene(
+        arn=arn,
+        other=other,
+        ciphertext=kms.do("Encrypt", KeyId=arn, Plaintext=BLOB)["CiphertextBlob"],
+        ciphertext_of_other=kms.do("Encrypt", KeyId=other, Plaintext=BLOB)["CiphertextBlob"],
+        grant_id=kms.do("CreateGrant", KeyId=arn, GranteePrincipal=GRANTEE, Operations=["Decrypt"])["GrantId"],
+    )
 
 
 def put_into(kms: Kms, control: HttpControl, state: str, arn: str, store_id: str) -> None:
@@ -241,15 +225,16 @@ def test_every_cell(kms: Kms, http_control: HttpControl, row: str, store_type: s
     for state, key_id in zip(STATES, keys, strict=True):
         http_control.set_connection_state(store_id, "CONNECTED")
         arn = kms.do("DescribeKey", KeyId=key_id)["KeyMetadata"]["Arn"]
-        members = REQUESTS[row](Scene(kms, arn, other)) if row in REQUESTS else {"KeyId": arn}
+        scene = prepared(kms, arn, other)
         put_into(kms, http_control, state, arn, store_id)
         assert kms.do("DescribeKey", KeyId=arn)["KeyMetadata"]["KeyState"] == state
         code, text = ENDINGS[ROWS[row][state]]
         after = AFTERWARDS.get((operation, state), state) if code == "ok" else state
         expected[state] = (code, text.format(arn=arn, origin=store_type, operation=operation), after)
+        members = REQUESTS[row](scene) if row in REQUESTS else {"KeyId": arn}
         ending, message, _answer = kms.ask(operation, **members)
         seen[state] = (ending, message, kms.do("DescribeKey", KeyId=arn)["KeyMetadata"]["KeyState"])
-        for alias in kms.do("ListAliases")["Aliases"] if "Alias" in row else []:
+        for alias in kms.do("ListAliases")["Aliases"]:
             if not alias["AliasName"].startswith("alias/aws/"):
                 kms.do("DeleteAlias", AliasName=alias["AliasName"])
     assert seen == expected

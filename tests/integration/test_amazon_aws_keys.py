@@ -234,8 +234,8 @@ def test_enabling_and_deleting(ansible: Ansible, store_type: str) -> None:
     assert results["look by the id"]["kms_keys"] == [looked]
     # Wrong: pending_deletion takes away what it should add, of any key.
     details = {"grants", "key_policies", "tags"}
-    for describe in ("look at the pending", "look in the end"):
-        assert details & set(results[describe]["kms_keys"][0]) == set()
+    for look in ("look at the pending", "look in the end"):
+        assert details & set(results[look]["kms_keys"][0]) == set()
     assert details <= set(looked)
 
 

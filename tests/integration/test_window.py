@@ -109,31 +109,6 @@ class Window:
         done = self.ansible.run(str(self.playbook(stores, work or [], prefixed)), *arguments)
         return self.outcome(done.exit_code, done.output)
 
-    def refusals(self, windows: list[dict[str, Any]]) -> list[str]:
-        """Run windows that fail, one after the other in one play.
-
-        Args:
-            windows: each with C(names) of stores, C(work), as a file has it, and variables of the role, without its prefix.
-
-        Returns:
-            What failed in each, as Ansible has it, in JSON.
-        """
-        self.control.clear_requests()
-        tasks = []
-        for number, window in enumerate(windows):
-            options = {"names": list(self.ids), "work": "[]", "tasks_file": f"work-{number}.yml", **window}
-            names, work = options.pop("names"), options.pop("work")
-            (self.ansible.folder / f"work-{number}.yml").write_text(work)
-            variables = {f"key_store_maintenance_{name}": value for name, value in options.items()}
-            (play,) = json.loads(self.playbook([{"name": name} for name in names], [], variables).read_text())
-            path = self.ansible.folder / f"refused-{number}.json"
-            kept = f"{{{{ ansible_failed_result | to_json | written_to('{path}') }}}}"
-            keep = {"name": "Keep", "ansible.builtin.debug": {"msg": kept}}
-            tasks.append({"name": "Refused", "block": play["tasks"], "rescue": [keep]})
-        done = self.ansible.playbook(tasks)
-        assert done.exit_code == 0, done.output
-        return [(self.ansible.folder / f"refused-{number}.json").read_text() for number in range(len(windows))]
-
     def outcome(self, exit_code: int, output: str) -> Outcome:
         """Read what the last run has kept and printed."""
         kept = self.ansible.folder / "summary.json"
@@ -164,8 +139,8 @@ def test_a_window_over_three_stores(window: Window) -> None:
     window.store("payments")
     window.store("ledger")
     window.store("invoices", external=True)
-    reported = '\'{{ key_store_maintenance_window.stores | map(attribute="name") | join(" and ") }}\''
-    work = {"name": "Work", "ansible.builtin.debug": {"msg": f"Working on {{{{ {reported[1:-1][3:-3]} }}}}."}}
+    names = '\'{{ key_store_maintenance_window.stores | map(attribute="name") | join(" and ") }}\''
+    work = {"name": "Work", "ansible.builtin.debug": {"msg": f"Working on {{{{ {names[1:-1][3:-3]} }}}}."}}
     done = window(work=[work])
     assert done.exit_code == 0, done.output
     assert "Working on payments and ledger and invoices." in done.output
@@ -318,6 +293,24 @@ def test_killed_while_it_connects_the_stores_come_back_all_the_same(window: Wind
     assert window.states() == {"payments": "CONNECTED"}
 
 
+@pytest.mark.parametrize(
+    ("variable", "offset", "text"),
+    [
+        ("not_before", 1, "nothing may be disconnected before 20"),
+        ("not_after", -1, "nothing may be disconnected after 20"),
+    ],
+)
+def test_nothing_is_disconnected_outside_of_the_window(window: Window, variable: str, offset: int, text: str) -> None:
+    window.store("payments")
+    limit = datetime.datetime.now(datetime.timezone.utc) + datetime.timedelta(hours=offset)
+    limits: dict[str, Any] = {variable: limit.isoformat(timespec="seconds")}
+    done = window(**limits)
+    assert done.exit_code == 2
+    assert done.message.startswith("Nothing was disconnected. It is 20")
+    assert text in done.message
+    assert window.changes() == []
+
+
 @needs_last_usage
 def test_what_forbids_a_window_is_told_all_at_once(window: Window) -> None:
     """A key in use, a cluster that could not connect the store again, and a file that is not there."""
@@ -363,35 +356,32 @@ def test_preflight_alone_and_a_window_that_would_not_be_ended(window: Window) ->
     assert window.changes() == []
 
 
-def test_what_is_refused_before_anything_is_disconnected(window: Window) -> None:
-    """Outside of the window's time, with mistakes in the work, a store that is not there, and a variable of a wrong type."""
+@pytest.mark.parametrize(
+    "work", ["- name: Broken\n  ansible.builtin.debug: [", '- name: Unknown\n  no.such.module:\n    msg: ""']
+)
+def test_a_mistake_in_the_work_is_found_before_anything_is_disconnected(window: Window, work: str) -> None:
     window.store("payments")
-    now = datetime.datetime.now(datetime.timezone.utc)
-    in_an_hour, an_hour_ago = (
-        (now + datetime.timedelta(hours=hours)).isoformat(timespec="seconds") for hours in (1, -1)
-    )
-    early, late, broken, unknown, absent, wrong = window.refusals(
-        [
-            {"not_before": in_an_hour},
-            {"not_after": an_hour_ago},
-            {"work": "- name: Broken\n  ansible.builtin.debug: ["},
-            {"work": '- name: Unknown\n  no.such.module:\n    msg: ""'},
-            {"names": ["payments", "nothing"]},
-            {"min_active_hsms": "many"},
-        ]
-    )
-    assert "Nothing was disconnected. It is 20" in early
-    assert "nothing may be disconnected before 20" in early
-    assert "Nothing was disconnected. It is 20" in late
-    assert "nothing may be disconnected after 20" in late
-    for mistake, work in ((broken, "work-2.yml"), (unknown, "work-3.yml")):
-        assert "Nothing was disconnected. The tasks in " in mistake
-        assert f"/{work} " in mistake
-    assert "no.such.module" in unknown
-    assert 'There is no custom key store named \\"nothing\\" in the Region us-east-1' in absent
-    assert "'key_store_maintenance_min_active_hsms' is of type" in wrong
-    assert "unable to convert to int" in wrong
+    window.playbook([{"name": "payments"}], [], {})
+    (window.ansible.folder / "work.yml").write_text(work)
+    done = window.ansible.run(str(window.ansible.folder / "window.yml"))
+    assert done.exit_code != 0
     assert window.changes() == []
+
+
+def test_a_store_that_is_not_there(window: Window) -> None:
+    window.store("payments")
+    done = window(names=["payments", "nothing"])
+    assert done.exit_code == 2
+    assert 'There is no custom key store named "nothing" in the Region us-east-1' in done.message
+    assert window.changes() == []
+
+
+def test_a_variable_with_a_wrong_type(window: Window) -> None:
+    done = window(names=["payments"], min_active_hsms="many")
+    assert done.exit_code == 2
+    assert "'key_store_maintenance_min_active_hsms' is of type" in done.output
+    assert "unable to convert to int" in done.output
+    assert window.control.requests() == []
 
 
 @pytest.mark.long

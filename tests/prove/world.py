@@ -94,10 +94,10 @@ for _command in (*_STEERING.split(), "set_transitions"):
 
 
 class StaleDescriptions(Visibility):
-    """KMS shows a store as it was before its last change, for a number of looks and not for a time.
+    """KMS shows a store as it was before its last change, for a number of descriptions and not for a time.
 
     Attributes:
-        left: for how many looks it does so from now on.
+        left: for how many descriptions it does so from now on.
         before: the store before its last change, by id; None where that created it.
     """
 

@@ -27,7 +27,6 @@ from ansible.module_utils import basic
 from ansible.module_utils.common import dict_transformations
 from botocore.hooks import EventAliaser
 from botocore.hooks import HierarchicalEmitter
-from botocore.loaders import JSONFileLoader
 
 from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.background import Worker
 from ansible_collections.keyops.aws.plugins.module_utils._custom_key_store.clock import Clock
@@ -210,8 +209,6 @@ def no_needless_work() -> Iterator[None]:
 def sessions_made_fast() -> Iterator[None]:
     """Let all sessions of botocore share what they find in its files."""
     shared = boto3.session.Session()._session.get_component("data_loader")
-    load, loader = JSONFileLoader.load_file, JSONFileLoader()
-    loaded = functools.cache(lambda path: load(loader, path))
     aliaser = EventAliaser(HierarchicalEmitter())
     alias = EventAliaser._alias_event_name  # type: ignore[attr-defined]  # private
     aliased = functools.cache(lambda name: alias(aliaser, name))
@@ -219,7 +216,6 @@ def sessions_made_fast() -> Iterator[None]:
     with (
         mock.patch.object(botocore.session, "create_loader", return_value=shared),
         mock.patch.object(boto3.session.Session, "_setup_loader"),  # the shared one has boto3's files by now
-        mock.patch.object(JSONFileLoader, "load_file", lambda _self, path: loaded(path)),
         mock.patch.object(EventAliaser, "_alias_event_name", lambda _self, name: aliased(name)),
         # The function of a bound method, as the cache would keep its client alive.
         mock.patch.object(botocore.hooks, "accepts_kwargs", lambda func: accepts(getattr(func, "__func__", func))),

@@ -79,6 +79,24 @@ def test_an_environment_has_its_own_versions_and_else_what_the_tests_want() -> N
     assert any(line.startswith("pytest~=") for line in wanted)
 
 
+@pytest.mark.parametrize(
+    ("arguments", "ran"),
+    [
+        (["newest"], [("newest", "not long or versions")]),
+        (["--all", "newest", "oldest"], [("newest", ""), ("oldest", "")]),
+    ],
+)
+def test_which_tests_a_row_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], ran: list[tuple[str, str]]
+) -> None:
+    runs: list[tuple[str, str]] = []
+    monkeypatch.setattr(matrix, "ENVIRONMENTS", tmp_path)
+    monkeypatch.setattr(matrix, "run", lambda name, chosen: runs.append((name, chosen)))
+    monkeypatch.setattr(matrix, "outcome", lambda _name: matrix.Outcome({}, "2026-01-02", 1, 0, 0))
+    assert matrix.main(arguments) == 0
+    assert runs == ran
+
+
 def test_a_python_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(SystemExit, match=r"Python 3\.99 is not on this machine"):
         matrix.build(tmp_path, matrix.Versions("3.99", "13.8.0", {}))
