@@ -97,8 +97,8 @@ clean:
 
 UV := $(BIN)/uv pip install --quiet --python
 
-# Python compiles what it imports, and keeps the result. Where the environment forbids that (PYTHONDONTWRITEBYTECODE), each start of
-# Ansible would compile again, which takes as long as all else that it does.
+# What Ansible and the tests import is compiled once, at set-up. Otherwise, the workers of the first test run would all compile it at
+# the same time, and print the warnings of libraries.
 define compile
 @$(BIN)/python -m compileall -q -j 0 $(addprefix $(VENV)/lib/python3*/site-packages/,$(1)) > /dev/null || true
 endef
