@@ -117,7 +117,7 @@ $(VENV)/ready: $(VENV)/demo-ready tests/requirements.txt
 	@echo "Setting up the rest of $(VENV)."
 	$(UV) $(BIN)/python -r tests/requirements.txt --editable ./emulator
 	$(UV) $(BIN)/python --upgrade --target $(VENV)/oldest-sdk boto3==1.34.0 botocore==1.34.0
-	$(call compile,_pytest awscli cryptography flask hypothesis moto requests werkzeug xdist ../../../oldest-sdk)
+	$(call compile,_pytest aalpy awscli cryptography flask hypothesis moto pydantic requests rich werkzeug xdist ../../../oldest-sdk)
 	@touch $@
 
 # Of the newest ansible, as amazon.aws has the event source since its version 11.

@@ -8,6 +8,9 @@ from __future__ import annotations
 import datetime
 import time
 
+RESOLUTION = 2.0**-20
+"""Seconds. A power of two, so that whole seconds are added and subtracted without rounding."""
+
 
 class Clock:
     """A clock that can be frozen and advanced.
@@ -47,5 +50,8 @@ class Clock:
 
 
 def _monotonic() -> float:
-    """Return the system's monotonic clock. freezegun replaces time.monotonic, but not this."""
-    return time.clock_gettime(time.CLOCK_MONOTONIC)
+    """Return the system's monotonic clock, as a multiple of RESOLUTION. freezegun replaces time.monotonic, but not this.
+
+    Otherwise, rounding makes (700.1 + 900) - 700.1 less than 900.
+    """
+    return time.clock_gettime(time.CLOCK_MONOTONIC) // RESOLUTION * RESOLUTION

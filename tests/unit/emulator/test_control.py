@@ -20,6 +20,7 @@ from moto.kms.models import kms_backends
 
 from kms_emulator import Control
 from kms_emulator import install
+from kms_emulator.clock import Clock
 
 Connection = Callable[[str], tuple[str, str | None]]
 
@@ -102,6 +103,18 @@ def test_a_clock_that_requests_move(kms: Any, control: Control, connection: Conn
     control.freeze_clock()
     kms.connect_custom_key_store(CustomKeyStoreId=store_id)
     assert {connection(store_id)[0] for _time in range(4)} == {"CONNECTING"}
+
+
+@pytest.mark.parametrize("uptime", [700.1, 1000.7, 2047.9, 123456.789])
+def test_no_uptime_of_the_machine_rounds_seconds(monkeypatch: pytest.MonkeyPatch, uptime: float) -> None:
+    monkeypatch.setattr("time.clock_gettime", lambda clock: uptime)
+    clock = Clock()
+    clock.freeze(0)
+    start = clock.elapsed()
+    assert start == pytest.approx(uptime, abs=0.00001)
+    for advanced in range(1, 2000):
+        clock.advance(1)
+        assert clock.elapsed() - start == advanced
 
 
 def test_a_deleted_store_is_still_visible(kms: Any, control: Control) -> None:
