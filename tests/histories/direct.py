@@ -9,7 +9,6 @@ the histories goes the long way, and must find the same.
 
 from __future__ import annotations
 
-import copy
 import datetime
 import json
 from email.utils import format_datetime
@@ -149,4 +148,5 @@ def _date(seconds: float) -> datetime.datetime:
 
 def _parsed(store: dict[str, Any]) -> dict[str, Any]:
     """As the SDK returns it. A copy: the emulator may show the same again."""
-    return {**copy.deepcopy(store), "CreationDate": _date(store["CreationDate"])}
+    copied = {name: dict(value) if isinstance(value, dict) else value for name, value in store.items()}
+    return {**copied, "CreationDate": _date(store["CreationDate"])}

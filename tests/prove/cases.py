@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 from dataclasses import dataclass
 from typing import Any
@@ -73,7 +74,7 @@ class Case:
         Raises:
             ValueError: none is.
         """
-        known = {str(case): case for case in every_case()}
+        known = _known()
         if text not in known:
             raise ValueError(f"There is no case {text!r}; there are such as {next(iter(known))}.")
         return known[text]
@@ -101,6 +102,12 @@ def every_case() -> list[Case]:
     """All cases, in a fixed order, without those that cannot differ from another one."""
     whole = itertools.product(STORES, FOUND, STATES, ("same", "in-place", "offline"), (False, True), (True, False))
     return [case for case in (Case(*values) for values in whole) if not is_another(case)]
+
+
+@functools.cache
+def _known() -> dict[str, Case]:
+    """All cases, by their text."""
+    return {str(case): case for case in every_case()}
 
 
 def is_another(case: Case) -> bool:

@@ -53,7 +53,7 @@ def command(method: Callable[Concatenate[Any, P], R]) -> Callable[Concatenate[An
 
 def check_arguments(method: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
     """Return the arguments of a call by name, without self. Raises TypeError if they do not match the signature."""
-    signature = inspect.signature(method)
+    signature, hints = _signature(method)
     known = [name for name in signature.parameters if name != "self"]
     unknown = [name for name in kwargs if name not in known]
     if unknown:
@@ -62,12 +62,17 @@ def check_arguments(method: Callable[..., Any], args: tuple[Any, ...], kwargs: d
         arguments = signature.bind(*args, **kwargs).arguments
     except TypeError as error:
         raise TypeError(f"{error}; {_listed(known)}") from error
-    hints = typing.get_type_hints(method)
     arguments.pop("self")
     for name, value in arguments.items():
         if not _has_type(value, hints[name]):
             raise TypeError(f"{name} must be {describe_type(hints[name])}")
     return dict(arguments)
+
+
+@functools.cache
+def _signature(method: Callable[..., Any]) -> tuple[inspect.Signature, dict[str, Any]]:
+    """Return the signature of a method and the types of its parameters. Python evaluates annotations again at each call."""
+    return inspect.signature(method), typing.get_type_hints(method)
 
 
 def _listed(parameters: list[str]) -> str:
