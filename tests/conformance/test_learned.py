@@ -147,7 +147,7 @@ def test_a_planted_difference_is_found(
     )
 
 
-def test_what_another_text_allows_is_told_and_no_failure(machine: Machine, store_type: str) -> None:
+def test_what_another_text_allows_is_reported_and_no_failure(machine: Machine, store_type: str) -> None:
     lines = with_another_answer(CONNECT, published.CONNECTED, answer=OK, others=(INVALID_STATE,))
     table = published.published(store_type, machine.inputs, lines=lines)
     found = differences(machine, table)

@@ -48,8 +48,8 @@ def changed_is_true_if_and_only_if_kms_accepted_a_change(task: TaskRun) -> None:
         assert set(done.applied) <= set(reported["operations"]), (done.applied, reported["operations"])
     elif task.was_joined and task.options.get("update_credentials") == "always":
         # Whether a lost password was taken cannot be seen, so it is sent again after somebody has moved the store.
-        assert set(reported["operations"]) == set(done.applied) or _cannot_be_told_apart(task)
-    elif not _cannot_be_told_apart(task):
+        assert set(reported["operations"]) == set(done.applied) or _cannot_be_distinguished(task)
+    elif not _cannot_be_distinguished(task):
         assert _once(reported["operations"]) == done.applied, (reported["operations"], done.applied)
 
 
@@ -57,7 +57,7 @@ def _once(operations: list[str]) -> list[str]:
     return [each for each, before in zip(operations, ["", *operations]) if each != before]
 
 
-def _cannot_be_told_apart(task: TaskRun) -> bool:
+def _cannot_be_distinguished(task: TaskRun) -> bool:
     """A request was lost without effect, and somebody else made the same change: KMS answers as if it had been ours."""
     lost = {
         each["operation"]
@@ -172,7 +172,7 @@ def the_time_is_bounded(task: TaskRun) -> None:
     assert task.done.seconds <= 2 * task.options.get("wait_timeout", 1800) + 240
 
 
-def no_secret_is_told(task: TaskRun) -> None:
+def no_secret_is_shown(task: TaskRun) -> None:
     for run in (task.predicted, task.done, task.again):
         reported = json.dumps(run.result, default=str) if run is not None else ""
         assert [secret for secret in SECRETS if secret in reported] == []
@@ -189,5 +189,5 @@ INVARIANTS: tuple[Callable[[TaskRun], None], ...] = (
     a_second_run_changes_nothing,
     the_number_of_requests_is_bounded,
     the_time_is_bounded,
-    no_secret_is_told,
+    no_secret_is_shown,
 )

@@ -45,7 +45,7 @@ def _purposely(world: WindowWorld, store_id: str, since: float) -> bool:
 
 def failures(world: WindowWorld, since: float) -> list[str]:
     """What users were told since then, or will be: failed results, the reports of keepers, and the logs of hosts."""
-    told = [
+    reported = [
         json.dumps(result)
         for play in world.plays
         for when, _step, result in play.results
@@ -56,8 +56,8 @@ def failures(world: WindowWorld, since: float) -> list[str]:
             if name.endswith(".report"):
                 with open(os.path.join(machine.memory, name), encoding="utf-8") as file:
                     content = file.read()
-                    told += [content] if json.loads(content)["msg"] else []
-    return told + [line for when, line in world.logs if when >= since and "failed" in line]
+                    reported += [content] if json.loads(content)["msg"] else []
+    return reported + [line for when, line in world.logs if when >= since and "failed" in line]
 
 
 def _reports(world: WindowWorld, since: float) -> list[str]:
@@ -66,7 +66,7 @@ def _reports(world: WindowWorld, since: float) -> list[str]:
     return [report for result in results for row in result.get("summary", []) for report in row["reports"]]
 
 
-def _is_told(world: WindowWorld, store_id: str, since: float) -> bool:
+def _is_reported(world: WindowWorld, store_id: str, since: float) -> bool:
     return any(store_id in text for text in failures(world, since))
 
 
@@ -94,10 +94,15 @@ def stores_come_back(world: WindowWorld) -> None:
                 for each in world.changes
             )
             forced = latest.was_ended_by_force
-            assert by_aws or forced or _is_told(world, store_id, last.when), ("1: untold", store_id, state, last)
+            assert by_aws or forced or _is_reported(world, store_id, last.when), (
+                "1: not reported",
+                store_id,
+                state,
+                last,
+            )
             continue
         assert runs or _aws_could_not(world, store_id, holders), ("1: AWS did not connect it", store_id, state, last)
-        if runs or _is_told(world, store_id, last.when):
+        if runs or _is_reported(world, store_id, last.when):
             continue
         assert latest.was_ended_by_force, ("1: nobody connected it", store_id, state, last)
         assert not _was_to_be_found(world, store_id, last.when), ("1: a reconnect did not find it", store_id, last)
@@ -169,14 +174,14 @@ def no_schedule_is_left(world: WindowWorld) -> None:
         if world.due(store_id) is None or world.state(store_id) != "CONNECTED" or name not in world.writers:
             continue
         when, play = world.writers[name]
-        told = [*failures(world, when), *_reports(world, when)]
+        reported = [*failures(world, when), *_reports(world, when)]
         # Whoever kills a play reads no more of it: what it has said of the store by then must do.
         wanted = store_id if play.process.was_killed else name
-        is_told = any(wanted in text for text in told) or any(job.was_killed for job in play.jobs)
+        is_reported = any(wanted in text for text in reported) or any(job.was_killed for job in play.jobs)
         # known: F5, who takes a store over from a window with a lease in AWS, and has no role, leaves that lease
         others = [each for each in world.changes if each.store_id == store_id and each.when >= when]
         unaware = any(each.play is not play and each.play and not each.play.knows_of_aws for each in others)
-        assert is_told or unaware or play.was_ended_by_force, ("4: a schedule is left", name, play)
+        assert is_reported or unaware or play.was_ended_by_force, ("4: a schedule is left", name, play)
 
 
 def a_reconnect_is_not_refused(world: WindowWorld) -> None:
@@ -187,7 +192,7 @@ def a_reconnect_is_not_refused(world: WindowWorld) -> None:
                 assert "another maintenance window" not in str(result.get("msg")), ("6", result)
 
 
-def results_can_be_told(world: WindowWorld) -> None:
+def results_can_be_shown(world: WindowWorld) -> None:
     """8"""
     for play in world.plays:
         shown(play)
@@ -225,5 +230,5 @@ WINDOW_INVARIANTS: tuple[Callable[[WindowWorld], None], ...] = (
     a_refused_window_disconnects_nothing,
     a_window_disconnects_once_what_it_has,
     a_reconnect_is_not_refused,
-    results_can_be_told,
+    results_can_be_shown,
 )

@@ -72,7 +72,7 @@ class Record:
 
     # ---- what is told
 
-    def saw(self, who: Play | None, what: str, store_id: str = "", before: str = "") -> None:
+    def record(self, who: Play | None, what: str, store_id: str = "", before: str = "") -> None:
         """Something happens now. What it changes is noted afterwards."""
         if store_id and store_id in self._world.stores:
             hosts = {machine.name: self._on_host.get((machine.name, store_id), NOBODY) for machine in self._machines}
@@ -88,7 +88,7 @@ class Record:
         if operation.startswith("Describe"):
             self.looked()
         elif operation in OF_KMS:
-            self.saw(play, OF_KMS[operation], str(members["CustomKeyStoreId"]), before)
+            self.record(play, OF_KMS[operation], str(members["CustomKeyStoreId"]), before)
         else:
             self._scheduled(play, operation, members)
 
@@ -97,7 +97,7 @@ class Record:
         for store_id in self._world.stores:
             kms = str(self._world.state(store_id))
             if self._kms.get(store_id) != kms:
-                self.saw(None, "looks", store_id)
+                self.record(None, "looks", store_id)
                 self._kms[store_id] = kms
 
     def _scheduled(self, play: Play, operation: str, members: dict[str, Any]) -> None:
@@ -107,7 +107,7 @@ class Record:
             if operation == "DeleteSchedule":
                 # it is gone by now
                 holder = self._in_aws.pop(store_id, ("", None))[1]
-                self.saw(play, OFF_THE_CLOUD, store_id)
+                self.record(play, OFF_THE_CLOUD, store_id)
                 self.events[-1] = _with_aws(self.events[-1], holder)
             elif operation in ("CreateSchedule", "UpdateSchedule"):
                 self._in_cloud(play, store_id, str(members["Description"]))
@@ -116,7 +116,7 @@ class Record:
         holder = str(json.loads("{" + description.partition("{")[2]).get("holder", ""))
         known = self._in_aws.get(store_id)
         if known is None or known[0] != holder:
-            self.saw(play, IN_THE_CLOUD, store_id)
+            self.record(play, IN_THE_CLOUD, store_id)
             self.events[-1] = _with_aws(self.events[-1], None if known is None else known[1])
             self._in_aws[store_id] = (holder, play)
 
@@ -128,14 +128,14 @@ class Record:
     def killing(self, victim: Play, what: str) -> Iterator[None]:
         """Meanwhile, something is killed, or told to end."""
         if what == "term":
-            self.saw(victim, KILLS + what)
+            self.record(victim, KILLS + what)
         alive = [(play, play.is_alive, play.has_keeper) for play in self._world.plays]
         yield
         for play, was_alive, had_keeper in alive:
             dies = was_alive and not play.is_alive, had_keeper and not play.has_keeper
             end = {(True, False): "play", (False, True): "keeper", (True, True): "both"}.get(dies)
             if end is not None:
-                self.saw(play, KILLS + ("both" if end == "play" and not play.in_background else end))
+                self.record(play, KILLS + ("both" if end == "play" and not play.in_background else end))
         if what == "machine":
             lost = {machine.name for machine, boots in self._boots.items() if machine.boots != boots}
             self._on_host = {key: holder for key, holder in self._on_host.items() if key[0] not in lost}
@@ -156,21 +156,21 @@ class Record:
             if process in self._brings:
                 self._on_host[key] = UNHELD
             elif play.kind == "window" and leases._folder is not None:
-                self.saw(play, ON_HOST, lease.custom_key_store_id)
+                self.record(play, ON_HOST, lease.custom_key_store_id)
                 self._on_host[key] = play
             written(leases, lease)
 
         def begin(task: StoreTask) -> None:
             process = self._world.sim.process
             if task.store is not None:
-                self.saw(process.owner, ACTS, task.store.id)  # what the lease was until now
+                self.record(process.owner, ACTS, task.store.id)  # what the lease was until now
             self._brings.add(process)
             begun(task)
             self._brings.discard(process)
 
         def step_(play: Play, name: str, *more: Any) -> Any:
             if name == "reconnect":
-                self.saw(play, BEGINS)
+                self.record(play, BEGINS)
             return step(play, name, *more)
 
         with (
@@ -190,7 +190,7 @@ class Record:
             play: Play = self._world.sim.process.owner
             if task._leases._folder is None:
                 return ended(task, store)
-            self.saw(play, OFF_HOST, store.id)
+            self.record(play, OFF_HOST, store.id)
             stays = ended(task, store)
             if stays is None:
                 self._on_host.pop((play.machine.name, store.id), None)
@@ -199,7 +199,7 @@ class Record:
         def withdraw(task: StoreTask, lease: Lease) -> None:
             play: Play = self._world.sim.process.owner
             key = (play.machine.name, lease.custom_key_store_id)
-            self.saw(play, OFF_HOST, lease.custom_key_store_id)
+            self.record(play, OFF_HOST, lease.custom_key_store_id)
             if self._on_host.get(key) is play:
                 del self._on_host[key]
             withdrawn(task, lease)
@@ -231,20 +231,20 @@ class Record:
                     continue
                 paths += 1
                 event = refused(_run(play, number, store_id), seconds, events)
-                assert event is None, ("no path of the model", str(play), store_id, event and _told(event))
+                assert event is None, ("no path of the model", str(play), store_id, event and _text(event))
         return paths
 
     def _about(self, play: Play, store_id: str) -> list[tuple[Event, bool]]:
         """The events that a window and one of its stores are about, as that window is told them."""
-        told = []
+        events = []
         for event in self.events:
             if event.store_id == store_id:
-                told.append((_as_seen_by(event, play), event.who is play))
+                events.append((_as_seen_by(event, play), event.who is play))
                 if event.what == "deletes":
                     break
             elif not event.store_id and event.who is play:
-                told.append((event, True))
-        return _with_requests_under_way(told)
+                events.append((event, True))
+        return _with_requests_under_way(events)
 
 
 def _with_requests_under_way(events: list[tuple[Event, bool]]) -> list[tuple[Event, bool]]:
@@ -296,5 +296,5 @@ def _run(play: Play, number: int, store_id: str) -> Run:
     )
 
 
-def _told(event: Event) -> str:
+def _text(event: Event) -> str:
     return f"{event.when:.2f} {event.what}, {event.kms}, lease on the host: {event.host}, in AWS: {event.aws}"

@@ -132,7 +132,7 @@ class Play:
     def has_result(self, job: Process) -> None:
         self.keeping.append(job)
 
-    def saw(self, step: str, result: Result) -> Result:
+    def note(self, step: str, result: Result) -> Result:
         """The user sees a result."""
         self.results.append((self.hosts.sim.now, step, result))
         return result
@@ -162,13 +162,13 @@ class Play:
     def run_task(self) -> None:
         """The module alone."""
         self.steps.append(self.kind)
-        self.saw(self.kind, self.run_module(self.options))
+        self.note(self.kind, self.run_module(self.options))
         self.is_over = True
 
     def _step(self, name: str, variables: Mapping[str, Any] | None = None) -> Result:
         self.steps.append(name)
         step = Step(self, name)
-        return self.saw(name, step.do(dict(variables or {})))
+        return self.note(name, step.do(dict(variables or {})))
 
 
 class Step(ActionModule):

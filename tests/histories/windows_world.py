@@ -150,22 +150,24 @@ class WindowWorld:
 
     def timeline(self) -> str:
         """All that has happened, in order, to read after a failure."""
-        told = [
+        lines = [
             (change.when, f"{change.by} ({change.play}): {change.operation} of {change.store_id}, {change.before}")
             for change in self.changes
         ]
-        told += [(when, f"log: {line}") for when, line in self.logs]
-        told += [(when, f"{what} {which}") for when, which, what in self.sabotage]
-        told += [(run["time"] - self._begin, f"AWS: {run}") for run in self.control.schedule_runs()]
+        lines += [(when, f"log: {line}") for when, line in self.logs]
+        lines += [(when, f"{what} {which}") for when, which, what in self.sabotage]
+        lines += [(run["time"] - self._begin, f"AWS: {run}") for run in self.control.schedule_runs()]
         for record in self.backend.journal._records:
             if not record["operation"].startswith(("Describe", "List")):
                 what = f"    {record['operation']}: {record['outcome']}, applied: {record['applied']}"
-                told.append((record["time"] - self._begin, what))
+                lines.append((record["time"] - self._begin, what))
         for play in self.plays:
-            told += [(when, f"{play}, {step}: {result}") for when, step, result in play.results]
-        told += [(when, f"LEASE of {store_id}: {play}") for when, store_id, play in self.leases]
+            lines += [(when, f"{play}, {step}: {result}") for when, step, result in play.results]
+        lines += [(when, f"LEASE of {store_id}: {play}") for when, store_id, play in self.leases]
         options = [f"{play}: {_short(play.options)}, local: {play.is_local}, {play.steps}" for play in self.plays]
-        return "\n".join([*options, *(f"{when:10.2f} {line}" for when, line in sorted(told, key=lambda each: each[0]))])
+        return "\n".join(
+            [*options, *(f"{when:10.2f} {line}" for when, line in sorted(lines, key=lambda each: each[0]))]
+        )
 
     def runs(self, store_id: str) -> list[float]:
         """When AWS has connected a store."""
@@ -264,7 +266,7 @@ class WindowWorld:
 
     def somebody(self, act: str, store_id: str) -> None:
         """Somebody else does something, who knows nothing of windows."""
-        self.record.saw(None, act, store_id)
+        self.record.record(None, act, store_id)
         with contextlib.suppress(JsonRESTError):
             self._act(act, store_id)
             self.acted.append(act)

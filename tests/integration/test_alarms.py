@@ -88,7 +88,7 @@ class Alarms:
         for name, alarm in documented(self).items():
             store, store_id = next((store, store_id) for store, store_id in self.ids.items() if store_id in name)
             kind = name.partition(f"{store_id}-")[2]
-            reported_by = {each["kind"]: each["tells"] for each in KINDS}[kind]
+            reported_by = {each["kind"]: each["description"] for each in KINDS}[kind]
             put(self, name, alarm, AlarmDescription=f"{store} ({store_id}): {reported_by}")
 
     def names(self, store: str, kinds: tuple[str, ...] = EXTERNAL_KINDS, prefix: str = "keyops-") -> set[str]:

@@ -134,7 +134,7 @@ def test_tags_policy_grants_and_description(ansible: Ansible, store_type: str) -
             "set again": wanted,
             "set by key_id": {KMS_KEY: {**same, "key_id": "alias/payments"}},
             "purge grants": key(grants=[REPORTS], purge_grants=True),
-            "look": {KMS_KEY_INFO: {"alias": "payments"}},
+            "info": {KMS_KEY_INFO: {"alias": "payments"}},
         },
     )
     assert outcomes(results) == {
@@ -144,7 +144,7 @@ def test_tags_policy_grants_and_description(ansible: Ansible, store_type: str) -
         "set again": "ok",
         "set by key_id": "ok",
         "purge grants": "changed",
-        "look": "ok",
+        "info": "ok",
     }
     made = ["CreateKey", "CreateAlias"]
     update = ["UpdateKeyDescription", "TagResource", "PutKeyPolicy", "CreateGrant", "CreateGrant"]
@@ -165,9 +165,9 @@ def test_tags_policy_grants_and_description(ansible: Ansible, store_type: str) -
     assert result.get("xks_key_configuration") == ({"id": "payments-2026"} if store_type == EXTERNAL else None)
     # KMS does not say whether such a key is rotated; neither does kms_key.
     assert result["enable_key_rotation"] is None
-    (looked,) = results["look"]["kms_keys"]
-    assert looked == {name: value for name, value in results["purge grants"].items() if name in looked}
-    assert looked["enable_key_rotation"] is None
+    (described,) = results["info"]["kms_keys"]
+    assert described == {name: value for name, value in results["purge grants"].items() if name in described}
+    assert described["enable_key_rotation"] is None
 
 
 @pytest.mark.long
@@ -186,14 +186,14 @@ def test_enabling_and_deleting(ansible: Ansible, store_type: str) -> None:
             "delete": key(state="absent", pending_window=7),
             "delete again": key(state="absent", pending_window=7),
             "own module": own(store_type),
-            "look": info,
-            "look at the pending": {KMS_KEY_INFO: {"alias": "payments", "pending_deletion": True}},
-            "look by the id": {KMS_KEY_INFO: {"key_id": "alias/payments"}},
+            "info": info,
+            "info on the pending": {KMS_KEY_INFO: {"alias": "payments", "pending_deletion": True}},
+            "info by the id": {KMS_KEY_INFO: {"key_id": "alias/payments"}},
             "predict the rescue": checked(key()),
             "rescue": key(),
             "rescue again": key(),
             "own module then": own(store_type),
-            "look in the end": {KMS_KEY_INFO: {"alias": "payments", "pending_deletion": True}},
+            "info in the end": {KMS_KEY_INFO: {"alias": "payments", "pending_deletion": True}},
         },
     )
     assert outcomes(results) == {
@@ -205,14 +205,14 @@ def test_enabling_and_deleting(ansible: Ansible, store_type: str) -> None:
         "delete": "changed",
         "delete again": "ok",
         "own module": "failed",
-        "look": "ok",
-        "look at the pending": "ok",
-        "look by the id": "ok",
+        "info": "ok",
+        "info on the pending": "ok",
+        "info by the id": "ok",
         "predict the rescue": "changed",
         "rescue": "changed",
         "rescue again": "ok",
         "own module then": "ok",
-        "look in the end": "ok",
+        "info in the end": "ok",
     }
     assert results["disable"]["key_state"] == "Disabled"
     # Wrong: enabled is true unless it is given, so that a task that is about tags enables the key.
@@ -229,14 +229,14 @@ def test_enabling_and_deleting(ansible: Ansible, store_type: str) -> None:
         *("CreateKey", "CreateAlias", "DisableKey", "EnableKey", "TagResource"),
         *("ScheduleKeyDeletion", "CancelKeyDeletion", "EnableKey"),
     ]
-    (looked,) = results["look"]["kms_keys"]
-    assert (looked["key_state"], looked["tags"]["owner"]) == ("PendingDeletion", "payments")
-    assert results["look by the id"]["kms_keys"] == [looked]
+    (described,) = results["info"]["kms_keys"]
+    assert (described["key_state"], described["tags"]["owner"]) == ("PendingDeletion", "payments")
+    assert results["info by the id"]["kms_keys"] == [described]
     # Wrong: pending_deletion takes away what it should add, of any key.
     details = {"grants", "key_policies", "tags"}
-    for look in ("look at the pending", "look in the end"):
-        assert details & set(results[look]["kms_keys"][0]) == set()
-    assert details <= set(looked)
+    for name in ("info on the pending", "info in the end"):
+        assert details & set(results[name]["kms_keys"][0]) == set()
+    assert details <= set(described)
 
 
 @pytest.mark.long
@@ -294,7 +294,7 @@ def test_while_the_store_is_disconnected(ansible: Ansible, store_type: str) -> N
     results = run(
         ansible,
         {
-            "look": {KMS_KEY_INFO: {"alias": "payments"}},
+            "info": {KMS_KEY_INFO: {"alias": "payments"}},
             "set": wanted,
             "set again": wanted,
             "predict": checked(wanted),
@@ -302,14 +302,14 @@ def test_while_the_store_is_disconnected(ansible: Ansible, store_type: str) -> N
             "rescue": key(),
         },
     )
-    (looked,) = results["look"]["kms_keys"]
-    assert (looked["key_state"], looked["enabled"]) == ("Unavailable", False)
+    (described,) = results["info"]["kms_keys"]
+    assert (described["key_state"], described["enabled"]) == ("Unavailable", False)
     result = results["set again"]
     assert (result["key_state"], result["description"]) == ("Unavailable", "Encrypts cards")
     assert [grant["name"] for grant in result["grants"]] == ["cards"]
     # Wrong: each run is a change, as the key is neither Enabled nor Disabled, so that the module enables it each time.
     assert outcomes(results) == {
-        "look": "ok",
+        "info": "ok",
         "set": "changed",
         "set again": "changed",
         "predict": "changed",
@@ -341,7 +341,7 @@ def test_an_alias_that_is_not_there(ansible: Ansible) -> None:
             "delete": key(state="absent"),
             "delete by key_id": {KMS_KEY: {"key_id": "alias/payments", "state": "absent"}},
             "tag by key_id": {KMS_KEY: {"key_id": "alias/payments", "tags": {"owner": "payments"}}},
-            "look": {KMS_KEY_INFO: {"alias": "payments"}},
+            "info": {KMS_KEY_INFO: {"alias": "payments"}},
             "tag": key(tags={"owner": "payments"}),
             "own module": own(HSM),
         },
@@ -350,11 +350,11 @@ def test_an_alias_that_is_not_there(ansible: Ansible) -> None:
         "delete": "ok",
         "delete by key_id": "ok",
         "tag by key_id": "failed",
-        "look": "ok",
+        "info": "ok",
         "tag": "changed",
         "own module": "failed",
     }
-    assert results["look"]["kms_keys"] == []
+    assert results["info"]["kms_keys"] == []
     # With key_id, which may be an alias with alias/, the module creates nothing.
     assert results["tag by key_id"]["msg"] == "Could not find key with id alias/payments to update"
     # As documented, and not what is wanted here: the alias is that of a key in KMS itself from now on.
@@ -396,16 +396,16 @@ def test_grants_without_a_name(ansible: Ansible, store_type: str) -> None:
         {
             "tag": key(tags={"owner": "payments"}, purge_tags=False),
             "tag again": key(tags={"owner": "payments"}, purge_tags=False),
-            "look": {KMS_KEY_INFO: {"alias": "payments"}},
+            "info": {KMS_KEY_INFO: {"alias": "payments"}},
         },
     )
     # Wrong: the module fails on each such key, with the message 'name' (a KeyError), whatever the task is about.
-    assert outcomes(results) == {"tag": "failed", "tag again": "failed", "look": "ok"}
+    assert outcomes(results) == {"tag": "failed", "tag again": "failed", "info": "ok"}
     failed = results["tag again"]
     # Before ansible-core 2.19, the message says only where to read on.
     assert any(text.rstrip().endswith("'name'") for text in (failed["msg"], failed.get("module_stderr", "")))
     # What comes before the grants is done: description, tags and policy.
-    assert results["look"]["kms_keys"][0]["tags"]["owner"] == "payments"
+    assert results["info"]["kms_keys"][0]["tags"]["owner"] == "payments"
     assert changes(ansible) == ["TagResource"]
 
 
@@ -420,12 +420,12 @@ def test_after_a_rotation(ansible: Ansible, store_type: str) -> None:
     ansible.control.advance(86400 * 2)
     rotate = own(store_type, rotate={"older_than_days": 1}, **({"xks_key_id": "payments-2027"} if external else {}))
     results = run(
-        ansible, {"rotate": rotate, "look": {KMS_KEY_INFO: {"alias": "payments"}}, "set": wanted, "set again": wanted}
+        ansible, {"rotate": rotate, "info": {KMS_KEY_INFO: {"alias": "payments"}}, "set": wanted, "set again": wanted}
     )
-    assert outcomes(results) == {"rotate": "changed", "look": "ok", "set": "changed", "set again": "ok"}
-    (looked,) = results["look"]["kms_keys"]
-    assert (looked["grants"], looked["key_policies"]) == ([], [POLICY])
-    assert looked["tags"] == {"owner": "payments", **({} if external else MARK)}
+    assert outcomes(results) == {"rotate": "changed", "info": "ok", "set": "changed", "set again": "ok"}
+    (described,) = results["info"]["kms_keys"]
+    assert (described["grants"], described["key_policies"]) == ([], [POLICY])
+    assert described["tags"] == {"owner": "payments", **({} if external else MARK)}
     assert results["set"]["key_id"] == results["rotate"]["key"]["key_id"] != first["set"]["key_id"]
     assert changes(ansible) == ["CreateKey", "UpdateAlias", "CreateGrant"]
     old = ansible.kms().list_grants(KeyId=first["set"]["key_id"])["Grants"]

@@ -57,14 +57,14 @@ def runner(place: Place, playbook: str, identifier: str, **variables: Any) -> It
     ) as running:
         yield running
         output, _nothing = running.communicate(timeout=120)
-        (place.ansible.folder / f"told-{identifier}").write_text(output)
+        (place.ansible.folder / f"output-{identifier}").write_text(output)
 
 
 def run(place: Place, playbook: str, identifier: str, **variables: Any) -> str:
     """Run a playbook to its end, which must be a good one. Returns what was told."""
     with runner(place, playbook, identifier, **variables) as running:
         pass
-    reported = (place.ansible.folder / f"told-{identifier}").read_text()
+    reported = (place.ansible.folder / f"output-{identifier}").read_text()
     assert running.returncode == 0, reported
     return " ".join(reported.split())
 

@@ -38,7 +38,7 @@ def bare(folder: Path) -> dict[str, Any]:
     return {"ansible_python_interpreter": str(folder / "bare" / "bin" / "python")}
 
 
-def test_what_is_not_set_up_is_told_in_one_sentence(ansible: Ansible, tmp_path: Path) -> None:
+def test_what_is_not_set_up_is_reported_in_one_sentence(ansible: Ansible, tmp_path: Path) -> None:
     tasks: list[dict[str, Any]] = [
         {MODULE: {"state": "connected"}},
         {MODULE: {"id": "c" * 65}},
@@ -58,7 +58,7 @@ def test_what_is_not_set_up_is_told_in_one_sentence(ansible: Ansible, tmp_path: 
     assert "Traceback" not in no_packages
 
 
-def test_what_kms_does_not_answer_or_refuses_is_told_in_one_sentence(ansible: Ansible) -> None:
+def test_what_kms_does_not_answer_or_refuses_is_reported_in_one_sentence(ansible: Ansible) -> None:
     ansible.control.add_fault("DescribeCustomKeyStores", error="AccessDeniedException")
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))

@@ -60,7 +60,7 @@ def test_s19_keys_and_their_last_use(ansible: Ansible, used_key: str) -> None:
 
 @pytest.mark.long
 @pytest.mark.parametrize("arguments", [("--check",), ("--check", "--diff", "-vvvv")])
-def test_check_mode_tells_the_same(ansible: Ansible, used_key: str, arguments: tuple[str, ...]) -> None:
+def test_check_mode_returns_the_same(ansible: Ansible, used_key: str, arguments: tuple[str, ...]) -> None:
     real = ansible.module(module=INFO_MODULE, include_keys=True)
     assert ansible.module(*arguments, module=INFO_MODULE, include_keys=True) == real
 
@@ -74,7 +74,7 @@ def test_check_mode_tells_the_same(ansible: Ansible, used_key: str, arguments: t
     ],
 )
 @pytest.mark.long
-def test_s19_what_is_not_permitted_is_told_and_does_not_fail(
+def test_s19_what_is_not_permitted_is_reported_and_does_not_fail(
     ansible: Ansible, used_key: str, operation: str, part: str
 ) -> None:
     ansible.control.add_fault(operation, error="AccessDeniedException", times=None)

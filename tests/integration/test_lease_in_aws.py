@@ -351,7 +351,7 @@ def test_e11_a_lease_that_cannot_be_deleted_is_an_error(place: Place) -> None:
 
 
 @pytest.mark.long
-def test_e11_a_lease_that_is_gone_is_told(place: Place) -> None:
+def test_e11_a_lease_that_is_gone_is_reported(place: Place) -> None:
     with place.playing(window(place, [UNTIL_DONE]), expected=0):
         until((place.ansible.folder / "working").exists)
         scheduler(place).delete_schedule(Name=name_of(place))

@@ -208,7 +208,7 @@ def test_what_cannot_be_checked_from_here_forbids_nothing(place: Place) -> None:
 
 
 @pytest.mark.long
-def test_a_new_proxy_is_looked_at_before_the_disconnect(place: Place) -> None:
+def test_a_new_proxy_is_checked_before_the_disconnect(place: Place) -> None:
     store_id = place.ansible.control.create_store(
         custom_key_store_name="archive", custom_key_store_type="EXTERNAL_KEY_STORE", connection_state="CONNECTED"
     )

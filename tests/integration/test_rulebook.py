@@ -47,7 +47,7 @@ def listening(place: Place, **variables: Any) -> Iterator[None]:
     place.write("watch-vars.yml", {"watch_seconds": 1, **variables})
     (command,) = (block for block in blocks("guide_watch", "shell") if block.startswith("ansible-rulebook "))
     path = f"{PROGRAMS}{os.pathsep}{place.ansible.environment['PATH']}"
-    with (place.ansible.folder / "told").open("wb") as output:
+    with (place.ansible.folder / "output").open("wb") as output:
         running = subprocess.Popen(
             [str(PROGRAMS / "ansible-rulebook"), *shlex.split(command)[1:]],
             env={**place.ansible.environment, "PATH": path, "ANSIBLE_NOCOLOR": "1"},
@@ -71,7 +71,7 @@ def listening(place: Place, **variables: Any) -> Iterator[None]:
 
 def reported(place: Place) -> str:
     """What ansible-rulebook has said so far."""
-    return " ".join((place.ansible.folder / "told").read_text().split())
+    return " ".join((place.ansible.folder / "output").read_text().split())
 
 
 def until_reported(place: Place, *texts: str) -> None:
@@ -96,12 +96,12 @@ def test_the_rulebook_runs_the_playbook_with_variables_that_it_has() -> None:
         assert run["name"] == "keyops.aws.watch"
         for name in run["extra_vars"]:
             assert re.search(rf"\b{name} \| default\(", playbook), name
-    looked_up = {
+    found = {
         attribute["AttributeValue"]
         for source in ruleset["sources"]
         for attribute in source["amazon.aws.aws_cloudtrail"]["lookup_attributes"]
     }
-    assert looked_up == {
+    assert found == {
         name for rule in ruleset["rules"] for name in re.findall(r'"(\w+CustomKeyStore)"', rule["condition"])
     }
     explained = set(re.findall(r"(?m)^#   (watch_\w+): ", RULEBOOK.read_text()))
@@ -136,7 +136,7 @@ def test_the_rule_of_the_guide_starts_a_job_template_with_the_same_variables() -
 
 @needs_rulebook
 @pytest.mark.long
-def test_changes_that_no_window_announced_are_told(place: Place) -> None:
+def test_changes_that_no_window_announced_are_reported(place: Place) -> None:
     kms, store_id = place.ansible.kms(), place.ids["payments"]
     with listening(place):
         kms.update_custom_key_store(CustomKeyStoreId=store_id, NewCustomKeyStoreName="renamed")

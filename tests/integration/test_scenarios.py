@@ -185,7 +185,7 @@ def test_a_dropped_connection_after_the_disconnect_was_applied(ansible: Ansible)
     assert result["operations"] == [DISCONNECT]
 
 
-def test_a_connect_that_fails_tells_cause_and_remedy(ansible: Ansible) -> None:
+def test_a_connect_that_fails_has_cause_and_remedy(ansible: Ansible) -> None:
     store_id = ansible.control.create_store()
     ansible.control.set_transitions(connect_seconds=1)
     ansible.control.set_connect_outcomes(store_id, ["INSUFFICIENT_CLOUDHSM_HSMS"])

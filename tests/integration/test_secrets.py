@@ -82,7 +82,7 @@ TASKS = [
         pytest.param("ansible.posix.json", marks=pytest.mark.long),
     ],
 )
-def test_no_secret_is_told(ansible: Ansible, callback: str) -> None:
+def test_no_secret_is_in_the_output(ansible: Ansible, callback: str) -> None:
     log = ansible.folder / "ansible.log"
     ansible.environment.update({"ANSIBLE_STDOUT_CALLBACK": callback, "ANSIBLE_LOG_PATH": str(log)})
     variables = {"password": PASSWORD, "long": LONG, "short": SHORT, "proxy_secret": PROXY_SECRET}

@@ -108,7 +108,7 @@ def test_a_store_on_its_way_to_connected(place: Place) -> None:
 
 
 @pytest.mark.long
-def test_who_has_disconnected_a_store_is_told(place: Place) -> None:
+def test_who_has_disconnected_a_store_is_reported(place: Place) -> None:
     place.store("ledger")
     disconnect(place)
     done = watch(place)
@@ -189,7 +189,7 @@ def test_a_store_that_was_deleted(place: Place, by: str) -> None:
 
 
 @pytest.mark.long
-def test_an_update_is_told_where_that_is_asked_for(place: Place) -> None:
+def test_an_update_is_reported_if_that_is_asked_for(place: Place) -> None:
     place.ansible.kms().update_custom_key_store(CustomKeyStoreId=place.ids["payments"], NewCustomKeyStoreName="renamed")
     assert watch(place).exit_code == 0
     done = watch(place, "-e", "updates_minutes=60")
@@ -220,7 +220,7 @@ def test_stores_that_are_not_asked_for_are_left_out(place: Place) -> None:
 
 
 @pytest.mark.long
-def test_each_region_is_looked_at_and_one_that_cannot_be_does_not_hide_the_others(place: Place) -> None:
+def test_each_region_is_checked_and_one_that_cannot_be_does_not_hide_the_others(place: Place) -> None:
     other = HttpControl(place.ansible.control.base_url, region_name="eu-central-1")
     other.reset()
     other.create_store(custom_key_store_name="ledger", connection_state="DISCONNECTED")
@@ -264,7 +264,7 @@ def test_a_store_in_a_window_is_left_to_it(place: Place, in_aws: bool) -> None:
 
 
 @pytest.mark.long
-def test_a_store_that_a_window_has_lost_is_told_and_left_to_reconnect(place: Place) -> None:
+def test_a_store_that_a_window_has_lost_is_reported_and_left_to_reconnect(place: Place) -> None:
     lose_host(place, window(place, [SLOW]))
     done = watch(place, *RECONNECT)
     assert done.exit_code == 2
@@ -279,7 +279,7 @@ def test_a_store_that_a_window_has_lost_is_told_and_left_to_reconnect(place: Pla
 
 
 @pytest.mark.long
-def test_a_window_that_ends_meanwhile_is_no_reason_to_tell_of_its_store(place: Place) -> None:
+def test_a_window_that_ends_meanwhile_is_no_reason_to_report_its_store(place: Place) -> None:
     disconnect(place)
     place.ansible.control.add_intruder(
         "ListSchedules",
@@ -292,7 +292,7 @@ def test_a_window_that_ends_meanwhile_is_no_reason_to_tell_of_its_store(place: P
 
 
 @pytest.mark.long
-def test_leases_that_cannot_be_looked_at(place: Place) -> None:
+def test_leases_that_cannot_be_listed(place: Place) -> None:
     disconnect(place)
     place.ansible.control.add_fault("ListSchedules", error="AccessDeniedException", times=None)
     done = watch(place, *RECONNECT)

@@ -380,7 +380,7 @@ def test_started_in_the_middle(place: Place, step: str) -> None:
 
 
 @pytest.mark.long
-def test_who_starts_in_the_middle_is_told_how_to_reconnect(place: Place) -> None:
+def test_a_play_that_starts_in_the_middle_shows_how_to_reconnect(place: Place) -> None:
     step = f"{ROLE} : Disconnect the key stores"
     done = run(place, "ansible-playbook", place.window([DONE]), "--start-at-task", step)
     assert "--tags reconnect" in done.reported
@@ -448,7 +448,7 @@ def test_ansible_console_with_the_role(place: Place) -> None:
         ("ssh", "disconnect"),
     ],
 )
-def test_who_presses_ctrl_c_is_told_what_brings_the_stores_back(place: Place, connection: str, at: str) -> None:
+def test_ctrl_c_shows_what_reconnects_the_stores(place: Place, connection: str, at: str) -> None:
     place.ansible.control.set_transitions(connect_seconds=1, disconnect_seconds=5 if at == "disconnect" else 1)
     with sshd(place) as server:
         arguments = inventory(place, "payments", **(server.variables() if connection == "ssh" else {}))

@@ -312,7 +312,7 @@ def test_nothing_is_disconnected_outside_of_the_window(window: Window, variable:
 
 
 @needs_last_usage
-def test_what_forbids_a_window_is_told_all_at_once(window: Window) -> None:
+def test_all_that_forbids_a_window_is_reported_at_once(window: Window) -> None:
     """A key in use, a cluster that could not connect the store again, and a file that is not there."""
     store_id = window.store("payments")
     window.control.start_usage_tracking()

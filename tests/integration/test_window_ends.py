@@ -356,7 +356,7 @@ def test_errors_are_ignored(place: Place) -> None:
 
 
 @pytest.mark.long
-def test_the_keeper_is_told_to_end(place: Place) -> None:
+def test_the_keeper_is_terminated(place: Place) -> None:
     """As when the host is shut down: a connect that KMS has accepted goes on without it."""
     with place.playing(place.window([SLOW])) as playing:
         until((place.ansible.folder / "working").exists)
@@ -491,7 +491,7 @@ def test_what_the_keeper_did_is_in_the_log_of_the_host(place: Place) -> None:
 
 
 @pytest.mark.long
-def test_who_presses_ctrl_c_is_told(place: Place) -> None:
+def test_ctrl_c_shows_what_happens_next(place: Place) -> None:
     path = place.window([SLOW])
     with in_a_terminal(place.ansible, path) as (playing, ours, theirs):
         shown = b""

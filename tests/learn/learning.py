@@ -44,15 +44,15 @@ def trials(machine: Machine, extra: int) -> Iterator[Word]:
     apart, unless the output does not show what the state behind it does.
     """
     shown = {state: machine.moves[state, DESCRIBE].output.shows for state in machine.states}
-    telling = {
+    distinguishing = {
         state: {
-            machine.telling_apart(state, other)
+            machine.distinguishing_word(state, other)
             for other in machine.states
             if other != state and shown[other] == shown[state]
         }
         for state in machine.states
     }
-    every = {(DESCRIBE,)}.union(*telling.values())
+    every = {(DESCRIBE,)}.union(*distinguishing.values())
     for length in range(extra + 1):
         for middle in itertools.product(machine.inputs, repeat=length):
             for word in machine.access().values():
@@ -60,7 +60,9 @@ def trials(machine: Machine, extra: int) -> Iterator[Word]:
                 for letter in machine.inputs:
                     path = (*word, letter, *middle)
                     outputs, state = machine.run(path)
-                    yield from (path + ending for ending in telling[state] | _seen(outputs[-1].shows == shown[state]))
+                    yield from (
+                        path + ending for ending in distinguishing[state] | _seen(outputs[-1].shows == shown[state])
+                    )
 
 
 def _seen(as_shown: bool) -> set[Word]:

@@ -65,7 +65,7 @@ class Machine:
             outputs.append(output)
         return outputs, state
 
-    def telling_apart(self, one: str, other: str) -> Word:
+    def distinguishing_word(self, one: str, other: str) -> Word:
         """A shortest word to which two states answer differently. Raises ValueError if there is none."""
         words: dict[tuple[str, str], Word] = {(one, other): ()}
         waiting = deque(words)

@@ -105,7 +105,7 @@ class Store(SUL):
         answer = published.OK if letter == published.DESCRIBE else self._inputs[letter]()
         if self._settled:
             self._let_time_pass()
-        refusal, self._shown = self._look()
+        refusal, self._shown = self._describe()
         return Output(refusal if letter == published.DESCRIBE else answer, self._shown)
 
     def _answer(self, operation: Callable[..., Any], **members: Any) -> str:
@@ -116,7 +116,7 @@ class Store(SUL):
             return str(error.response["Error"]["Code"])
         return published.OK
 
-    def _look(self) -> tuple[str, str]:
+    def _describe(self) -> tuple[str, str]:
         """What DescribeCustomKeyStores answers, and what it shows: the state, with an error code if there is one."""
         try:
             stores = self._kms.describe_custom_key_stores(CustomKeyStoreId=self._store_id)["CustomKeyStores"]
@@ -157,7 +157,7 @@ class Store(SUL):
         """Wait until nothing is under way, or patience ends."""
         until = time.monotonic() + self._patience
         pause = 0.01
-        while self._look()[1].startswith(UNDER_WAY) and time.monotonic() < until:
+        while self._describe()[1].startswith(UNDER_WAY) and time.monotonic() < until:
             time.sleep(pause)
             pause = min(1, 2 * pause)
         return published.OK

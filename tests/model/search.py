@@ -59,7 +59,7 @@ class Search:
         while level:
             level = [after for state in level for after in self._from(state, found)]
         found.states = len(self._came)
-        self._look_for_those_that_wait_for_ever(found)
+        self._find_those_that_wait_for_ever(found)
         return found
 
     def _from(self, state: State, found: Found) -> list[State]:
@@ -82,7 +82,7 @@ class Search:
                     found.violations[end.__name__] = self._steps_to(state)
         return new
 
-    def _look_for_those_that_wait_for_ever(self, found: Found) -> None:
+    def _find_those_that_wait_for_ever(self, found: Found) -> None:
         """From each state, one is reached in which nothing can happen any more."""
         ends, todo = set(found.at_rest), list(found.at_rest)
         while todo:

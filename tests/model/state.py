@@ -112,7 +112,7 @@ class Actor(NamedTuple):
         todo: how far the job is with each store.
         asked: has the play asked its job to connect?
         over: is the time of its leases over?
-        told: was its keeper told to end?
+        terminated: has its keeper got SIGTERM?
         failed: could it not disconnect all?
         mute: have its credentials expired?
     """
@@ -127,7 +127,7 @@ class Actor(NamedTuple):
     knows: frozenset[tuple[int, int]] = frozenset()
     asked: bool = False
     over: bool = False
-    told: bool = False
+    terminated: bool = False
     failed: bool = False
     mute: bool = False
 

@@ -95,7 +95,7 @@ MENDED = frozenset({NO_LOCK, ENDS_OTHERS, TAKES_BACK, TAKES_LEASE, CHECK_COUNTS,
 PLAYS = {
     BEFORE: "_checks",
     CHECKED: "_plans",
-    TAKING_OUT: "_is_told_of_disconnect",
+    TAKING_OUT: "_reads_result_of_disconnect",
     WORKING: "_works",
     RECONNECTING: "_reconnects",
     BRINGING: "_brings",
@@ -254,22 +254,22 @@ class Model:
             todo = tuple(PLANNED if each in keeps else "" for each in range(self.stores))
             job = OPENING if keeps else ENDED
             plan = actor.plan if CHECK_COUNTS in self.flaws else keeps
-            told = actor._replace(play=TAKING_OUT, job=job, plan=plan, begun=True, leased=leased, todo=todo)
-            yield Action(by, PLANS), state.with_actor(by, told)
+            planned = actor._replace(play=TAKING_OUT, job=job, plan=plan, begun=True, leased=leased, todo=todo)
+            yield Action(by, PLANS), state.with_actor(by, planned)
 
-    def _is_told_of_disconnect(self, state: State, by: int, actor: Actor) -> Steps:
+    def _reads_result_of_disconnect(self, state: State, by: int, actor: Actor) -> Steps:
         if actor.job in (OPENING, TAKING):
             return
         if (
             REFUSED in actor.todo or not actor.begun
         ):  # another window may have the stores: only those come back that were out before
-            action = Action(by, "is told that it was refused")
+            action = Action(by, "reads that it was refused")
             yield action, state.with_actor(by, actor._replace(play=RECONNECTING, begun=False))
             return
         if not actor.failed:
             yield Action(by, "begins its work"), state.with_actor(by, actor._replace(play=WORKING))
         if actor.failed or actor.job == KILLED:
-            action = Action(by, "is told that not all are disconnected")
+            action = Action(by, "reads that not all are disconnected")
             yield action, state.with_actor(by, actor._replace(play=RECONNECTING))
 
     def _works(self, state: State, by: int, actor: Actor) -> Steps:
@@ -368,8 +368,8 @@ class Model:
             # A store that an earlier window has left out of service keeps its lease, and so gets a keeper.
             held = HELD_BACK in actor.todo and self.runs[by].keeper
             todo = tuple(KEPT if how == HELD_BACK else "" for how in actor.todo) if held else actor.todo
-            told = actor._replace(job=KEEPING if held else ENDED, todo=todo, begun=False)
-            yield Action(by, "holds back"), state.with_actor(by, told)
+            held_back = actor._replace(job=KEEPING if held else ENDED, todo=todo, begun=False)
+            yield Action(by, "holds back"), state.with_actor(by, held_back)
 
     def _claimed(self, state: State, by: int, stores: frozenset[int]) -> State:
         for number in stores:
@@ -438,7 +438,7 @@ class Model:
     def must_act(self, state: State, by: int) -> bool:
         """Does its keeper check that the stores must come back?"""
         actor = state.actors[by]
-        return self.runs[by].keeper and (actor.asked or self.is_gone(state, by) or actor.told or actor.over)
+        return self.runs[by].keeper and (actor.asked or self.is_gone(state, by) or actor.terminated or actor.over)
 
     def _keeps(self, state: State, by: int, actor: Actor) -> Steps:
         kept = frozenset(number for number, how in enumerate(actor.todo) if how == KEPT)
@@ -546,9 +546,9 @@ class Model:
         if store.aws == NOBODY or not known:
             yield Action(by, "is done with it", number), done
             return
-        looks = actor.todo[number] == FOUND_AND_TIDIED
+        describes = actor.todo[number] == FOUND_AND_TIDIED
         is_another = ENDS_OTHERS not in self.flaws and store.aws != by and store.kms != UP
-        for used in self.aws_in_use(state, number, by) if looks else (False,):
+        for used in self.aws_in_use(state, number, by) if describes else (False,):
             if used or is_another:
                 yield Action(by, "leaves the lease in AWS to its window", number), done
             elif not (actor.mute or state.has_struck("scheduler")):
@@ -612,7 +612,7 @@ class Model:
         elif end in kills:
             struck = state.with_actor(by, _killed(actor, *kills[end]))
         elif end == "term":
-            struck = state.with_actor(by, actor._replace(told=True)) if self.runs[by].keeper else state
+            struck = state.with_actor(by, actor._replace(terminated=True)) if self.runs[by].keeper else state
         elif end == "scheduler":
             return None if state.has_struck(end) else state._replace(struck=state.struck | {(end, by)})
         else:

@@ -72,7 +72,7 @@ class Back:
 
     def _step(self) -> bool:
         """Do what is next, if it is time for it. Is all done?"""
-        entry = self.player.look()
+        entry = self.player.describe()
         state = entry["ConnectionState"]
         if state != self._said:
             self._said = state

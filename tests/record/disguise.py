@@ -145,10 +145,10 @@ class Disguise:
             for place, value in values
             if re.search(_pattern(original), _without_placeholders(value), re.IGNORECASE)
         ]
-        return found + looks_private(text)
+        return found + may_be_private(text)
 
 
-def looks_private(text: str) -> list[str]:
+def may_be_private(text: str) -> list[str]:
     """What in the JSON of a recording looks private, and is no placeholder."""
     return [
         f"{noun}, in {place}"

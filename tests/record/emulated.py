@@ -125,7 +125,7 @@ class Emulated:
             return self._player.wait(name, until, seconds=10 * TRANSITION_SECONDS)
         except StoppedError:
             # The emulator did not begin what AWS did.
-            entry = self._player.disguise.members(self._player.look())
+            entry = self._player.disguise.members(self._player.describe())
             return {"step": name, "until": until, "states": [entry["ConnectionState"]], "entry": entry}
 
     def _own(self, value: Any) -> Any:
@@ -149,10 +149,10 @@ class Emulated:
         if recorded.get("operation") == UPDATE and recorded["outcome"] == "ok":
             self._name = recorded["request"].get("NewCustomKeyStoreName", self._name)
         state, code = _end(recorded)
-        now = self._player.look()
+        now = self._player.describe()
         if state is not None and state != now["ConnectionState"]:
             self._control.set_connection_state(self._store_id, state, code)
-            now = self._player.look()
+            now = self._player.describe()
         if now["CustomKeyStoreName"] != self._name:
             self._rename(now)
 

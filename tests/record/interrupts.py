@@ -20,11 +20,11 @@ class Interrupts:
     """While it is entered, signals raise KeyboardInterrupt, once, and not while they are held.
 
     Attributes:
-        told: is called for a signal that is held.
+        on_held: is called for a signal that is held.
         held: what is under way must come to its end.
     """
 
-    told: Callable[[], None]
+    on_held: Callable[[], None]
     held: bool = False
     _before: dict[signal.Signals, Any] = field(default_factory=dict)
 
@@ -38,7 +38,7 @@ class Interrupts:
 
     def _came(self, _number: int, _frame: FrameType | None) -> None:
         if self.held:
-            self.told()
+            self.on_held()
             return
         # Before it is raised, so that no second one ends what the first one begins.
         self.held = True

@@ -43,7 +43,7 @@ OF_THE_CALLER = (
 OF_THE_MOMENT = (THROTTLED, "InternalFailure", "KMSInternalException", "ServiceUnavailable")
 """Error codes that tell of a bad moment, and nothing of the rules either."""
 
-TOLD_SECONDS = 60.0
+REPORT_SECONDS = 60.0
 NAME_SECONDS = 120.0
 """So long after a rename, KMS may show the name of before: it says seconds, and in rare cases minutes."""
 
@@ -93,7 +93,7 @@ class Player:
     def _name(self) -> str:
         return str(self.store["CustomKeyStoreName"])
 
-    def look(self) -> Members:
+    def describe(self) -> Members:
         """The key store as KMS describes it now."""
         (entry,) = self.reading.describe_custom_key_stores(CustomKeyStoreId=self.store_id)["CustomKeyStores"]
         if entry["ConnectionState"] != "CONNECTED":
@@ -101,7 +101,7 @@ class Player:
         return dict(entry)
 
     def state(self) -> str:
-        return str(self.look()["ConnectionState"])
+        return str(self.describe()["ConnectionState"])
 
     def ask(self, name: str, operation: str, **request: Any) -> Step:
         """Send a request, with a look before and after it where it may change something."""
@@ -145,9 +145,9 @@ class Player:
 
     def wait(self, name: str, until: Collection[str], *, seconds: float) -> Step:
         """Look until the key store is in one of these states. Raises StoppedError if that takes too long."""
-        began, states, told = self.clock(), list[str](), 0.0
+        began, states, reported = self.clock(), list[str](), 0.0
         while True:
-            entry = self.look()
+            entry = self.describe()
             state = entry["ConnectionState"]
             if states[-1:] != [state]:
                 states.append(state)
@@ -156,8 +156,8 @@ class Player:
                 break
             if took > seconds:
                 raise StoppedError(f"After {took:.0f} seconds, the key store is {state}, not {' or '.join(until)}.")
-            if took >= told + TOLD_SECONDS:
-                told = took
+            if took >= reported + REPORT_SECONDS:
+                reported = took
                 self.waiting(state, took)
             self.sleep(self.poll)
         members = self.disguise.members(entry)
@@ -179,7 +179,7 @@ class Player:
         """Look until the key store has a name, which KMS may show late."""
         began = self.clock()
         while True:
-            shown, took = self.look()["CustomKeyStoreName"], self.clock() - began
+            shown, took = self.describe()["CustomKeyStoreName"], self.clock() - began
             if shown == new or took > NAME_SECONDS:
                 break
             self.sleep(self.poll)

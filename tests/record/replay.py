@@ -233,12 +233,12 @@ def lines(comparison: Comparison) -> Iterator[str]:
         yield f"3.9({DISPUTES[rule]}) {rule}: some answers are those of true, some of false. The rule has two parts."
     if comparison.void:
         yield f"{CONTROL}: KMS takes values that are there already in any case, so 3.9(2) and 3.9(7) are not settled."
-    open_ones = [str(number) for rule, number in DISPUTES.items() if rule not in _told(comparison)]
+    open_ones = [str(number) for rule, number in DISPUTES.items() if rule not in _decided(comparison)]
     if open_ones:
         yield f"This recording says nothing of 3.9({', '.join(open_ones)})."
 
 
-def _told(comparison: Comparison) -> Collection[str]:
+def _decided(comparison: Comparison) -> Collection[str]:
     return {*comparison.settled, *comparison.contradictions}
 
 

@@ -100,7 +100,7 @@ def takes_each_fault_for_one_without_effect(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(service, "_maybe_applied", lambda error: False)
 
 
-def tells_a_secret(patch: pytest.MonkeyPatch) -> None:
+def shows_a_secret(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(result, "_how_far", lambda history: f" {SECRETS[0]}.")
 
 
@@ -124,7 +124,7 @@ BUGS: dict[Callable[[pytest.MonkeyPatch], None], tuple[Case, int, str]] = {
     is_not_put_back: (CHANGE, 1, "what_was_taken_out_of_service_is_back"),
     forgets_what_a_killed_run_left: (CHANGE, 1, "the_store_ends_where_it_would_have"),
     takes_each_fault_for_one_without_effect: (CONNECT, 1, "changed_is_true_if_and_only_if"),
-    tells_a_secret: (CONNECT, 1, "no_secret_is_told"),
+    shows_a_secret: (CONNECT, 1, "no_secret_is_shown"),
     goes_on_with_a_plan_for_a_store_that_was_moved: (CREATE, 1, "no_call_is_illegal"),
     crashes: (CHANGE, 1, "ZeroDivisionError"),
 }

@@ -30,7 +30,7 @@ from tests.record import recorder
 from tests.record.disguise import ACCOUNT
 from tests.record.disguise import STORE_ID
 from tests.record.disguise import Disguise
-from tests.record.disguise import looks_private
+from tests.record.disguise import may_be_private
 from tests.record.interrupts import Interrupts
 from tests.record.player import Step
 from tests.record.recorder import Time
@@ -282,7 +282,7 @@ def changed(recording: Recording, name: str, **members: Any) -> Step:
 
 
 @pytest.mark.long
-def test_what_no_switch_explains_is_told(aws: Aws, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_no_switch_explains_is_reported(aws: Aws, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     aws.create()
     recording = aws.recorded()
     changed(recording, "random-disconnected", outcome="KMSInvalidStateException")
@@ -306,7 +306,7 @@ def test_what_no_switch_explains_is_told(aws: Aws, tmp_path: Path, capsys: pytes
 
 
 @pytest.mark.long
-def test_answers_that_contradict_each_other_are_told(aws: Aws) -> None:
+def test_answers_that_contradict_each_other_are_reported(aws: Aws) -> None:
     aws.create()
     recording = aws.recorded()
     step = changed(recording, "connect-connected", outcome="ok", http_status=200, answer={})
@@ -340,7 +340,7 @@ def test_an_update_that_kms_should_have_refused_makes_the_others_no_proof(aws: A
         ('{"format": 1, "store_type": "AWS_CLOUDHSM", "steps": [{"step": "x"}]}', "does not say what key store"),
     ],
 )
-def test_what_is_no_recording_is_told(
+def test_what_is_no_recording_is_reported(
     aws: Aws, tmp_path: Path, capsys: pytest.CaptureFixture[str], content: str, said: str
 ) -> None:
     path = tmp_path / "no-recording.json"
@@ -396,12 +396,12 @@ def test_the_name_is_typed_twice(typed: tuple[str, str], *, expected: bool) -> N
     assert agreed(NAME, [], lambda _text: next(answers)) is expected
 
 
-def test_the_user_is_told_first(aws: Aws, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_user_is_warned_first(aws: Aws, capsys: pytest.CaptureFixture[str]) -> None:
     aws.create()
-    told = []
+    shown = []
 
     def ask(_text: str) -> str:
-        told.append(capsys.readouterr().out)
+        shown.append(capsys.readouterr().out)
         return "no"
 
     assert aws.record(ask=ask) == 2
@@ -414,7 +414,7 @@ def test_the_user_is_told_first(aws: Aws, capsys: pytest.CaptureFixture[str]) ->
         "a new password",
         f"--custom-key-store-id {aws.store_id}",
     ):
-        assert text in told[0]
+        assert text in shown[0]
 
 
 @pytest.mark.parametrize("state", ["CONNECTING", "DISCONNECTED", "DISCONNECTING", "FAILED"])
@@ -554,12 +554,12 @@ def test_ctrl_c_brings_the_key_store_back(
         assert "This program ends when that is done." in printed
 
 
-def test_a_held_signal_is_told() -> None:
-    told: list[str] = []
-    with Interrupts(lambda: told.append("held")) as interrupts:
+def test_a_held_signal_is_reported() -> None:
+    shown: list[str] = []
+    with Interrupts(lambda: shown.append("held")) as interrupts:
         interrupts.held = True
         os.kill(os.getpid(), signal.SIGINT)
-    assert told == ["held"]
+    assert shown == ["held"]
 
 
 FAULTS = [
@@ -600,7 +600,7 @@ def test_permissions_are_proved_before_the_disconnect(aws: Aws) -> None:
     assert aws.changes() == ["ConnectCustomKeyStore"]
 
 
-def test_a_key_store_that_cannot_be_brought_back_is_told(aws: Aws, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_key_store_that_cannot_be_brought_back_is_reported(aws: Aws, capsys: pytest.CaptureFixture[str]) -> None:
     aws.create()
     aws.control.add_fault("ConnectCustomKeyStore", error="ExpiredTokenException", skip=1, times=None)
     assert aws.record(NAME, NAME) == 3
@@ -632,7 +632,7 @@ def test_a_recording_has_nothing_private(aws: Aws, kind: str) -> None:
     recording["recorded"] = ""
     text = as_text(recording).replace("com.amazonaws.vpce.us-east-1.vpce-svc-00000000000000001", "")
     assert [value for value in values if value.lower() in text.lower()] == []
-    assert looks_private(text) == []
+    assert may_be_private(text) == []
     assert STORE_ID in text
 
 

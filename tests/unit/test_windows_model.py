@@ -184,7 +184,7 @@ def test_a_bug_is_found(bug: type[Model]) -> None:
     assert sound.violations == {}
 
 
-def test_the_shortest_way_is_told() -> None:
+def test_the_shortest_path_is_reported() -> None:
     way = searched(ForgetsLeases).violations["a_lease_comes_before_each_disconnect"]
     assert [line.split("  ")[0] for line in way] == [
         "run 0 checks",

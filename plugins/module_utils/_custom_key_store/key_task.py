@@ -229,7 +229,8 @@ class KeyTask:
             )
         except KmsError as error:
             error.message += (
-                " A new key takes over what the task does not give: give policy and tags, or allow it to look."
+                " A new key takes its policy and tags from the old one if the task does not give them. Give policy and tags,"
+                " or permit the task to read them."
             )
             raise
         if self._desired.description is not None:

@@ -143,7 +143,7 @@ class _Client:
                 content = json.load(file)
         except (OSError, ValueError) as error:
             reason = error.strerror if isinstance(error, OSError) else "it is not JSON"
-            return [], f"{path}, which tells to which cluster {PROGRAM} talks, could not be read ({reason})."
+            return [], f"{path}, which names the cluster that {PROGRAM} uses, could not be read ({reason})."
         clusters = content.get("clusters") if isinstance(content, dict) else None
         return [set(_servers(entry)) for entry in clusters] if isinstance(clusters, list) else [], ""
 

@@ -174,7 +174,7 @@ class Leases:
             return None if lease is None or self._has_expired(lease) else lease
         except (OSError, ValueError, TypeError) as error:
             raise CustomKeyStoreError(
-                f"The lease {path} cannot be read: {error}. It tells whether the store was in service before it was"
+                f"The lease {path} cannot be read: {error}. It records whether the store was in service before it was"
                 " disconnected. Make it readable; or remove it if the store is where it should be."
             ) from error
 

@@ -963,7 +963,9 @@ def _judge_service(
         return Check(VPC_SERVICE, Outcome.FAILED, text, SERVICE_INVALID)
     unknown = "whether it allows the KMS principal of the Region (cks.kms.REGION.amazonaws.com)"
     if len(zones) < 2:
-        unknown += ", and whether it is in two Availability Zones, as EC2 tells only those that this account uses, too"
+        unknown += (
+            ", and whether it is in two Availability Zones, as EC2 returns only those that this account also uses"
+        )
     text = f"The VPC endpoint service {name} is as KMS needs it, as far as EC2 shows. Not seen: {unknown}."
     return Check(VPC_SERVICE, Outcome.PASSED, text)
 

@@ -132,7 +132,9 @@ def test_r21_the_caller_needs_the_action(caller: Callable[..., Any], operation: 
         )
 
 
-def test_r21_a_cloudhsm_store_needs_a_look_at_the_clusters(control: Control, caller: Callable[..., Any]) -> None:
+def test_r21_a_cloudhsm_store_needs_permission_to_describe_clusters(
+    control: Control, caller: Callable[..., Any]
+) -> None:
     ours = ("kms:CreateCustomKeyStore", "kms:ConnectCustomKeyStore")
     request = cloudhsm("cluster-abcdefghijk")
     store_id = control.create_store()

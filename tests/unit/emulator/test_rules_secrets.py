@@ -21,7 +21,7 @@ from tests.unit.emulator.stores import external
 from tests.unit.emulator.stores import outcome
 
 
-def test_r11_a_told_password_changes_nothing_in_the_cluster(kms: Any, store: str, cycle: Cycle) -> None:
+def test_r11_a_new_password_in_kms_changes_nothing_in_the_cluster(kms: Any, store: str, cycle: Cycle) -> None:
     kms.update_custom_key_store(CustomKeyStoreId=store, KeyStorePassword=NEW_PASSWORD)
     assert cycle.connect(store) == "INVALID_CREDENTIALS"
     cycle.disconnect(store)

@@ -278,7 +278,7 @@ def test_what_is_behind_the_store_refuses_at_first(schedules: Schedules) -> None
     assert schedules.outcomes() == ["CloudHsmClusterNotActiveException", "ok"]
 
 
-def test_a_failure_of_the_emulator_spoils_no_request(
+def test_a_failure_of_the_emulator_breaks_no_request(
     schedules: Schedules, connection: Connection, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     def fail(*_: Any) -> None:
@@ -296,7 +296,7 @@ def test_a_failure_of_the_emulator_spoils_no_request(
 # With whose permissions
 
 
-def test_the_role_must_be_allowed_to_look_at_the_cluster(schedules: Schedules) -> None:
+def test_the_role_must_be_allowed_to_describe_the_cluster(schedules: Schedules) -> None:
     external = schedules.control.create_store(custom_key_store_type="EXTERNAL_KEY_STORE")
     schedules.control.create_schedule_role(actions=["kms:ConnectCustomKeyStore"])
     schedules.create("external", Target=target(external, schedules.role_arn))

@@ -479,7 +479,7 @@ def test_the_status_of_a_fault(schedules: Schedules, error: str, status: int) ->
 @pytest.mark.parametrize("drop", [False, True])
 @pytest.mark.parametrize("applied", [False, True])
 @pytest.mark.parametrize("operation", ["CreateSchedule", "UpdateSchedule", "DeleteSchedule"])
-def test_a_change_whose_answer_is_spoilt(schedules: Schedules, operation: str, applied: bool, drop: bool) -> None:
+def test_a_change_with_a_fault(schedules: Schedules, operation: str, applied: bool, drop: bool) -> None:
     changes: dict[str, Callable[[], Any]] = {
         "CreateSchedule": lambda: schedules.create("other"),
         "UpdateSchedule": lambda: schedules.update(Description="changed"),

@@ -45,7 +45,7 @@ def names(answer: dict[str, Any]) -> list[str]:
     return [event["EventName"] for event in answer["Events"]]
 
 
-def test_who_changed_a_store_is_told_the_newest_first(kms: Any, trail: Any, store: str, control: Control) -> None:
+def test_who_changed_a_store_is_listed_newest_first(kms: Any, trail: Any, store: str, control: Control) -> None:
     kms.update_custom_key_store(CustomKeyStoreId=store, KeyStorePassword=PASSWORD)
     control.advance(5)
     kms.delete_custom_key_store(CustomKeyStoreId=store)
@@ -80,7 +80,7 @@ def test_a_request_that_was_refused_has_its_error(kms: Any, trail: Any, store: s
     assert "additionalEventData" not in events[2]
 
 
-def test_what_only_looks_is_no_event(kms: Any, trail: Any, store: str) -> None:
+def test_what_only_reads_is_no_event(kms: Any, trail: Any, store: str) -> None:
     kms.describe_custom_key_stores()
     kms.list_keys()
     assert trail.lookup_events()["Events"] == []
@@ -105,7 +105,7 @@ def test_events_are_looked_up_by_one_attribute(
     assert len(trail.lookup_events(**by(key, value))["Events"]) == count
 
 
-def test_events_are_told_in_pages(kms: Any, trail: Any, store: str) -> None:
+def test_events_come_in_pages(kms: Any, trail: Any, store: str) -> None:
     for number in range(5):
         kms.update_custom_key_store(CustomKeyStoreId=store, NewCustomKeyStoreName=f"name-{number}")
     pages = list(trail.get_paginator("lookup_events").paginate(PaginationConfig={"PageSize": 2}))
@@ -164,7 +164,7 @@ def test_a_request_that_cannot_be_answered_is_refused(
     assert [request["outcome"] for request in control.requests()] == [code]
 
 
-def test_a_lookup_is_in_the_log_and_can_be_spoilt(control: Control, trail: Any) -> None:
+def test_a_lookup_is_in_the_log_and_can_have_a_fault(control: Control, trail: Any) -> None:
     control.add_fault("LookupEvents", error="ThrottlingException")
     with pytest.raises(ClientError, match="ThrottlingException"):
         trail.lookup_events()
@@ -185,7 +185,7 @@ def test_reset_forgets_the_events_and_the_delay(kms: Any, trail: Any, store: str
     assert names(trail.lookup_events()) == ["ConnectCustomKeyStore"]
 
 
-def test_what_a_schedule_did_is_told(schedules: Schedules, control: Control, trail: Any) -> None:
+def test_what_a_schedule_did_is_an_event(schedules: Schedules, control: Control, trail: Any) -> None:
     schedules.create()
     control.advance(3600)
     (event,) = (json.loads(each["CloudTrailEvent"]) for each in trail.lookup_events()["Events"])

@@ -347,7 +347,7 @@ def test_its_subnets(stubber: Stubber, found: list[dict[str, Any]], outcome: Out
     assert check.text == f"The subnet subnet-2 of the CloudHSM cluster {ID} in us-east-1b {words}"
 
 
-def test_each_subnet_is_told(stubber: Stubber) -> None:
+def test_each_subnet_is_reported(stubber: Stubber) -> None:
     answer(stubber, subnets(0), [{"GroupId": "sg-1", **RULES}])
     checks = check_cluster(GOOD, stubber.client, now=NOW)
     assert to_prediction(checks)["codes"] == ["INSUFFICIENT_FREE_ADDRESSES_IN_SUBNET", "SUBNET_NOT_FOUND"]
@@ -415,13 +415,13 @@ def test_rules_are_judged(stubber: Stubber, rules: list[dict[str, Any]], expecte
         )
 
 
-def test_both_directions_are_told(stubber: Stubber) -> None:
+def test_both_directions_are_reported(stubber: Stubber) -> None:
     answer(stubber, subnets(9, 9), [{"GroupId": "sg-1"}])
     assert " within itself (inbound and outbound), " in named(check_cluster(GOOD, stubber.client, now=NOW), GROUP).text
 
 
 @pytest.mark.parametrize("code", ["UnauthorizedOperation", "AccessDeniedException"])
-def test_what_may_not_be_looked_at(stubber: Stubber, code: str) -> None:
+def test_what_may_not_be_described(stubber: Stubber, code: str) -> None:
     for operation in ("describe_subnets", "describe_security_groups"):
         stubber.add_client_error(operation, code, "You are not authorized to perform this operation.")
     checks = check_cluster(GOOD, stubber.client, now=NOW)
@@ -440,7 +440,7 @@ def test_what_may_not_be_looked_at(stubber: Stubber, code: str) -> None:
     ]
 
 
-def test_rules_by_address_where_the_subnets_may_not_be_looked_at(stubber: Stubber) -> None:
+def test_rules_by_address_where_the_subnets_may_not_be_described(stubber: Stubber) -> None:
     stubber.add_client_error("describe_subnets", "UnauthorizedOperation")
     stubber.add_response(
         "describe_security_groups",
@@ -458,7 +458,7 @@ def test_an_ec2_that_is_not_reached() -> None:
     assert checks[2].text.endswith('(Could not connect to the endpoint URL: "https://ec2").')
 
 
-def test_a_cluster_whose_network_is_not_told() -> None:
+def test_a_cluster_whose_network_is_unknown() -> None:
     checks = check_cluster(cluster(subnets={}, security_group=None), mock.Mock(), now=NOW)
     assert [(check.outcome, check.text) for check in checks[2:]] == [
         (Outcome.UNKNOWN, f"AWS CloudHSM does not report the subnets of the CloudHSM cluster {ID}."),

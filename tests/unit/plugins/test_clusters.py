@@ -51,7 +51,7 @@ def described(entry: dict[str, Any]) -> Cluster:
     return describe_clusters(cloudhsm, [CLUSTER_ID])[CLUSTER_ID]
 
 
-def test_all_that_is_told() -> None:
+def test_all_that_is_reported() -> None:
     cluster = described(FULL)
     assert cluster.addresses == ("10.0.0.10", "2001:db8::a", "10.0.1.11")
     assert cluster.to_result() == {
@@ -69,7 +69,7 @@ def test_all_that_is_told() -> None:
     }
 
 
-def test_what_an_older_sdk_does_not_tell_is_left_out() -> None:
+def test_what_an_older_sdk_does_not_return_is_left_out() -> None:
     cluster = described(BRIEF)
     assert cluster.addresses == ()
     assert cluster.to_result() == {

@@ -296,7 +296,7 @@ def test_keys_that_hold_a_store_out_of_service_are_named(run: ModuleRunner) -> N
     assert message.endswith(f" It holds {key_id} (Unavailable).")
 
 
-def test_another_refusal_of_a_deletion_looks_for_no_keys(run: ModuleRunner) -> None:
+def test_another_refusal_of_a_deletion_lists_no_keys(run: ModuleRunner) -> None:
     store_id = store_in(run, "DISCONNECTED")
     run.control.add_fault(DELETE, error="AccessDeniedException")
     result = run(id=store_id, state="absent")
@@ -590,7 +590,7 @@ def test_a_change_that_is_not_shown(run: ModuleRunner, wait_timeout: int, waited
     ],
 )
 @pytest.mark.parametrize(("descriptions", "end"), [(STALE_POLLS, End.REACHED), (STALE_POLLS + 1, End.MOVED)])
-def test_so_many_looks_at_the_state_before_are_out_of_date(
+def test_so_many_descriptions_are_out_of_date(
     target: ConnectionState, way: str, before: str, descriptions: int, end: End
 ) -> None:
     """Each time that the store was seen on its way."""
@@ -610,7 +610,7 @@ MOVES = [(DISCONNECT, "CONNECTED", "disconnected"), (CONNECT, "DISCONNECTED", "c
 
 @pytest.mark.parametrize(("operation", "found", "state"), MOVES)
 @pytest.mark.parametrize("applied", [True, False])
-def test_a_move_without_an_answer_is_looked_for(
+def test_a_move_without_a_response_is_checked(
     run: ModuleRunner, operation: str, found: str, state: str, applied: bool
 ) -> None:
     """For a minute and a half, as KMS may show the state from before for so long."""
@@ -629,7 +629,7 @@ def test_a_move_without_an_answer_is_looked_for(
 
 
 @pytest.mark.parametrize(("operation", "found", "state"), MOVES)
-def test_what_cannot_be_looked_for_counts_as_done(run: ModuleRunner, operation: str, found: str, state: str) -> None:
+def test_what_cannot_be_checked_counts_as_done(run: ModuleRunner, operation: str, found: str, state: str) -> None:
     store_id = store_in(run, found)
     run.control.add_fault(operation, drop=True, times=1000)
     run.control.add_fault(DESCRIBE, error="AccessDeniedException", skip=1, times=1000)
@@ -639,7 +639,7 @@ def test_what_cannot_be_looked_for_counts_as_done(run: ModuleRunner, operation: 
     assert f" {UNKNOWN.format(operation)} Before it failed, this task made {operation}: " in result["msg"]
 
 
-def test_a_password_without_an_answer_is_not_looked_for(run: ModuleRunner) -> None:
+def test_a_password_without_a_response_is_not_checked(run: ModuleRunner) -> None:
     store_id = store_in(run, "DISCONNECTED")
     run.control.add_fault(UPDATE, drop=True, times=1000)
     begin = run.time.now
@@ -651,7 +651,7 @@ def test_a_password_without_an_answer_is_not_looked_for(run: ModuleRunner) -> No
 
 @pytest.mark.parametrize("change", [{"name": "renamed"}, {"state": "absent"}])
 @pytest.mark.parametrize("applied", [True, False])
-def test_a_change_without_an_answer_is_looked_for(run: ModuleRunner, change: dict[str, Any], applied: bool) -> None:
+def test_a_change_without_a_response_is_checked(run: ModuleRunner, change: dict[str, Any], applied: bool) -> None:
     store_id = store_in(run, "DISCONNECTED")
     operation = DELETE if "state" in change else UPDATE
     run.control.set_visibility_delay(80)
@@ -710,7 +710,7 @@ def test_somebody_else_deletes_it_while_it_is_to_be_deleted(run: ModuleRunner, s
 
 
 @pytest.mark.parametrize("applied", [True, False])
-def test_a_creation_without_an_answer_is_looked_for(run: ModuleRunner, applied: bool) -> None:
+def test_a_creation_without_a_response_is_checked(run: ModuleRunner, applied: bool) -> None:
     run.control.set_visibility_delay(80)
     run.control.add_fault(CREATE, error="KMSInternalException", applied=applied, times=1000)
     result = run(**PUBLIC, wait_timeout=60)
@@ -750,10 +750,10 @@ def test_the_old_state_is_waited_out_for_a_minute_and_a_half(begin: float) -> No
 
 
 @pytest.mark.parametrize("begin", [0.0, BEGIN])
-def test_a_store_is_looked_at_often_at_first(begin: float) -> None:
+def test_a_store_is_described_often_at_first(begin: float) -> None:
     scene = Scene(lambda now: "CONNECTING" if now < begin + 60 else "CONNECTED", jitter=0.0, now=begin)
     assert scene.wait(ConnectionState.CONNECTED) is End.REACHED
-    assert [round(look - begin, 2) for look in scene.descriptions[:13]] == [*range(12), 12.1]
+    assert [round(time - begin, 2) for time in scene.descriptions[:13]] == [*range(12), 12.1]
 
 
 # ---- decisions that are made again
@@ -884,15 +884,15 @@ def test_connected_after_connecting_is_not_from_before() -> None:
 
 @pytest.mark.parametrize("state", ["FAILED", "DISCONNECTED", "DISCONNECTING"])
 @pytest.mark.parametrize("change", [{}, {"cloud_hsm_cluster_id": OTHER_CLUSTER}])
-def test_the_cluster_of_a_store_out_of_service_is_not_looked_at(
+def test_the_cluster_of_a_store_out_of_service_is_not_described(
     run: ModuleRunner, state: str, change: dict[str, Any]
 ) -> None:
     store_id = store_in(run, state)
-    look = mock.Mock()
-    with mock.patch.object(harness, "known_clusters", look):
+    describe = mock.Mock()
+    with mock.patch.object(harness, "known_clusters", describe):
         result = run(id=store_id, state="connected", **change)
     assert result["custom_key_store"]["connection_state"] == "CONNECTED"
-    look.assert_not_called()
+    describe.assert_not_called()
 
 
 @pytest.mark.parametrize("state", ["FAILED", "DISCONNECTED", "DISCONNECTING"])

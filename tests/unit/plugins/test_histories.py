@@ -100,7 +100,7 @@ def a_key_is_left_behind(task: KeyTaskRun) -> None:
         step.after["left"] = KeyState(task.store_id, frozenset(), False, None, 0.0)
 
 
-def no_name_is_told(task: KeyTaskRun) -> None:
+def no_name_is_shown(task: KeyTaskRun) -> None:
     for name in (task.alias, task.store_id, str(task.options.get("custom_key_store_name"))):
         task.done.result["msg"] = task.done.message.replace(name, "it")
 
@@ -141,7 +141,7 @@ KEY_LIES: dict[str, tuple[Callable[[KeyTaskRun], None], str]] = {
         "will_be_deleted_gets_the_alias",
     ),
     "no full stop": (lambda task: task.done.result.update(msg=task.done.message[:-1]), "in_one_line"),
-    "no name": (no_name_is_told, "names_what_it_is_about"),
+    "no name": (no_name_is_shown, "names_what_it_is_about"),
     "another key": (lambda task: task.done.result.update(key={"key_id": "other"}), "success_means"),
 }
 
@@ -173,7 +173,7 @@ WINDOW_LIES: dict[str, tuple[Callable[[WindowWorld], None], str]] = {
     "a refusal": (it_was_refused, "a_refused_window_disconnects_nothing"),
     "a second disconnect": (it_disconnected_twice, "a_window_disconnects_once"),
     "a process that stays": (lambda world: world.violations.append("a lie"), "all_came_to_an_end"),
-    "a secret": (lambda world: world.logs.append((0.0, CANARY)), "results_can_be_told"),
+    "a secret": (lambda world: world.logs.append((0.0, CANARY)), "results_can_be_shown"),
 }
 
 

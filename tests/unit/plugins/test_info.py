@@ -282,7 +282,7 @@ def test_aliases_that_may_not_be_listed(
     assert "Allow kms:ListAliases in an IAM policy of the caller" in warning
 
 
-def test_a_key_that_may_not_be_described_is_told(
+def test_a_key_that_may_not_be_described_is_reported(
     run_info: ModuleRunner, control: Control, used_key: str, warnings: list[str]
 ) -> None:
     control.add_fault("DescribeKey", error=DENIED, times=1)
@@ -355,7 +355,7 @@ def test_the_cluster_behind_a_store(run_info: ModuleRunner, control: Control) ->
     assert "cloud_hsm_cluster" not in external
 
 
-def test_a_cluster_that_is_gone_is_told(run_info: ModuleRunner, control: Control) -> None:
+def test_a_cluster_that_is_gone_is_reported(run_info: ModuleRunner, control: Control) -> None:
     control.create_store(parameters={"CloudHsmClusterId": "cluster-2345abcdefg"})
     cluster = only_store(run_info(include_cloud_hsm_cluster=True))["cloud_hsm_cluster"]
     assert cluster["state"] is None
@@ -363,7 +363,7 @@ def test_a_cluster_that_is_gone_is_told(run_info: ModuleRunner, control: Control
     assert cluster["problem"].startswith("There is no CloudHSM cluster cluster-2345abcdefg in this account and Region.")
 
 
-def test_a_cluster_that_may_not_be_seen_is_told() -> None:
+def test_a_cluster_that_may_not_be_described_is_reported() -> None:
     cloudhsm = client("cloudhsmv2")
     with Stubber(cloudhsm) as stubber:
         stubber.add_client_error("describe_clusters", "CloudHsmAccessDeniedException", "not for you")
@@ -377,7 +377,7 @@ def test_a_cluster_that_may_not_be_seen_is_told() -> None:
     )
 
 
-def test_a_cloudhsm_that_is_not_reached_is_told() -> None:
+def test_a_cloudhsm_that_is_not_reached_is_reported() -> None:
     cloudhsm = mock.Mock()
     cloudhsm.get_paginator.return_value.paginate.side_effect = EndpointConnectionError(endpoint_url="https://cloudhsm")
     cluster = describe_clusters(cloudhsm, ["cluster-2345abcdefg"])["cluster-2345abcdefg"]
@@ -469,7 +469,7 @@ def test_what_was_refused_is_no_event(run_info: ModuleRunner, control: Control) 
         ("ThrottlingException", "LookupEvents failed with ThrottlingException."),
     ],
 )
-def test_a_cloudtrail_that_does_not_tell(run_info: ModuleRunner, control: Control, error: str, text: str) -> None:
+def test_a_cloudtrail_that_cannot_be_read(run_info: ModuleRunner, control: Control, error: str, text: str) -> None:
     control.create_store()
     control.add_fault("LookupEvents", error=error, times=None)
     result = run_info(include_events=True)

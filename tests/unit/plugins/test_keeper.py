@@ -139,7 +139,7 @@ def test_a_lease_of_an_older_and_of_a_newer_version_is_read(tmp_path: Path) -> N
     assert Leases(str(tmp_path)).of("cks-1") == Lease("cks-1", "a", "CONNECTED", BEGIN.isoformat())
 
 
-def test_a_lease_that_cannot_be_kept_is_told(tmp_path: Path) -> None:
+def test_a_lease_that_cannot_be_kept_is_reported(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(CustomKeyStoreError) as caught:
         Leases(str(tmp_path / "file")).open(LEASE)
@@ -149,7 +149,7 @@ def test_a_lease_that_cannot_be_kept_is_told(tmp_path: Path) -> None:
     )
 
 
-def test_a_report_is_kept_until_it_is_told(tmp_path: Path) -> None:
+def test_a_report_is_kept_until_it_is_shown(tmp_path: Path) -> None:
     leases = Leases(str(tmp_path / "leases"))
     assert leases.report("cks-1") is None
     report = Report("cks-1", "12:00", "11:00", "gone", "CONNECTED")

@@ -183,7 +183,7 @@ def test_keys_that_may_not_be_listed_are_never_no_keys(run: ModuleRunner, run_in
 
 
 @pytest.mark.parametrize("error", ["KMSInternalException", "DependencyTimeoutException"])
-def test_a_store_that_does_not_work_is_told_within_about_a_minute(run: ModuleRunner, error: str) -> None:
+def test_a_store_that_does_not_work_is_reported_within_about_a_minute(run: ModuleRunner, error: str) -> None:
     run.module = kms_custom_key_stores
     run.control.create_store(custom_key_store_name="payments", connection_state="CONNECTED")
     run.control.add_fault("GenerateRandom", error=error, times=None)
@@ -270,7 +270,7 @@ def test_a_store_that_its_cluster_could_not_connect_again_stays_in_service(
         (None, "does not exist. There is no CloudHSM cluster"),
     ],
 )
-def test_a_new_cluster_is_looked_at_before_the_disconnect(
+def test_a_new_cluster_is_checked_before_the_disconnect(
     run: ModuleRunner, desired: str, cluster: dict[str, Any] | None, words: str
 ) -> None:
     present = with_cluster(run)
@@ -314,7 +314,7 @@ def test_a_disconnect_alone_is_never_kept_from_anybody(run: ModuleRunner) -> Non
 
 @needs_hsm_type_changes
 @pytest.mark.parametrize("options", [{}, {"allow_disconnect": True}, {"state": "connected", "allow_disconnect": True}])
-def test_a_task_that_changes_nothing_looks_at_no_cluster(run: ModuleRunner, options: dict[str, Any]) -> None:
+def test_a_task_that_changes_nothing_describes_no_cluster(run: ModuleRunner, options: dict[str, Any]) -> None:
     cluster_id = with_cluster(run, state="MODIFY_IN_PROGRESS")
     with mock.patch.object(kms_custom_key_store, "describe_clusters") as describe:
         assert run(name="payments", cloud_hsm_cluster_id=cluster_id, **options)["changed"] is False
@@ -322,7 +322,7 @@ def test_a_task_that_changes_nothing_looks_at_no_cluster(run: ModuleRunner, opti
     assert run.calls == [DESCRIBE]
 
 
-def test_a_cluster_that_may_not_be_looked_at_is_warned_of(run: ModuleRunner, warnings: list[str]) -> None:
+def test_a_cluster_that_may_not_be_described_gives_a_warning(run: ModuleRunner, warnings: list[str]) -> None:
     new = run.control.create_cluster(source_cluster_id=with_cluster(run))
     unknown = mock.Mock(
         side_effect=lambda _client, ids: {each: Cluster(each, problem="Not permitted.") for each in ids}
@@ -374,7 +374,7 @@ def test_a_connect_of_more_than_half_an_hour(run: ModuleRunner, module: ModuleTy
 
 
 @needs_last_usage
-def test_the_event_of_the_last_use_is_told(run_info: ModuleRunner, control: Control) -> None:
+def test_the_event_of_the_last_use_is_reported(run_info: ModuleRunner, control: Control) -> None:
     control.freeze_clock()
     (key_id,) = control.create_keys(1, custom_key_store_id=control.create_store(connection_state="CONNECTED"))
     kms().encrypt(KeyId=key_id, Plaintext=b"4111")
@@ -388,7 +388,7 @@ def test_the_event_of_the_last_use_is_told(run_info: ModuleRunner, control: Cont
     }
 
 
-def test_the_id_of_the_external_key_is_told(run_info: ModuleRunner, control: Control) -> None:
+def test_the_id_of_the_external_key_is_reported(run_info: ModuleRunner, control: Control) -> None:
     store_id = control.create_store(custom_key_store_type="EXTERNAL_KEY_STORE", connection_state="CONNECTED")
     kms().create_key(Origin="EXTERNAL_KEY_STORE", CustomKeyStoreId=store_id, XksKeyId="cards-2026")
     (key,) = run_info(include_keys=True)["custom_key_stores"][0]["keys"]

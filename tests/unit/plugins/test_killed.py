@@ -118,7 +118,7 @@ def test_killed_at_each_request_and_run_again(
     assert 4 <= tried < MOST_REQUESTS
 
 
-def test_a_note_is_told_of_and_predicted_and_does_not_last(run: ModuleRunner, home: Path) -> None:
+def test_a_note_is_reported_and_predicted_and_does_not_last(run: ModuleRunner, home: Path) -> None:
     begin(run, "change")
     task = {"name": "payments", **SEQUENCES["change"][2]}
     assert was_killed(run, 3, applied=True, task=task)

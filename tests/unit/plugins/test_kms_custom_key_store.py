@@ -364,7 +364,7 @@ def test_somebody_else_connects_a_store_that_was_just_created(
     assert run.calls_and_polls == expected
 
 
-def test_putting_back_does_not_rely_on_another_look(run: ModuleRunner, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_bringing_back_does_not_rely_on_another_description(run: ModuleRunner, monkeypatch: pytest.MonkeyPatch) -> None:
     """One that shows the store as it was before the disconnect would have it taken for put back."""
     make_store(run, "CONNECTED")
     describe = kms_stores.Kms.describe
@@ -467,7 +467,7 @@ def test_a_lost_answer_that_is_never_made_up_for(run: ModuleRunner) -> None:
     assert "DisconnectCustomKeyStore got no answer from KMS" in result["msg"]
 
 
-def test_no_answer_and_no_look(run: ModuleRunner) -> None:
+def test_no_response_and_no_description(run: ModuleRunner) -> None:
     store_id = make_store(run, "CONNECTED")
     run.control.add_fault(DISCONNECT, drop=True, times=1000)
     run.control.add_fault(DESCRIBE, drop=True, skip=1, times=1000)

@@ -198,7 +198,7 @@ def test_a_policy_that_cannot_be_taken_over_is_not_lost(run_key: ModuleRunner, h
     run_key.control.add_fault("GetKeyPolicy", error="AccessDeniedException", times=None)
     message = refused(run_key, **rotation)
     assert "Allow kms:GetKeyPolicy in the key policy" in message
-    assert "give policy and tags, or allow it to look." in message
+    assert "Give policy and tags, or permit the task to read them." in message
     assert run_key(**rotation, policy=POLICY)["operations"] == ["CreateKey", "UpdateAlias"]
 
 
@@ -799,7 +799,7 @@ def test_a_failure_names_the_alias_or_the_store(
 
 
 @pytest.mark.parametrize("fault", [{"drop": True}, {"error": "KMSInternalException"}])
-def test_a_new_key_of_which_kms_does_not_tell(run_key: ModuleRunner, kms: Any, hsm: str, fault: dict[str, Any]) -> None:
+def test_a_new_key_that_kms_does_not_show_yet(run_key: ModuleRunner, kms: Any, hsm: str, fault: dict[str, Any]) -> None:
     run_key.control.set_visibility_delay(60)
     run_key.control.add_fault("CreateKey", times=None, applied=True, **fault)
     result = run_key(**OPTIONS[HSM], wait_timeout=30)
@@ -807,7 +807,7 @@ def test_a_new_key_of_which_kms_does_not_tell(run_key: ModuleRunner, kms: Any, h
     assert (result["changed"], result["operations"][:1]) == (True, ["CreateKey"])
 
 
-def test_a_deletion_of_which_kms_does_not_tell(run_key: ModuleRunner, kms: Any, hsm: str) -> None:
+def test_a_deletion_that_kms_does_not_show_yet(run_key: ModuleRunner, kms: Any, hsm: str) -> None:
     run_key(**OPTIONS[HSM])
     run_key.control.add_fault("ScheduleKeyDeletion", times=None, applied=True, error="KMSInternalException")
     result = run_key(**OPTIONS[HSM], state="absent", wait_timeout=30)
@@ -816,7 +816,7 @@ def test_a_deletion_of_which_kms_does_not_tell(run_key: ModuleRunner, kms: Any, 
 
 
 @pytest.mark.parametrize("store_type", ["hsm", "external"])
-def test_an_alias_of_which_kms_does_not_tell(
+def test_an_alias_that_kms_does_not_show_yet(
     run_key: ModuleRunner, kms: Any, hsm: str, external: str, store_type: str
 ) -> None:
     options = OPTIONS[HSM if store_type == "hsm" else EXTERNAL]

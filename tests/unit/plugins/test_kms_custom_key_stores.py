@@ -94,7 +94,7 @@ def test_an_error_that_nobody_expects_does_not_keep_the_others_out(
     )
 
 
-def test_a_connect_that_fails_tells_cause_and_remedy(run_stores: ModuleRunner, control: Control) -> None:
+def test_a_connect_that_fails_has_cause_and_remedy(run_stores: ModuleRunner, control: Control) -> None:
     control.create_store(custom_key_store_name="payments")
     broken = control.create_store(custom_key_store_name="ledger")
     control.set_connect_outcomes(broken, ["NETWORK_ERRORS"])
@@ -155,7 +155,7 @@ def test_without_a_note_nothing_is_disconnected(run_stores: ModuleRunner, contro
     assert changes(run_stores) == []
 
 
-def test_a_note_that_cannot_be_read_is_told(run_stores: ModuleRunner, control: Control, tmp_path: Path) -> None:
+def test_a_note_that_cannot_be_read_is_reported(run_stores: ModuleRunner, control: Control, tmp_path: Path) -> None:
     store_id = control.create_store(custom_key_store_name="payments", connection_state="CONNECTED")
     (tmp_path / f"{store_id}.json").write_text("{")
     result = run_stores(state="disconnected", stores=[{"name": "payments"}], memory=str(tmp_path))

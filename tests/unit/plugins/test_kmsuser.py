@@ -203,7 +203,7 @@ def test_each_fault(cli: Cli, entries: list[Any], code: str, words: str) -> None
     assert check.text == words
 
 
-def test_all_faults_are_told(cli: Cli) -> None:
+def test_all_faults_are_reported(cli: Cli) -> None:
     cli.users = [{**KMSUSER, "locked": "true", "mfa": ["any"], "cluster-coverage": "inconsistent"}]
     assert [check.code for check in cli.check()] == ["USER_NOT_FOUND", "USER_LOCKED_OUT", "INVALID_CREDENTIALS"]
 
@@ -354,7 +354,7 @@ def test_another_cluster_or_none_that_is_known(cli: Cli, content: Any, text: str
         assert check.text == text
     else:
         assert check.text == (
-            f"{UNKNOWN}{cli.folder}/etc/cloudhsm-cli.cfg, which tells to which cluster cloudhsm-cli talks, could not be read"
+            f"{UNKNOWN}{cli.folder}/etc/cloudhsm-cli.cfg, which names the cluster that cloudhsm-cli uses, could not be read"
             f" ({text})."
         )
     # Users of another cluster are none of our business.

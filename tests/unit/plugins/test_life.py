@@ -450,7 +450,7 @@ def test_s12_an_update_that_kms_refuses_leaves_the_store_connected(run: ModuleRu
     assert result["custom_key_store"]["cloud_hsm_cluster_id"] == CLUSTER
 
 
-def test_a_store_that_cannot_be_put_back_is_told_loudly(run: ModuleRunner) -> None:
+def test_a_store_that_cannot_be_brought_back_is_reported_clearly(run: ModuleRunner) -> None:
     store_id = created(run, "cloudhsm", "CONNECTED")
     run.control.add_fault(UPDATE, error="CloudHsmClusterNotRelatedException")
     run.control.set_connect_outcomes(store_id, ["CLUSTER_NOT_FOUND"])
@@ -550,9 +550,7 @@ def test_putting_back_waits_for_a_stale_reading_to_end(run: ModuleRunner) -> Non
 
 @pytest.mark.parametrize("operation", [UPDATE, DELETE])
 @pytest.mark.parametrize("applied", [False, True])
-def test_what_became_of_a_request_without_an_answer_is_looked_up(
-    run: ModuleRunner, operation: str, applied: bool
-) -> None:
+def test_what_became_of_a_request_without_a_response_is_found(run: ModuleRunner, operation: str, applied: bool) -> None:
     store_id = created(run, "cloudhsm", "DISCONNECTED")
     run.control.set_visibility_delay(60)
     run.control.add_fault(operation, drop=True, applied=applied, times=1000)
@@ -602,7 +600,7 @@ def test_what_became_of_a_password_without_an_answer_is_not_known(run: ModuleRun
 
 
 @pytest.mark.parametrize("applied", [False, True])
-def test_what_became_of_a_creation_without_an_answer_is_looked_up(run: ModuleRunner, applied: bool) -> None:
+def test_what_became_of_a_creation_without_a_response_is_found(run: ModuleRunner, applied: bool) -> None:
     run.control.add_fault(CREATE, error="KMSInternalException", applied=applied, times=1000)
     result = run(**PUBLIC, wait_timeout=60)
     assert result["changed"] is applied

@@ -106,7 +106,7 @@ def test_a_store_that_failed_is_reported_with_the_cause(remembered: dict[str, st
     ]
 
 
-def test_a_store_that_could_not_be_looked_at_is_refused_and_not_planned() -> None:
+def test_a_store_that_could_not_be_described_is_refused_and_not_planned() -> None:
     stores, refusals = plan(
         describe(), describe(custom_key_store_id=None, name="ledger", failed=True, msg="There is none.")
     )
@@ -217,7 +217,7 @@ def test_a_key_in_use(used: dict[str, Any], refusal: str | None) -> None:
     assert plan(describe("CONNECTED", keys=[used]), max_recent_use_minutes=0)[1] == []
 
 
-def test_keys_that_could_not_be_described_are_told_once() -> None:
+def test_keys_that_could_not_be_described_are_reported_once() -> None:
     half: dict[str, Any] = {"keys": [], "keys_not_described": [{"key_id": "9", "reason": "Not permitted."}]}
     both = (describe(**half), describe(custom_key_store_id="cks-2", **half))
     assert plan(*both, max_recent_use_minutes=5)[1] == [
@@ -285,7 +285,7 @@ def test_options_have_their_types_whatever_a_template_makes_of_them() -> None:
         ("keeper", "perhaps", 'key_store_maintenance_keeper is "perhaps", but must be true or false.'),
     ],
 )
-def test_a_wrong_type_is_told(option: str, value: str, text: str) -> None:
+def test_a_wrong_type_is_reported(option: str, value: str, text: str) -> None:
     with pytest.raises(maintenance.InputError) as caught:
         maintenance.Options.of({"step": "check", option: value})
     assert str(caught.value) == text
@@ -320,7 +320,7 @@ def test_the_play_says_who_brings_the_stores_back(options: dict[str, Any], sees_
     assert " ".join(given.lease_text(sees_play=sees_play, now=NOW)) == text
 
 
-def test_another_host_is_told_where_nothing_has_failed_on_this_one() -> None:
+def test_another_host_is_reported_where_nothing_has_failed_on_this_one() -> None:
     text = "The maintenance tasks were ended because of a failure on another host (any_errors_fatal)."
     assert maintenance.failure_of(None, None) == text
 
@@ -333,7 +333,7 @@ def test_another_host_is_told_where_nothing_has_failed_on_this_one() -> None:
         ("hostile", ["hostile"], "A task: no message"),
     ],
 )
-def test_what_failed_is_told(task: Any, result: Any, text: str) -> None:
+def test_what_failed_is_reported(task: Any, result: Any, text: str) -> None:
     assert maintenance.failure_of(task, result) == text
 
 
@@ -362,7 +362,7 @@ def summarise(
     return row
 
 
-def test_the_summary_tells_from_when_to_when_a_store_was_out_of_service() -> None:
+def test_the_summary_has_the_time_for_which_a_store_was_out_of_service() -> None:
     row = summarise(plan(describe())[0], [DISCONNECT], [CONNECT])
     assert row == {
         "custom_key_store_id": "cks-1",
@@ -512,7 +512,7 @@ def test_a_window_that_could_not_connect_a_store_again_is_refused() -> None:
     ]
 
 
-def test_what_is_known_of_the_cluster_is_not_told_twice() -> None:
+def test_what_is_known_of_the_cluster_is_not_reported_twice() -> None:
     cluster = {"cluster_id": "cluster-1", "state": "ACTIVE", "active_hsms": 0}
     failed = check("failed", "It has no active HSM.", "INSUFFICIENT_CLOUDHSM_HSMS")
     found = predicted(failed, cloud_hsm_cluster=cluster, custom_key_store={"custom_key_store_type": "AWS_CLOUDHSM"})

@@ -66,7 +66,7 @@ def test_where_nothing_can_be_written_the_work_goes_on(tmp_path: Path) -> None:
     progress.close()
 
 
-def test_the_first_wait_is_told_once(tmp_path: Path) -> None:
+def test_the_first_wait_is_reported_once(tmp_path: Path) -> None:
     reported = []
     progress = Progress(str(tmp_path / "progress"), begins=lambda: reported.append((tmp_path / "progress").exists()))
     payments = DesiredStore(state="connected", name="payments")
@@ -101,14 +101,14 @@ def test_a_job_that_has_ended_is_not_waited_for(job: Job, tmp_path: Path) -> Non
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_job_that_runs_tells_how_far_it_is(job: Job) -> None:
+def test_a_job_that_runs_reports_its_progress(job: Job) -> None:
     status, now, reported = wait(job, 0.1, quick=True).stdout.split("\n")
     assert status == "keyops-aws:running"
     assert abs(int(now) - time.time()) < 30
     assert reported == '{"written": 1}'
 
 
-def test_a_job_that_has_told_nothing_for_long(job: Job) -> None:
+def test_a_job_without_a_report_for_long(job: Job) -> None:
     long_ago = time.time() - 60 * (waiting.SILENT_MINUTES + 1)
     os.utime(job.progress, (long_ago, long_ago))
     assert wait(job, 0.1, quick=True).stdout == "keyops-aws:silent\n"
@@ -130,7 +130,7 @@ def test_a_job_whose_process_is_gone_without_a_result(tmp_path: Path) -> None:
     assert wait(job, 3600, quick=False).stdout == "keyops-aws:gone\n"
 
 
-def test_a_job_that_nobody_buries_has_ended(tmp_path: Path) -> None:
+def test_a_job_that_is_a_zombie_has_ended(tmp_path: Path) -> None:
     """As in a container whose first process is ansible-playbook."""
     process = subprocess.Popen(["/bin/true"])  # waited for below
     try:
@@ -154,7 +154,7 @@ def test_another_process_with_the_same_id_is_not_the_job(tmp_path: Path) -> None
         process.kill()
 
 
-def test_it_looks_often_at_first_and_never_not_at_all(job: Job) -> None:
+def test_it_polls_often_at_first_and_never_stops(job: Job) -> None:
     assert "tries=200;" in wait_command(job, 20, quick=True)
     assert "tries=40;" in wait_command(job, 20, quick=False)
     assert "tries=1;" in wait_command(job, 0, quick=False)
@@ -270,7 +270,7 @@ def test_a_host_that_never_answers_is_given_up(answer: Any, monkeypatch: pytest.
     }
 
 
-def test_a_job_that_has_told_nothing_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_job_without_a_report_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     host = Host("keyops-aws:running\n1\n{}", "keyops-aws:silent\n")
     assert waited(host, monkeypatch) == {
         "failed": True,

@@ -109,7 +109,7 @@ def test_it_ends_at_a_full_minute_by_the_clock_of_aws(world: World) -> None:
     assert lease.until == schedule["at"]
 
 
-def test_what_other_machines_are_told(world: World) -> None:
+def test_what_other_machines_can_read(world: World) -> None:
     with mock.patch.object(platform, "node", return_value="host." * 60):
         world.leases().open(replace(LEASE, run="1:2:3"), minutes=30)
     (schedule,) = world.control.schedules()
@@ -289,7 +289,7 @@ def test_a_lost_answer_to_the_deletion(world: World) -> None:
         (90, False, "The lease of its window was over at 2026-01-31T23:00:00+00:00"),
     ],
 )
-def test_what_is_told_at_the_end(minutes: int, deleted: bool, text: str | None) -> None:
+def test_what_is_reported_at_the_end(minutes: int, deleted: bool, text: str | None) -> None:
     known = replace(LEASE, until="2026-01-31T23:00:00+00:00", schedule=NAME)
     now = datetime.datetime(2026, 1, 31, 22, minutes % 60, tzinfo=datetime.timezone.utc)
     now += datetime.timedelta(hours=minutes // 60)
@@ -297,7 +297,7 @@ def test_what_is_told_at_the_end(minutes: int, deleted: bool, text: str | None) 
     assert reported is None if text is None else text in (reported or "")
 
 
-def test_a_store_without_a_lease_in_aws_has_nothing_to_tell() -> None:
+def test_a_store_without_a_lease_in_aws_has_nothing_to_report() -> None:
     assert end_report(None, None, at=lease_module.now()) is None
     assert end_report(None, LEASE, at=lease_module.now()) is None
 

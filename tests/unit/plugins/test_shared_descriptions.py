@@ -34,7 +34,7 @@ class FakeKms:
             return {"CustomKeyStores": [], "asked": which}
         first = int(which.get("Marker", 0))
         self.descriptions += first == 0
-        stores = [{"CustomKeyStoreId": f"cks-{number}", "look": self.descriptions} for number in range(10)]
+        stores = [{"CustomKeyStoreId": f"cks-{number}", "description": self.descriptions} for number in range(10)]
         more = {"Truncated": True, "NextMarker": str(first + 3)} if first + 3 < 10 else {"Truncated": False}
         return {"CustomKeyStores": stores[first : first + 3], **more}
 
@@ -59,7 +59,7 @@ class FakeTime:
         return Clock(monotonic=lambda: self.now, sleep=self.sleep)
 
 
-def shared_looks(kms: FakeKms, time: FakeTime) -> SharedDescriptions:
+def shared_descriptions(kms: FakeKms, time: FakeTime) -> SharedDescriptions:
     client: Any = kms  # a client has more operations
     return SharedDescriptions(client, time.clock())
 
@@ -69,30 +69,30 @@ def describe(shared: SharedDescriptions, number: int) -> dict[str, Any]:
     return dict(store)
 
 
-def test_a_look_is_at_all_pages() -> None:
+def test_a_description_reads_all_pages() -> None:
     kms = FakeKms()
-    shared = shared_looks(kms, FakeTime())
-    assert describe(shared, 9) == {"CustomKeyStoreId": "cks-9", "look": 1}
+    shared = shared_descriptions(kms, FakeTime())
+    assert describe(shared, 9) == {"CustomKeyStoreId": "cks-9", "description": 1}
     assert kms.asked_for == [{}, {"Marker": "3"}, {"Marker": "6"}, {"Marker": "9"}]
 
 
-def test_one_after_the_other_each_gets_a_look_of_its_own_not_too_soon() -> None:
+def test_one_after_the_other_each_gets_a_description_of_its_own_not_too_soon() -> None:
     kms, time = FakeKms(), FakeTime()
     time.everybody_has_asked.set()
-    shared = shared_looks(kms, time)
-    assert [describe(shared, 0)["look"] for _turn in range(3)] == [1, 2, 3]
+    shared = shared_descriptions(kms, time)
+    assert [describe(shared, 0)["description"] for _turn in range(3)] == [1, 2, 3]
     assert time.sleeps == [SPACING, SPACING]
 
 
-def test_who_asks_while_somebody_waits_to_look_shares_the_look() -> None:
+def test_concurrent_waits_share_a_description() -> None:
     kms, time = FakeKms(), FakeTime()
-    shared = shared_looks(kms, time)
+    shared = shared_descriptions(kms, time)
     describe(shared, 0)
     asked = threading.Semaphore(0)
 
     def ask(number: int) -> int:
         asked.release()
-        return int(describe(shared, number)["look"])
+        return int(describe(shared, number)["description"])
 
     with ThreadPoolExecutor(10) as pool:
         answers = [pool.submit(ask, number) for number in range(10)]
@@ -107,20 +107,20 @@ def test_who_asks_while_somebody_waits_to_look_shares_the_look() -> None:
 
 def test_an_error_is_everybodys() -> None:
     kms = FakeKms(error=RuntimeError("down"))
-    shared = shared_looks(kms, FakeTime())
+    shared = shared_descriptions(kms, FakeTime())
     with pytest.raises(RuntimeError, match="down"):
         describe(shared, 0)
     kms.error = None
-    shared = shared_looks(kms, FakeTime())
-    assert describe(shared, 0)["look"] == 1
+    shared = shared_descriptions(kms, FakeTime())
+    assert describe(shared, 0)["description"] == 1
 
 
 def test_a_store_that_is_in_no_list_is_asked_for_by_itself() -> None:
     """Only then KMS says that there is none; and a new store may be found that no list has yet."""
     kms = FakeKms()
-    answer = shared_looks(kms, FakeTime()).describe_custom_key_stores(CustomKeyStoreId="cks-99")
+    answer = shared_descriptions(kms, FakeTime()).describe_custom_key_stores(CustomKeyStoreId="cks-99")
     assert answer["asked"] == kms.asked_for[-1] == {"CustomKeyStoreId": "cks-99"}
 
 
 def test_everything_else_is_the_clients() -> None:
-    assert shared_looks(FakeKms(), FakeTime()).connect_custom_key_store(a="b") == {"a": "b"}
+    assert shared_descriptions(FakeKms(), FakeTime()).connect_custom_key_store(a="b") == {"a": "b"}

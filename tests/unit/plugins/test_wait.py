@@ -73,7 +73,7 @@ def test_half_an_hour_takes_less_than_170_requests(jitter: float) -> None:
     assert 100 < len(scene.descriptions) < 170
 
 
-def test_the_deadline_gets_a_last_look_and_a_message() -> None:
+def test_the_deadline_gets_a_last_description_and_a_message() -> None:
     scene = Scene(connecting_for(1e9), timeout=60)
     with pytest.raises(WaitTimeout) as timeout:
         scene.wait(CONNECTED, DISCONNECTED)
@@ -84,7 +84,7 @@ def test_the_deadline_gets_a_last_look_and_a_message() -> None:
     )
 
 
-def test_a_connect_that_fails_is_told_at_once() -> None:
+def test_a_connect_that_fails_is_reported_at_once() -> None:
     scene = Scene(connecting_for(30, then="FAILED"))
     assert scene.wait(CONNECTED, DISCONNECTED) is End.FAILED
     assert scene.now < 33
@@ -105,7 +105,7 @@ def test_an_older_failure_is_waited_out_until_the_new_connect_shows() -> None:
     assert scene.wait(CONNECTED, FAILED, DISCONNECTED) is End.REACHED
 
 
-def test_a_new_failure_after_an_older_one_is_told_at_once() -> None:
+def test_a_new_failure_after_an_older_one_is_reported_at_once() -> None:
     scene = Scene(connecting_for(10, then="FAILED"))
     assert scene.wait(CONNECTED, FAILED, DISCONNECTED) is End.FAILED
     assert scene.now < 12

@@ -522,7 +522,7 @@ def test_secret_that_can_be_none(bench: Bench, secret: Any) -> None:
     assert checks["Credential of the proxy"].outcome in (Outcome.UNKNOWN, Outcome.FAILED)
 
 
-def test_secret_is_not_told(bench: Bench) -> None:
+def test_secret_is_in_no_report(bench: Bench) -> None:
     checks = bench.serve_and_probe(checked_with=None)
     assert not [check for check in checks.values() if check.outcome is Outcome.FAILED]
     assert checks["URI path of the proxy"].outcome is Outcome.PASSED
@@ -633,7 +633,7 @@ def test_redirect_is_not_followed(bench: Bench) -> None:
 
 
 def check_with(running: Proxy, bench: Bench) -> dict[str, Check]:
-    """As bench.look_at(), where a text may have a brace."""
+    """As bench.serve_and_probe(), where a text may have a brace."""
     bench.monkeypatch.setenv("SSL_CERT_FILE", str(running.ca_file))
     checks = check_proxy(running.configuration(), CREDENTIAL, region=REGION, now=utc_now, port=running.port)
     return {check.name: check for check in checks}
@@ -764,7 +764,7 @@ def test_all_key_managers_are_degraded(bench: Bench) -> None:
 # The secret
 
 
-def test_proxy_that_tells_the_secret(bench: Bench) -> None:
+def test_proxy_that_returns_the_secret(bench: Bench) -> None:
     content = {**health_of(["DEGRADED"]), "xksProxyModel": SECRET}
     content["ekmFleetDetails"][0]["id"] = "x" * 180 + SECRET
     for status, body in [
@@ -882,10 +882,12 @@ def test_service_of_another_account_is_not_seen(account: str) -> None:
 
 
 def test_zones_of_a_service_of_another_account() -> None:
-    """EC2 tells only those that both accounts use."""
+    """EC2 returns only those that both accounts use."""
     check = ask_ec2(services=[{**GOOD_SERVICE, "AvailabilityZones": ["eu-central-1a"]}], owner="444455556666")
     assert check.outcome is Outcome.PASSED
-    assert "whether it is in two Availability Zones, as EC2 tells only those that this account uses, too." in check.text
+    assert (
+        "whether it is in two Availability Zones, as EC2 returns only those that this account also uses." in check.text
+    )
 
 
 def test_ec2_does_not_permit_it() -> None:

@@ -96,7 +96,7 @@ def test_life_of_a_store(kms: Any, request_: dict[str, Any]) -> None:
     assert kms.describe_custom_key_stores()["CustomKeyStores"] == []
 
 
-def test_a_transition_takes_as_many_looks_as_motos_state_manager_says(kms: Any) -> None:
+def test_a_transition_takes_as_many_descriptions_as_motos_state_manager_says(kms: Any) -> None:
     state_manager.set_transition(MODELS[0], {"progression": "manual", "times": 2})
     store_id = connected(kms, CLOUDHSM)
     assert [described(kms, store_id)["ConnectionState"] for _turn in range(3)] == [
@@ -115,7 +115,7 @@ def test_what_a_store_needs_to_be_created(kms: Any) -> None:
     assert code == "CustomKeyStoreNameInUseException"
 
 
-def test_a_cluster_of_motos_is_looked_at(kms: Any) -> None:
+def test_a_cluster_of_motos_is_described(kms: Any) -> None:
     hsms = boto3.client("cloudhsmv2", region_name="us-east-1")
     cluster_id = hsms.create_cluster(HsmType="hsm2m.medium", SubnetIds=["subnet-12345678"])["Cluster"]["ClusterId"]
     connected(kms, {**CLOUDHSM, "CloudHsmClusterId": cluster_id})
