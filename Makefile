@@ -97,8 +97,8 @@ clean:
 
 UV := $(BIN)/uv pip install --quiet --python
 
-# What Ansible and the tests import, and the tests themselves, are compiled once, at set-up. Otherwise, the workers of the first test
-# run would all compile them at the same time, and print the warnings of libraries.
+# What Ansible and the tests import is compiled once, at set-up. Otherwise, the workers of the first test run would all compile it at
+# the same time, and print the warnings of libraries. When pytest collects the tests, it compiles them and most of what they import.
 define compile
 @$(BIN)/python -m compileall -q -j 0 $(addprefix $(VENV)/lib/python3*/site-packages/,$(1)) > /dev/null || true
 endef
@@ -117,7 +117,7 @@ $(VENV)/ready: $(VENV)/demo-ready tests/requirements.txt
 	@echo "Setting up the rest of $(VENV)."
 	$(UV) $(BIN)/python -r tests/requirements.txt --editable ./emulator
 	$(UV) $(BIN)/python --upgrade --target $(VENV)/oldest-sdk boto3==1.34.0 botocore==1.34.0
-	$(call compile,_pytest aalpy awscli cryptography flask hypothesis moto pydantic requests rich werkzeug xdist ../../../oldest-sdk)
+	$(call compile,awscli moto ../../../oldest-sdk)
 	@$(BIN)/python -m pytest --collect-only --quiet --numprocesses 0 -m "" > /dev/null || true
 	@touch $@
 

@@ -72,7 +72,7 @@ class Record:
 
     # ---- what is told
 
-    def record(self, who: Play | None, what: str, store_id: str = "", before: str = "") -> None:
+    def note(self, who: Play | None, what: str, store_id: str = "", before: str = "") -> None:
         """Something happens now. What it changes is noted afterwards."""
         if store_id and store_id in self._world.stores:
             hosts = {machine.name: self._on_host.get((machine.name, store_id), NOBODY) for machine in self._machines}
@@ -88,7 +88,7 @@ class Record:
         if operation.startswith("Describe"):
             self.looked()
         elif operation in OF_KMS:
-            self.record(play, OF_KMS[operation], str(members["CustomKeyStoreId"]), before)
+            self.note(play, OF_KMS[operation], str(members["CustomKeyStoreId"]), before)
         else:
             self._scheduled(play, operation, members)
 
@@ -97,7 +97,7 @@ class Record:
         for store_id in self._world.stores:
             kms = str(self._world.state(store_id))
             if self._kms.get(store_id) != kms:
-                self.record(None, "looks", store_id)
+                self.note(None, "looks", store_id)
                 self._kms[store_id] = kms
 
     def _scheduled(self, play: Play, operation: str, members: dict[str, Any]) -> None:
@@ -107,7 +107,7 @@ class Record:
             if operation == "DeleteSchedule":
                 # it is gone by now
                 holder = self._in_aws.pop(store_id, ("", None))[1]
-                self.record(play, OFF_THE_CLOUD, store_id)
+                self.note(play, OFF_THE_CLOUD, store_id)
                 self.events[-1] = _with_aws(self.events[-1], holder)
             elif operation in ("CreateSchedule", "UpdateSchedule"):
                 self._in_cloud(play, store_id, str(members["Description"]))
@@ -116,7 +116,7 @@ class Record:
         holder = str(json.loads("{" + description.partition("{")[2]).get("holder", ""))
         known = self._in_aws.get(store_id)
         if known is None or known[0] != holder:
-            self.record(play, IN_THE_CLOUD, store_id)
+            self.note(play, IN_THE_CLOUD, store_id)
             self.events[-1] = _with_aws(self.events[-1], None if known is None else known[1])
             self._in_aws[store_id] = (holder, play)
 
@@ -128,14 +128,14 @@ class Record:
     def killing(self, victim: Play, what: str) -> Iterator[None]:
         """Meanwhile, something is killed, or told to end."""
         if what == "term":
-            self.record(victim, KILLS + what)
+            self.note(victim, KILLS + what)
         alive = [(play, play.is_alive, play.has_keeper) for play in self._world.plays]
         yield
         for play, was_alive, had_keeper in alive:
             dies = was_alive and not play.is_alive, had_keeper and not play.has_keeper
             end = {(True, False): "play", (False, True): "keeper", (True, True): "both"}.get(dies)
             if end is not None:
-                self.record(play, KILLS + ("both" if end == "play" and not play.in_background else end))
+                self.note(play, KILLS + ("both" if end == "play" and not play.in_background else end))
         if what == "machine":
             lost = {machine.name for machine, boots in self._boots.items() if machine.boots != boots}
             self._on_host = {key: holder for key, holder in self._on_host.items() if key[0] not in lost}
@@ -156,21 +156,21 @@ class Record:
             if process in self._brings:
                 self._on_host[key] = UNHELD
             elif play.kind == "window" and leases._folder is not None:
-                self.record(play, ON_HOST, lease.custom_key_store_id)
+                self.note(play, ON_HOST, lease.custom_key_store_id)
                 self._on_host[key] = play
             written(leases, lease)
 
         def begin(task: StoreTask) -> None:
             process = self._world.sim.process
             if task.store is not None:
-                self.record(process.owner, ACTS, task.store.id)  # what the lease was until now
+                self.note(process.owner, ACTS, task.store.id)  # what the lease was until now
             self._brings.add(process)
             begun(task)
             self._brings.discard(process)
 
         def step_(play: Play, name: str, *more: Any) -> Any:
             if name == "reconnect":
-                self.record(play, BEGINS)
+                self.note(play, BEGINS)
             return step(play, name, *more)
 
         with (
@@ -190,7 +190,7 @@ class Record:
             play: Play = self._world.sim.process.owner
             if task._leases._folder is None:
                 return ended(task, store)
-            self.record(play, OFF_HOST, store.id)
+            self.note(play, OFF_HOST, store.id)
             stays = ended(task, store)
             if stays is None:
                 self._on_host.pop((play.machine.name, store.id), None)
@@ -199,7 +199,7 @@ class Record:
         def withdraw(task: StoreTask, lease: Lease) -> None:
             play: Play = self._world.sim.process.owner
             key = (play.machine.name, lease.custom_key_store_id)
-            self.record(play, OFF_HOST, lease.custom_key_store_id)
+            self.note(play, OFF_HOST, lease.custom_key_store_id)
             if self._on_host.get(key) is play:
                 del self._on_host[key]
             withdrawn(task, lease)

@@ -266,7 +266,7 @@ class WindowWorld:
 
     def somebody(self, act: str, store_id: str) -> None:
         """Somebody else does something, who knows nothing of windows."""
-        self.record.record(None, act, store_id)
+        self.record.note(None, act, store_id)
         with contextlib.suppress(JsonRESTError):
             self._act(act, store_id)
             self.acted.append(act)
